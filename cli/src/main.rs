@@ -1,0 +1,3 @@
+//! The `regrove` command.
+
+fn main() {}

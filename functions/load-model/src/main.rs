@@ -1,0 +1,3 @@
+//! The load-model function.
+
+fn main() {}

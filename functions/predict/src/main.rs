@@ -1,0 +1,3 @@
+//! The predict function.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The register function.
+
+fn main() {}

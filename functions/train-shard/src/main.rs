@@ -1,0 +1,3 @@
+//! The train-shard function.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! infra/knative of Regrove.

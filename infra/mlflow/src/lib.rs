@@ -1,0 +1,1 @@
+//! infra/mlflow of Regrove.

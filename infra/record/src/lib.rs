@@ -1,0 +1,1 @@
+//! infra/record of Regrove.

@@ -1,0 +1,1 @@
+//! infra/runtime of Regrove.
