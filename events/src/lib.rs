@@ -1,1 +1,27 @@
-//! events of Regrove.
+//! What can happen in Regrove, and what it adds up to.
+//!
+//! * [`CloudEvent`] is an event as it travels: strict CloudEvents 1.0 in binary, structured and batched HTTP form.
+//! * [`Event`] is what the data of a `io.regrove.*` event means.
+//! * [`Job`] is the fold of a job's events; [`Serving`] is the fold of a model's.
+//! * [`log::EventLog`] is where events are kept.
+//!
+//! Nothing here reads a clock, an environment variable or a random number, and nothing here talks to anyone.
+
+mod attribute;
+mod cloud_event;
+pub mod event;
+pub mod http_binding;
+pub mod job;
+pub mod json_format;
+pub mod log;
+pub mod serving;
+
+pub use attribute::AttributeValue;
+pub use cloud_event::{CloudEvent, CloudEventBuilder, Invalid, SpecVersion};
+pub use event::{
+    Artifact, Cause, Dataset, DatasetRequest, Event, JobCancelled, JobFailed, ModelAggregated, ModelLoaded,
+    ModelRegistered, ModelRequest, Objective, SCHEMAS, ShardRequested, ShardTrained, SwitchedBy, TYPE_PREFIX,
+    TrainCancelled, TrainRequested, TreeRange, Unreadable, names,
+};
+pub use job::{Job, JobState};
+pub use serving::Serving;

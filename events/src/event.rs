@@ -1,0 +1,501 @@
+//! What the data of Regrove's events means. JSON Schemas of the same shapes lie in `events/schemas/`.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{CloudEvent, Invalid};
+
+/// What every type of ours starts with.
+pub const TYPE_PREFIX: &str = "io.regrove.";
+
+/// Event types, without [`TYPE_PREFIX`].
+pub mod names {
+    #![expect(missing_docs, reason = "the names are the documentation: docs/events.md has a section for each")]
+    pub const TRAIN_REQUESTED: &str = "train-requested";
+    pub const TRAIN_CANCELLED: &str = "train-cancelled";
+    pub const SHARD_REQUESTED: &str = "shard-requested";
+    pub const SHARD_TRAINED: &str = "shard-trained";
+    pub const MODEL_AGGREGATED: &str = "model-aggregated";
+    pub const MODEL_REGISTERED: &str = "model-registered";
+    pub const MODEL_LOADED: &str = "model-loaded";
+    pub const JOB_FAILED: &str = "job-failed";
+    pub const JOB_CANCELLED: &str = "job-cancelled";
+}
+
+/// The JSON Schema of each event type's data, by name.
+pub const SCHEMAS: [(&str, &str); 9] = [
+    (names::TRAIN_REQUESTED, include_str!("../schemas/train-requested.v1.json")),
+    (names::TRAIN_CANCELLED, include_str!("../schemas/train-cancelled.v1.json")),
+    (names::SHARD_REQUESTED, include_str!("../schemas/shard-requested.v1.json")),
+    (names::SHARD_TRAINED, include_str!("../schemas/shard-trained.v1.json")),
+    (names::MODEL_AGGREGATED, include_str!("../schemas/model-aggregated.v1.json")),
+    (names::MODEL_REGISTERED, include_str!("../schemas/model-registered.v1.json")),
+    (names::MODEL_LOADED, include_str!("../schemas/model-loaded.v1.json")),
+    (names::JOB_FAILED, include_str!("../schemas/job-failed.v1.json")),
+    (names::JOB_CANCELLED, include_str!("../schemas/job-cancelled.v1.json")),
+];
+
+/// Everything that can happen to a job or a served model.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// Somebody asks for a model. Starts a job.
+    TrainRequested(TrainRequested),
+    /// Somebody asks for a job to stop.
+    TrainCancelled(TrainCancelled),
+    /// A part of the forest is to be grown.
+    ShardRequested(ShardRequested),
+    /// A part of the forest has been grown.
+    ShardTrained(ShardTrained),
+    /// The forest is whole and evaluated.
+    ModelAggregated(ModelAggregated),
+    /// MLflow has the model as a version.
+    ModelRegistered(ModelRegistered),
+    /// The serving pointer of a model name has moved.
+    ModelLoaded(ModelLoaded),
+    /// The job ended without a model.
+    JobFailed(JobFailed),
+    /// The job was stopped on request.
+    JobCancelled(JobCancelled),
+}
+
+/// A contiguous range of tree indexes, `from..to`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TreeRange {
+    /// First tree.
+    pub from: u32,
+    /// One past the last tree.
+    pub to: u32,
+}
+
+/// Bytes in the artifact store, named by what they are.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Artifact {
+    /// SHA-256 of the bytes, 64 lower-case hex digits: also their address.
+    pub sha256: String,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+/// The data set that a job asks for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DatasetRequest {
+    /// `file:///…/data.csv`, or `synthetic:make_classification?n_samples=2500&…` with scikit-learn's parameters.
+    pub uri: String,
+    /// Name of the column to predict. Synthetic sets call theirs `target`.
+    #[serde(default = "default_target")]
+    pub target: String,
+    /// What MLflow and people call it; the URI's last part when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+fn default_target() -> String {
+    "target".to_owned()
+}
+
+/// The registered model that a job makes a version of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ModelRequest {
+    /// Registered model name: no `/` and no `:`.
+    pub name: String,
+    /// Alias to set on the new version, such as `champion`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+    /// Description of the version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+}
+
+impl Default for ModelRequest {
+    fn default() -> Self {
+        Self { name: "RandomForestClassifierModel".to_owned(), alias: None, description: None }
+    }
+}
+
+/// The reference stack's tuning objective, logged beside the forest's own metrics.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Objective {
+    /// Forest width, the number of trees.
+    pub width: f64,
+    /// Forest height, the depth limit.
+    pub height: f64,
+    /// Steps of the objective, at least 1.
+    pub steps: u32,
+}
+
+impl Objective {
+    /// `1 / (0.1 + width × (steps − 1) / 100) + height × 0.1`.
+    pub fn final_loss(&self) -> f64 {
+        1.0 / (0.1 + self.width * (f64::from(self.steps) - 1.0) / 100.0) + self.height * 0.1
+    }
+}
+
+/// Data of `train-requested`. The subject is the job id that the sender chose: it makes sending it again harmless.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainRequested {
+    /// What to learn from.
+    pub dataset: DatasetRequest,
+    /// Parameters of the forest under scikit-learn's names; absent ones have scikit-learn's defaults.
+    #[serde(default)]
+    pub params: Map<String, Value>,
+    /// How many shards to grow the forest in: 1 to 1024. Never changes the model.
+    #[serde(default = "default_shards")]
+    pub shards: u32,
+    /// Share of rows, 0 ≤ share < 1, that a second forest with the same parameters does not see and is scored on.
+    /// The registered model always learns from every row.
+    #[serde(default = "default_test_size")]
+    pub test_size: f64,
+    /// The registered model to make a version of.
+    #[serde(default)]
+    pub model: ModelRequest,
+    /// MLflow experiment.
+    #[serde(default = "default_experiment")]
+    pub experiment: String,
+    /// The reference stack's objective, if it is to be logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objective: Option<Objective>,
+}
+
+fn default_shards() -> u32 {
+    2
+}
+
+fn default_test_size() -> f64 {
+    0.2
+}
+
+fn default_experiment() -> String {
+    "regrove".to_owned()
+}
+
+/// Data of `train-cancelled`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainCancelled {
+    /// Why, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A data set after it was read and hashed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dataset {
+    /// Its name.
+    pub name: String,
+    /// Where it came from.
+    pub uri: String,
+    /// Column that is predicted.
+    pub target: String,
+    /// The canonical frame: its SHA-256 is the data set's hash.
+    pub frame: Artifact,
+    /// Rows.
+    pub n_samples: u64,
+    /// Names of the feature columns, in order.
+    pub feature_names: Vec<String>,
+    /// Class labels in order, each a string or a whole number.
+    pub classes: Vec<Value>,
+}
+
+/// Data of `shard-requested`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShardRequested {
+    /// Which shard: `0..of`.
+    pub shard: u32,
+    /// How many shards there are.
+    pub of: u32,
+    /// Trees to grow.
+    pub trees: TreeRange,
+    /// What to learn from.
+    pub dataset: Dataset,
+    /// Parameters of the forest.
+    pub params: Map<String, Value>,
+    /// Share of rows held out for the second, scored forest; 0 for none.
+    pub test_size: f64,
+    /// 1 for the first request, one more each time that it was overdue.
+    pub attempt: u32,
+}
+
+/// Data of `shard-trained`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ShardTrained {
+    /// Which shard.
+    pub shard: u32,
+    /// How many shards there are.
+    pub of: u32,
+    /// Trees grown.
+    pub trees: TreeRange,
+    /// The trees, in the native model form.
+    pub model: Artifact,
+    /// The same trees grown without the held-out rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holdout: Option<Artifact>,
+    /// Nodes of `model`.
+    pub n_nodes: u64,
+    /// Wall seconds that growing took.
+    pub seconds: f64,
+}
+
+/// Data of `model-aggregated`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelAggregated {
+    /// What it learned from.
+    pub dataset: Dataset,
+    /// Parameters of the forest.
+    pub params: Map<String, Value>,
+    /// Number of trees.
+    pub n_estimators: u32,
+    /// The whole forest in the native form: its SHA-256 is the model's hash.
+    pub model: Artifact,
+    /// The whole forest as ONNX.
+    pub onnx: Artifact,
+    /// One row of the data, `(n_features,)`; `null` for a missing value.
+    pub input_example: Vec<Option<f64>>,
+    /// Metrics by MLflow's key: `accuracy`, `oob_accuracy`, `holdout_accuracy`, …
+    pub metrics: BTreeMap<String, f64>,
+    /// Mean decrease in impurity per feature, `(n_features,)`, sums to 1.
+    pub feature_importances: Vec<f64>,
+}
+
+/// Data of `model-registered`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelRegistered {
+    /// The job that made it.
+    pub job: String,
+    /// Registered model name.
+    pub name: String,
+    /// Version, as MLflow writes it.
+    pub version: String,
+    /// `models:/NAME/VERSION`.
+    pub uri: String,
+    /// MLflow run.
+    pub run_id: String,
+    /// The native form.
+    pub model: Artifact,
+    /// Alias that was set.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+}
+
+/// Who moved a serving pointer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SwitchedBy {
+    /// A `model-registered` event: only ever forward.
+    Event,
+    /// A person or a program, through `POST /model/load`: anywhere.
+    Request,
+}
+
+/// Data of `model-loaded`. The subject is the model's name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ModelLoaded {
+    /// Registered model name.
+    pub name: String,
+    /// Version now served.
+    pub version: String,
+    /// `models:/NAME/VERSION`.
+    pub uri: String,
+    /// The native form, in the artifact store.
+    pub model: Artifact,
+    /// Version served before, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+    /// Who moved the pointer.
+    pub by: SwitchedBy,
+    /// Stage, as MLflow writes it: `None` for a version without one.
+    pub stage: String,
+    /// Description of the version.
+    pub description: String,
+    /// When MLflow made the version, milliseconds since 1970.
+    pub creation_timestamp: i64,
+}
+
+/// Data of `job-failed`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobFailed {
+    /// Which step failed: a function's name.
+    pub step: String,
+    /// What went wrong and how to mend it, for people.
+    pub reason: String,
+    /// The kind of problem: the last part of the problem's type URI.
+    pub problem: String,
+}
+
+/// Data of `job-cancelled`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct JobCancelled {
+    /// Why, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Why a CloudEvent is none of ours.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Unreadable {
+    /// The type is not one of [`names`].
+    #[error("event type `{0}` is unknown here")]
+    UnknownType(String),
+    /// The event has no subject.
+    #[error("event `{ty}` has no `subject`, which names the job (or the model, for serving events)")]
+    NoSubject {
+        /// The event's type.
+        ty: String,
+    },
+    /// The subject cannot name a job or a model.
+    #[error("subject `{0}` is invalid: 1 to 128 letters, digits, `.`, `_` and `-`, starting with a letter or digit")]
+    Subject(String),
+    /// The data does not have the type's shape.
+    #[error("data of `{ty}` is invalid: {reason}")]
+    Data {
+        /// The event's type.
+        ty: String,
+        /// The field and what it should be.
+        reason: String,
+    },
+}
+
+/// What a derived event is made of besides its meaning: all of it comes from its cause and from the caller's clock.
+#[derive(Debug, Clone)]
+pub struct Cause<'a> {
+    /// The function that speaks, such as `aggregate`.
+    pub function: &'a str,
+    /// The event that caused this one.
+    pub event: &'a CloudEvent,
+    /// Now.
+    pub at: Timestamp,
+}
+
+macro_rules! each_event {
+    ($( $variant:ident = $name:ident ),* $(,)?) => {
+        impl Event {
+            /// The event type without [`TYPE_PREFIX`].
+            pub fn name(&self) -> &'static str {
+                match self { $( Self::$variant(_) => names::$name, )* }
+            }
+
+            fn to_json(&self) -> Vec<u8> {
+                // Plain structs with string keys: serialisation has no way to fail.
+                match self { $( Self::$variant(data) => serde_json::to_vec(data), )* }.unwrap_or_default()
+            }
+
+            /// Reads the data of one of our events.
+            ///
+            /// # Errors
+            /// [`Unreadable::UnknownType`]; [`Unreadable::Data`] with the path of the field that does not fit.
+            pub fn read(event: &CloudEvent) -> Result<Self, Unreadable> {
+                let name = event.ty().strip_prefix(TYPE_PREFIX).unwrap_or_default();
+                match name {
+                    $( names::$name => data(event).map(Self::$variant), )*
+                    _ => Err(Unreadable::UnknownType(event.ty().to_owned())),
+                }
+            }
+        }
+    };
+}
+
+each_event! {
+    TrainRequested = TRAIN_REQUESTED,
+    TrainCancelled = TRAIN_CANCELLED,
+    ShardRequested = SHARD_REQUESTED,
+    ShardTrained = SHARD_TRAINED,
+    ModelAggregated = MODEL_AGGREGATED,
+    ModelRegistered = MODEL_REGISTERED,
+    ModelLoaded = MODEL_LOADED,
+    JobFailed = JOB_FAILED,
+    JobCancelled = JOB_CANCELLED,
+}
+
+fn data<T: DeserializeOwned>(event: &CloudEvent) -> Result<T, Unreadable> {
+    let wrong = |reason: String| Unreadable::Data { ty: event.ty().to_owned(), reason };
+    if !event.has_json_data() {
+        return Err(wrong("datacontenttype must be application/json".to_owned()));
+    }
+    let bytes = event.data().ok_or_else(|| wrong("there is none".to_owned()))?;
+    let json = &mut serde_json::Deserializer::from_slice(bytes);
+    serde_path_to_error::deserialize(json).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        wrong(if path == "." { inner.to_string() } else { format!("`{path}`: {inner}") })
+    })
+}
+
+impl Event {
+    /// The CloudEvent that says this because of `cause`.
+    ///
+    /// The same id always stands for the same work, so the caller derives it from the cause: `{job}/shard/3`.
+    ///
+    /// # Errors
+    /// [`Invalid`] when the id or subject is empty.
+    pub fn caused_by(&self, cause: &Cause<'_>, id: &str, subject: &str) -> Result<CloudEvent, Invalid> {
+        let mut builder = self.builder(id, &format!("/regrove/{}", cause.function), subject, cause.at);
+        builder = builder.extension("causationid", cause.event.id());
+        for name in ["traceparent", "tracestate"] {
+            if let Some(value) = cause.event.extension(name) {
+                builder = builder.extension(name, value.clone());
+            }
+        }
+        builder.build()
+    }
+
+    /// The CloudEvent that starts something: nothing of ours caused it.
+    ///
+    /// # Errors
+    /// [`Invalid`] when an attribute is empty or the source is not a URI reference.
+    pub fn first(&self, id: &str, source: &str, subject: &str, at: Timestamp) -> Result<CloudEvent, Invalid> {
+        self.builder(id, source, subject, at).build()
+    }
+
+    fn builder(&self, id: &str, source: &str, subject: &str, at: Timestamp) -> crate::CloudEventBuilder {
+        CloudEvent::builder(id, source, format!("{TYPE_PREFIX}{}", self.name()))
+            .subject(subject)
+            .time(at)
+            .data_schema(format!("urn:regrove:schema:{}:v1", self.name()))
+            .data("application/json", Bytes::from(self.to_json()))
+    }
+}
+
+/// Longest subject in characters.
+const SUBJECT_CHARS_MAX: usize = 128;
+
+/// The job id or model name that an event is about.
+///
+/// # Errors
+/// [`Unreadable::NoSubject`], [`Unreadable::Subject`].
+pub fn subject(event: &CloudEvent) -> Result<&str, Unreadable> {
+    let subject = event.subject().ok_or_else(|| Unreadable::NoSubject { ty: event.ty().to_owned() })?;
+    check_subject(subject)?;
+    Ok(subject)
+}
+
+/// Checks a job id or model name.
+///
+/// # Errors
+/// [`Unreadable::Subject`].
+pub fn check_subject(subject: &str) -> Result<(), Unreadable> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let starts = subject.bytes().next().is_some_and(|byte| byte.is_ascii_alphanumeric());
+    if starts && subject.len() <= SUBJECT_CHARS_MAX && subject.bytes().all(plain) {
+        return Ok(());
+    }
+    Err(Unreadable::Subject(subject.to_owned()))
+}

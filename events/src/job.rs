@@ -1,0 +1,218 @@
+//! A job is the fold of its events.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::event::{self, Dataset, JobFailed, ModelAggregated, ModelRegistered, TrainRequested, TreeRange};
+use crate::{CloudEvent, Event};
+
+/// Where a job stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum JobState {
+    /// Nothing is known of it.
+    #[default]
+    Unknown,
+    /// Asked for, not yet planned.
+    Queued,
+    /// Shards are being grown.
+    Training,
+    /// The forest is whole; MLflow does not have it yet.
+    Registering,
+    /// MLflow has the model.
+    Succeeded,
+    /// It ended without a model.
+    Failed,
+    /// It was stopped on request.
+    Cancelled,
+}
+
+impl JobState {
+    /// Whether nothing more will happen.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
+    }
+
+    /// The state's name in JSON and on a terminal.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::Queued => "queued",
+            Self::Training => "training",
+            Self::Registering => "registering",
+            Self::Succeeded => "succeeded",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+impl fmt::Display for JobState {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.pad(self.as_str())
+    }
+}
+
+/// One shard of a job.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Shard {
+    /// Trees it grows.
+    pub trees: TreeRange,
+    /// How often it was asked for.
+    pub attempts: u32,
+    /// When it was last asked for.
+    pub requested_at: Option<Timestamp>,
+    /// The request as it was last sent, to be sent again.
+    #[serde(skip)]
+    pub request: CloudEvent,
+    /// What came of it.
+    pub trained: Option<event::ShardTrained>,
+    /// When that was.
+    pub trained_at: Option<Timestamp>,
+}
+
+/// What a job's events add up to.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Job {
+    /// Where it stands.
+    pub state: JobState,
+    /// What was asked for.
+    pub request: Option<TrainRequested>,
+    /// Id of the event that asked for it.
+    pub request_id: Option<String>,
+    /// When it was asked for.
+    pub requested_at: Option<Timestamp>,
+    /// What it learns from, once that has been read.
+    pub dataset: Option<Dataset>,
+    /// Its shards by number.
+    pub shards: BTreeMap<u32, Shard>,
+    /// The whole forest.
+    pub model: Option<ModelAggregated>,
+    /// When it was whole.
+    pub aggregated_at: Option<Timestamp>,
+    /// Its version in MLflow.
+    pub registered: Option<ModelRegistered>,
+    /// When MLflow had it.
+    pub registered_at: Option<Timestamp>,
+    /// Why it failed.
+    pub failure: Option<JobFailed>,
+    /// Why it was stopped.
+    pub cancel_reason: Option<String>,
+    /// When it ended, whichever way.
+    pub ended_at: Option<Timestamp>,
+}
+
+impl Job {
+    /// Whether the whole forest can be put together: every shard is in, and the job goes on.
+    pub fn is_ready_to_aggregate(&self) -> bool {
+        self.state == JobState::Training && self.shards_trained() == self.shards.len() && !self.shards.is_empty()
+    }
+
+    /// How many shards are in.
+    pub fn shards_trained(&self) -> usize {
+        self.shards.values().filter(|shard| shard.trained.is_some()).count()
+    }
+
+    /// Seconds from the request to the version in MLflow.
+    pub fn seconds_to_registered(&self) -> Option<f64> {
+        Some(self.registered_at?.duration_since(self.requested_at?).as_secs_f64())
+    }
+}
+
+/// The state of a job after its events so far, in the order of the log.
+pub fn replay<'a>(history: impl IntoIterator<Item = &'a CloudEvent>) -> Job {
+    history.into_iter().fold(Job::default(), |job, recorded| match Event::read(recorded) {
+        Ok(event) => evolve(job, recorded, &event),
+        // A newer version of Regrove wrote it: what it means is not known here.
+        Err(_) => job,
+    })
+}
+
+/// The state of a job after one more event. Total: an event that makes no sense in a state leaves the state as it is.
+///
+/// A terminal state is final: whatever arrives late changes what is known of the job, not how it ended.
+#[must_use]
+pub fn evolve(mut job: Job, recorded: &CloudEvent, event: &Event) -> Job {
+    let at = recorded.time();
+    match event {
+        Event::TrainRequested(request) => {
+            if job.request.is_none() {
+                job.request = Some(request.clone());
+                job.request_id = Some(recorded.id().to_owned());
+                job.requested_at = at;
+                job.advance(JobState::Queued, at);
+            }
+        }
+        Event::ShardRequested(request) => {
+            job.dataset.get_or_insert_with(|| request.dataset.clone());
+            let shard = job.shards.entry(request.shard).or_insert_with(|| Shard {
+                trees: request.trees,
+                attempts: 0,
+                requested_at: None,
+                request: recorded.clone(),
+                trained: None,
+                trained_at: None,
+            });
+            if request.attempt > shard.attempts {
+                shard.attempts = request.attempt;
+                shard.requested_at = at;
+                shard.request = recorded.clone();
+            }
+            job.advance(JobState::Training, at);
+        }
+        Event::ShardTrained(trained) => {
+            if let Some(shard) = job.shards.get_mut(&trained.shard)
+                && shard.trained.is_none()
+                && shard.trees == trained.trees
+            {
+                shard.trained = Some(trained.clone());
+                shard.trained_at = at;
+            }
+        }
+        Event::ModelAggregated(model) => {
+            if job.model.is_none() && !job.state.is_terminal() {
+                job.model = Some(model.clone());
+                job.aggregated_at = at;
+                job.advance(JobState::Registering, at);
+            }
+        }
+        Event::ModelRegistered(registered) => {
+            if job.registered.is_none() && job.model.is_some() {
+                job.registered = Some(registered.clone());
+                job.registered_at = at;
+                job.advance(JobState::Succeeded, at);
+            }
+        }
+        Event::JobFailed(failure) => {
+            if !job.state.is_terminal() {
+                job.failure = Some(failure.clone());
+                job.advance(JobState::Failed, at);
+            }
+        }
+        Event::JobCancelled(cancelled) => {
+            if !job.state.is_terminal() {
+                job.cancel_reason.clone_from(&cancelled.reason);
+                job.advance(JobState::Cancelled, at);
+            }
+        }
+        // A wish, not a fact; and a fact about serving, not about the job.
+        Event::TrainCancelled(_) | Event::ModelLoaded(_) => {}
+    }
+    job
+}
+
+impl Job {
+    /// Moves forward, never back, and never out of a terminal state.
+    fn advance(&mut self, to: JobState, at: Option<Timestamp>) {
+        if self.state.is_terminal() || (to as u8) <= (self.state as u8) {
+            return;
+        }
+        self.state = to;
+        if to.is_terminal() {
+            self.ended_at = at;
+        }
+    }
+}
