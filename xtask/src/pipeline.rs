@@ -1,0 +1,130 @@
+//! The steps of `check` and `test`, in the order in which they fail soonest.
+
+use std::env;
+use std::fs;
+use std::path::PathBuf;
+
+use anyhow::Result;
+
+use crate::shell::{Workspace, run, say, step};
+use crate::tools::{DENY, NEXTEST};
+use crate::{python, redis, tools};
+
+/// Formatting, lints and the dependency policy.
+///
+/// # Errors
+///
+/// The first step that fails.
+pub(crate) fn check(workspace: &Workspace) -> Result<()> {
+    step("install cargo-deny", || {
+        let _lock = workspace.lock_installs()?;
+        tools::ensure(workspace, &DENY)
+    })?;
+    checks(workspace)
+}
+
+/// Installs what the tests need; a second call finds all of it and takes a second.
+///
+/// # Errors
+///
+/// When a program or service is missing and cannot be installed.
+pub(crate) fn setup(workspace: &Workspace) -> Result<()> {
+    let _lock = workspace.lock_installs()?;
+    step("install Redis", || redis::ensure(workspace))?;
+    step("install cargo-deny", || tools::ensure(workspace, &DENY))?;
+    step("install cargo-nextest", || {
+        tools::ensure(workspace, &NEXTEST)
+    })?;
+    step("install MLflow and the Python clients", || {
+        python::ensure(workspace)
+    })
+}
+
+/// Everything. Nothing is printed after the test runner's summary.
+///
+/// # Errors
+///
+/// The first step that fails.
+pub(crate) fn test(workspace: &Workspace, no_check: bool, nextest_args: &[String]) -> Result<()> {
+    setup(workspace)?;
+    if !no_check {
+        checks(workspace)?;
+    }
+    // Together with the tests: alone, the programs would be built with fewer features, and everything twice.
+    step("build", || {
+        run(workspace
+            .cargo()?
+            .args(["build", "--workspace", "--locked", "--bins", "--tests"]))
+    })?;
+    step("documentation tests", || {
+        run(workspace
+            .cargo()?
+            .args(["test", "--doc", "--workspace", "--locked", "--quiet"]))
+    })?;
+    say("\n==> tests");
+    let venv = workspace.venv();
+    run(workspace
+        .cargo()?
+        .args(["nextest", "run", "--workspace", "--locked"])
+        .args(nextest_args)
+        .env("REGROVE_TEST_VENV", &venv)
+        .env("REGROVE_TEST_BIN_DIR", workspace.target.join("debug"))
+        .env("PATH", workspace.path_with(&[venv.join("bin")])?))
+}
+
+/// Fetches the advisory database, then checks `Cargo.lock` against it.
+///
+/// # Errors
+///
+/// When the database cannot be had, or an advisory applies.
+pub(crate) fn advisories(workspace: &Workspace) -> Result<()> {
+    step("install cargo-deny", || {
+        let _lock = workspace.lock_installs()?;
+        tools::ensure(workspace, &DENY)
+    })?;
+    step("advisories", || {
+        run(workspace
+            .cargo()?
+            .args(["deny", "--locked", "check", "advisories"]))
+    })
+}
+
+fn checks(workspace: &Workspace) -> Result<()> {
+    step("formatting", || {
+        run(workspace.cargo()?.args(["fmt", "--all", "--check"]))
+    })?;
+    step("lints", || {
+        run(workspace
+            .cargo()?
+            .args(["clippy", "--workspace", "--locked", "--all-targets"])
+            .args(["--", "-D", "warnings"]))
+    })?;
+    step("dependency policy", || dependency_policy(workspace))
+}
+
+/// Licences, sources and bans always; advisories when their database is on this machine.
+fn dependency_policy(workspace: &Workspace) -> Result<()> {
+    run(workspace
+        .cargo()?
+        .args(["deny", "--locked", "check", "bans", "licenses", "sources"]))?;
+    let database = advisory_databases();
+    let present = database
+        .as_ref()
+        .is_some_and(|folder| fs::read_dir(folder).is_ok_and(|entries| entries.count() > 0));
+    if !present {
+        say(
+            "advisories: NOT CHECKED, their database is not on this machine; `cargo xtask advisories` fetches it",
+        );
+        return Ok(());
+    }
+    run(workspace
+        .cargo()?
+        .args(["deny", "--locked", "check", "--disable-fetch", "advisories"]))
+}
+
+/// Where cargo-deny keeps the databases that it fetched.
+fn advisory_databases() -> Option<PathBuf> {
+    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = cargo_home.or_else(|| Some(env::home_dir()?.join(".cargo")))?;
+    Some(home.join("advisory-dbs"))
+}

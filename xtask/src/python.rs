@@ -1,0 +1,164 @@
+//! The Python environment in which the tests run MLflow, ONNX Runtime and scikit-learn.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use crate::redis::apt_install;
+use crate::shell::{self, Workspace, say};
+
+/// The oldest Python that the pinned packages install on.
+const VERSION_MIN: (u32, u32) = (3, 11);
+/// What the tests need, with every dependency pinned; relative to the workspace.
+const REQUIREMENTS: &str = "tests/python/requirements.txt";
+/// Written into a finished environment: what it was made from.
+const STAMP: &str = ".made-from";
+
+/// Makes `<target>/venv`, or makes it anew when the requirements or the interpreter changed.
+///
+/// # Errors
+///
+/// When there is no recent Python or the packages cannot be installed.
+pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
+    let requirements = workspace.root.join(REQUIREMENTS);
+    let wanted = fs::read_to_string(&requirements)
+        .with_context(|| format!("read {}", requirements.display()))?;
+    let venv = workspace.venv();
+    let python = interpreter(workspace)?;
+    let made_from = format!("{}\n{wanted}", python.version);
+    if is_made_from(&venv, &made_from) {
+        say(format_args!("{} is up to date", venv.display()));
+        return Ok(());
+    }
+    say(format_args!(
+        "making {} from {REQUIREMENTS}",
+        venv.display()
+    ));
+    make_venv(workspace, &python, &venv)?;
+    pip_install(workspace, &venv, |pip| {
+        pip.arg("--requirement").arg(&requirements);
+    })?;
+    let stamp = venv.join(STAMP);
+    fs::write(&stamp, made_from).with_context(|| format!("write {}", stamp.display()))
+}
+
+/// Whether the environment is complete and was made from `made_from`.
+fn is_made_from(venv: &Path, made_from: &str) -> bool {
+    venv.join("bin/python").exists()
+        && fs::read_to_string(venv.join(STAMP)).is_ok_and(|stamp| stamp == made_from)
+}
+
+/// A Python that can make environments.
+#[derive(Debug)]
+pub(crate) struct Interpreter {
+    program: PathBuf,
+    /// As `3.11.7`.
+    version: String,
+}
+
+/// Finds `python3` and makes sure that it is recent and has `venv`.
+///
+/// # Errors
+///
+/// When there is none, it is too old, or Debian's `python3-venv` cannot be added.
+pub(crate) fn interpreter(workspace: &Workspace) -> Result<Interpreter> {
+    if workspace.which("python3")?.is_none() {
+        apt_install(workspace, "python3")
+            .context("python3 is not on PATH: install Python 3.11 or newer")?;
+    }
+    let program = workspace
+        .which("python3")?
+        .context("python3 is still missing after its installation")?;
+    let ask = "import platform; print(platform.python_version())";
+    let version = shell::output(workspace.command(&program)?.args(["-c", ask]))?;
+    let number = major_minor(&version).with_context(|| {
+        format!(
+            "no version in the answer `{version}` of {}",
+            program.display()
+        )
+    })?;
+    if number < VERSION_MIN {
+        bail!(
+            "{} is Python {version}, the tests need {}.{} or newer: put a newer python3 first on PATH",
+            program.display(),
+            VERSION_MIN.0,
+            VERSION_MIN.1
+        );
+    }
+    let venv_works = |workspace: &Workspace| -> Result<String> {
+        shell::output(
+            workspace
+                .command(&program)?
+                .args(["-c", "import venv, ensurepip"]),
+        )
+    };
+    if venv_works(workspace).is_err() {
+        apt_install(workspace, "python3-venv")
+            .context("python3 lacks its `venv` module: install it")?;
+        venv_works(workspace)?;
+    }
+    Ok(Interpreter { program, version })
+}
+
+/// Makes an empty environment, in place of whatever was there.
+///
+/// # Errors
+///
+/// Those of `python3 -m venv`.
+pub(crate) fn make_venv(workspace: &Workspace, python: &Interpreter, venv: &Path) -> Result<()> {
+    shell::run(
+        workspace
+            .command(&python.program)?
+            .args(["-m", "venv", "--clear"])
+            .arg(venv),
+    )
+}
+
+/// Runs `pip install` inside `venv` with the arguments that `add` gives.
+///
+/// # Errors
+///
+/// Those of pip, which retries downloads itself.
+pub(crate) fn pip_install(
+    workspace: &Workspace,
+    venv: &Path,
+    add: impl FnOnce(&mut std::process::Command),
+) -> Result<()> {
+    let mut pip = workspace.command(venv.join("bin/python"))?;
+    pip.args(["-m", "pip", "install", "--quiet", "--no-input"])
+        .arg("--disable-pip-version-check");
+    add(&mut pip);
+    shell::run(&mut pip)
+}
+
+/// Major and minor of `3.11.7` or `3.14.0rc1`.
+fn major_minor(version: &str) -> Option<(u32, u32)> {
+    let mut parts = version.split('.').map(str::parse);
+    Some((parts.next()?.ok()?, parts.next()?.ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_python_version_is_compared_by_number() {
+        assert!(major_minor("3.9.2").is_some_and(|version| version < VERSION_MIN));
+        assert!(major_minor("3.14.0rc1").is_some_and(|version| version >= VERSION_MIN));
+        assert_eq!(major_minor("Python"), None);
+    }
+
+    #[test]
+    fn an_environment_counts_only_when_finished_and_from_the_same_requirements() {
+        let venv = std::env::temp_dir().join(format!("regrove-xtask-{}", std::process::id()));
+        fs::create_dir_all(venv.join("bin")).unwrap();
+        fs::write(venv.join("bin/python"), "").unwrap();
+        assert!(!is_made_from(&venv, "3.11.7\nmlflow==3"), "no stamp yet");
+        fs::write(venv.join(STAMP), "3.11.7\nmlflow==3").unwrap();
+        assert!(is_made_from(&venv, "3.11.7\nmlflow==3"));
+        assert!(!is_made_from(&venv, "3.11.7\nmlflow==4"), "requirements");
+        assert!(!is_made_from(&venv, "3.12.0\nmlflow==3"), "interpreter");
+        fs::remove_dir_all(&venv).unwrap();
+    }
+}
