@@ -1,1 +1,39 @@
-//! forest of Regrove.
+//! Tree ensembles: data frames in, trees out, predictions.
+//!
+//! `RandomForestClassifier` grows scikit-learn 1.9's very trees for the same data, parameters and
+//! `random_state`. The crate is pure: bytes in, bytes out; no clock, no environment, no hidden
+//! randomness. The same input gives the same bytes at any thread count.
+//!
+//! | module | holds |
+//! | --- | --- |
+//! | [`frame`] | the data set: float32 columns and a target |
+//! | [`datasets`] | synthetic data sets, equal to scikit-learn's |
+//! | [`random`] | NumPy's legacy streams and the tree's xorshift |
+//! | [`params`] | hyperparameters under scikit-learn's names |
+//! | [`forest`] | training by tree ranges, merging, predicting, out-of-bag score |
+//! | [`tree`] | one tree's node arrays |
+//! | [`metrics`], [`model_selection`] | evaluation and splitting |
+//! | [`model_file`] | the native file, which is also the shard artifact |
+//! | [`onnx`] | the interchange form |
+
+#[cfg(target_endian = "big")]
+compile_error!("model files and frames are little-endian and used in place");
+
+pub mod datasets;
+mod error;
+pub mod forest;
+pub mod frame;
+pub mod metrics;
+pub mod model_file;
+pub mod model_selection;
+pub mod onnx;
+pub mod params;
+pub mod random;
+pub mod tree;
+
+pub use error::{Error, MergeError};
+pub use forest::{FitOptions, Forest, fit, fit_range};
+pub use frame::{Frame, FrameLimits, Label, Target};
+pub use model_file::Model;
+pub use params::RandomForestParams;
+pub use tree::Tree;

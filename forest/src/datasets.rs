@@ -1,0 +1,39 @@
+//! Synthetic data sets, bit for bit scikit-learn's.
+
+mod classification;
+mod uri;
+
+pub use classification::{ClassificationParams, make_classification};
+pub use uri::{Synthetic, SyntheticError};
+
+use crate::Error;
+use crate::frame::{Frame, Label, Target};
+
+/// Features in float64 as generated, and a class per row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Classification {
+    /// Row-major `(n_samples, n_features)`.
+    pub x: Vec<f64>,
+    /// Class of each row, `0..n_classes`.
+    pub y: Vec<u32>,
+    /// Number of features.
+    pub n_features: usize,
+}
+
+impl Classification {
+    /// The data set as a frame: features `x0`, `x1`, …, target `target`, values rounded to float32.
+    ///
+    /// # Errors
+    ///
+    /// Values beyond float32.
+    #[expect(clippy::cast_possible_truncation, reason = "rounding to float32 is what scikit-learn's trees train on")]
+    pub fn into_frame(self) -> Result<Frame, Error> {
+        let names = (0..self.n_features).map(|feature| format!("x{feature}")).collect();
+        let mut columns = Vec::with_capacity(self.x.len());
+        for feature in 0..self.n_features {
+            columns.extend(self.x.iter().skip(feature).step_by(self.n_features).map(|value| *value as f32));
+        }
+        let labels: Vec<Label> = self.y.iter().map(|class| Label::Int(i64::from(*class))).collect();
+        Ok(Frame::new(names, columns, "target", Target::from_labels(&labels))?)
+    }
+}

@@ -1,0 +1,135 @@
+//! A synthetic data set by name: `make_classification?n_samples=2500&random_state=42`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use super::{ClassificationParams, make_classification};
+use crate::Error;
+use crate::frame::Frame;
+
+/// A synthetic data set's description is wrong.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SyntheticError {
+    /// No such generator.
+    #[error("unknown generator `{0}`; known: make_classification")]
+    Generator(String),
+    /// No such argument.
+    #[error("make_classification has no argument `{0}`")]
+    Argument(String),
+    /// An argument given twice.
+    #[error("argument `{0}` is given twice")]
+    Repeated(String),
+    /// An argument that cannot be read.
+    #[error("`{name}` must be {expected}, got {value:?}")]
+    Value {
+        /// The argument.
+        name: String,
+        /// Its text.
+        value: String,
+        /// What can be read.
+        expected: &'static str,
+    },
+    /// An argument outside its range.
+    #[error("`{name}` must be {allowed}, got {value}")]
+    Range {
+        /// The argument.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// The range.
+        allowed: String,
+    },
+}
+
+/// A synthetic data set that can be made anew anywhere from one line of text.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Synthetic {
+    /// `make_classification` with these arguments.
+    Classification(ClassificationParams),
+}
+
+impl Synthetic {
+    /// Reads `make_classification?name=value&…` with scikit-learn's argument names; what is left out has scikit-learn's
+    /// default, and `random_state` 0.
+    ///
+    /// # Errors
+    ///
+    /// An unknown generator or argument, an argument given twice or unreadable.
+    pub fn parse(text: &str) -> Result<Self, SyntheticError> {
+        let (generator, query) = text.split_once('?').unwrap_or((text, ""));
+        if generator != "make_classification" {
+            return Err(SyntheticError::Generator(generator.to_owned()));
+        }
+        let mut params = ClassificationParams::default();
+        let mut seen = std::collections::BTreeSet::new();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            if !seen.insert(name) {
+                return Err(SyntheticError::Repeated(name.to_owned()));
+            }
+            set(&mut params, name, value)?;
+        }
+        Ok(Self::Classification(params))
+    }
+
+    /// Makes the data set.
+    ///
+    /// # Errors
+    ///
+    /// An argument outside its range.
+    pub fn frame(&self) -> Result<Frame, Error> {
+        match self {
+            Self::Classification(params) => make_classification(params)?.into_frame(),
+        }
+    }
+}
+
+impl fmt::Display for Synthetic {
+    /// The line of text that [`Synthetic::parse`] reads, all arguments written out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self::Classification(params) = self;
+        write!(
+            f,
+            "make_classification?n_samples={}&n_features={}&n_informative={}&n_redundant={}&n_repeated={}&n_classes={}\
+             &n_clusters_per_class={}&flip_y={}&class_sep={}&hypercube={}&shuffle={}&random_state={}",
+            params.n_samples,
+            params.n_features,
+            params.n_informative,
+            params.n_redundant,
+            params.n_repeated,
+            params.n_classes,
+            params.n_clusters_per_class,
+            params.flip_y,
+            params.class_sep,
+            params.hypercube,
+            params.shuffle,
+            params.random_state
+        )
+    }
+}
+
+fn set(params: &mut ClassificationParams, name: &str, value: &str) -> Result<(), SyntheticError> {
+    const WHOLE: &str = "a whole number";
+    const NUMBER: &str = "a number";
+    const TRUTH: &str = "true or false";
+    match name {
+        "n_samples" => params.n_samples = read(name, value, WHOLE)?,
+        "n_features" => params.n_features = read(name, value, WHOLE)?,
+        "n_informative" => params.n_informative = read(name, value, WHOLE)?,
+        "n_redundant" => params.n_redundant = read(name, value, WHOLE)?,
+        "n_repeated" => params.n_repeated = read(name, value, WHOLE)?,
+        "n_classes" => params.n_classes = read(name, value, WHOLE)?,
+        "n_clusters_per_class" => params.n_clusters_per_class = read(name, value, WHOLE)?,
+        "flip_y" => params.flip_y = read(name, value, NUMBER)?,
+        "class_sep" => params.class_sep = read(name, value, NUMBER)?,
+        "hypercube" => params.hypercube = read(name, value, TRUTH)?,
+        "shuffle" => params.shuffle = read(name, value, TRUTH)?,
+        "random_state" => params.random_state = read(name, value, WHOLE)?,
+        _ => return Err(SyntheticError::Argument(name.to_owned())),
+    }
+    Ok(())
+}
+
+fn read<T: FromStr>(name: &str, value: &str, expected: &'static str) -> Result<T, SyntheticError> {
+    value.parse().map_err(|_| SyntheticError::Value { name: name.to_owned(), value: value.to_owned(), expected })
+}

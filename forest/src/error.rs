@@ -1,0 +1,93 @@
+//! What can go wrong, with the names of the fields concerned.
+
+use crate::frame::FrameError;
+use crate::model_file::ModelFileError;
+use crate::params::ParamError;
+
+/// Every failure of this crate.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A hyperparameter is outside its range.
+    #[error(transparent)]
+    Param(#[from] ParamError),
+    /// The data set cannot be used.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    /// A model file cannot be used.
+    #[error(transparent)]
+    ModelFile(#[from] ModelFileError),
+    /// Shards do not make one forest.
+    #[error(transparent)]
+    Merge(#[from] MergeError),
+    /// A synthetic data set's description is wrong.
+    #[error(transparent)]
+    Synthetic(#[from] crate::datasets::SyntheticError),
+    /// Rows given to a model do not have its shape.
+    #[error("{what} has length {got}, expected {expected}")]
+    Shape {
+        /// The argument.
+        what: &'static str,
+        /// Its length.
+        got: usize,
+        /// The length it must have.
+        expected: usize,
+    },
+    /// A value that no model can take: infinite, or beyond float32.
+    #[error("row {row}, feature `{feature}`: {value} is infinite or too large for float32")]
+    NotFinite {
+        /// Row, counted from 0.
+        row: usize,
+        /// Feature name.
+        feature: String,
+        /// The value.
+        value: f64,
+    },
+    /// What was asked is not possible for these arguments.
+    #[error("{0}")]
+    Unsupported(String),
+    /// The caller's cancel flag was raised.
+    #[error("cancelled after {trees_done} of {trees} trees")]
+    Cancelled {
+        /// Trees finished before the flag was seen.
+        trees_done: u32,
+        /// Trees asked for.
+        trees: u32,
+    },
+    /// An error of linfa's data set handling.
+    #[error(transparent)]
+    Linfa(#[from] linfa::error::Error),
+}
+
+/// Why shards cannot be concatenated to a forest.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MergeError {
+    /// Nothing to merge.
+    #[error("no shards given")]
+    Empty,
+    /// Tree indexes that no shard covers.
+    #[error("no shard covers trees {from}..{to}")]
+    Gap {
+        /// First missing tree.
+        from: u32,
+        /// One past the last missing tree.
+        to: u32,
+    },
+    /// Tree indexes that two shards cover.
+    #[error("trees {from}..{to} come from more than one shard")]
+    Overlap {
+        /// First tree covered twice.
+        from: u32,
+        /// One past the last.
+        to: u32,
+    },
+    /// Shards of different jobs.
+    #[error("shard {from}..{to} was trained with another `{field}` than the first shard")]
+    Differs {
+        /// `params`, `data_sha256`, `classes` or `feature_names`.
+        field: &'static str,
+        /// First tree of the shard that differs.
+        from: u32,
+        /// One past its last tree.
+        to: u32,
+    },
+}

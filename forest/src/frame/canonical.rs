@@ -1,0 +1,174 @@
+//! The canonical bytes of a frame: one data set, one byte string, one SHA-256.
+//!
+//! ```text
+//! 0   8  magic "RGFRAME\0"          8  4  version, u32          12  4  target kind: 0 classes, 1 values
+//! 16  8  n_samples, u64            24  8  n_features, u64       32  8  length of the names, u64
+//! 40 24  zero
+//! 64     names: JSON {"features": […], "target": "…", "classes": […]}
+//! then, each at a multiple of 64: the columns (float32), the target (u32 class indexes or float64)
+//! ```
+//!
+//! Everything is little-endian; the gaps are zero.
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use super::{Frame, FrameError, Label, Target};
+use crate::Error;
+
+const MAGIC: [u8; 8] = *b"RGFRAME\0";
+/// Version written; older ones stay readable.
+const VERSION: u32 = 1;
+const ALIGNMENT: usize = 64;
+const HEADER_LEN: usize = 64;
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Names {
+    features: Vec<String>,
+    target: String,
+    classes: Vec<Label>,
+}
+
+impl Frame {
+    /// The canonical little-endian form, columns aligned to 64 bytes.
+    ///
+    /// # Errors
+    ///
+    /// Names that cannot be written as JSON (does not happen for valid text).
+    pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        let names = Names {
+            features: self.feature_names.clone(),
+            target: self.target_name.clone(),
+            classes: self.classes().to_vec(),
+        };
+        let names = serde_json::to_vec(&names).map_err(|_| FrameError::Canonical("names cannot be written"))?;
+        let mut bytes = Vec::with_capacity(HEADER_LEN + names.len() + self.columns.len() * 4 + self.n_samples() * 8);
+        bytes.extend(MAGIC);
+        bytes.extend(VERSION.to_le_bytes());
+        bytes.extend(u32::from(matches!(self.target, Target::Values(_))).to_le_bytes());
+        for count in [self.n_samples(), self.n_features(), names.len()] {
+            bytes.extend((count as u64).to_le_bytes());
+        }
+        bytes.resize(HEADER_LEN, 0);
+        bytes.extend(names);
+        for column in self.columns.chunks_exact(self.n_samples()) {
+            pad(&mut bytes);
+            bytes.extend_from_slice(bytemuck::cast_slice(column));
+        }
+        pad(&mut bytes);
+        match &self.target {
+            Target::Classes { indexes, .. } => bytes.extend_from_slice(bytemuck::cast_slice(indexes)),
+            Target::Values(values) => bytes.extend_from_slice(bytemuck::cast_slice(values)),
+        }
+        Ok(bytes)
+    }
+
+    /// Reads the canonical form.
+    ///
+    /// # Errors
+    ///
+    /// Bytes that are cut, longer than they say, of another kind or version, or that hold an impossible frame.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
+        let mut reader = Reader { bytes, at: 0 };
+        if reader.take(8)? != MAGIC {
+            return Err(FrameError::Canonical("the magic number is missing").into());
+        }
+        if reader.u32()? != VERSION {
+            return Err(FrameError::Canonical("unknown version").into());
+        }
+        let kind = reader.u32()?;
+        let (n_samples, n_features, names_len) = (reader.len()?, reader.len()?, reader.len()?);
+        reader.skip_zeros(HEADER_LEN)?;
+        let names: Names =
+            serde_json::from_slice(reader.take(names_len)?).map_err(|_| FrameError::Canonical("bad names"))?;
+        if names.features.len() != n_features {
+            return Err(FrameError::Canonical("the names do not fit the columns").into());
+        }
+        // Checked before anything is allocated for it.
+        if n_samples.saturating_mul(n_features).saturating_mul(4) > bytes.len() {
+            return Err(FrameError::Canonical("cut short").into());
+        }
+        let mut columns = Vec::with_capacity(n_samples * n_features);
+        for _ in 0..n_features {
+            reader.align()?;
+            columns.extend(numbers::<f32, 4>(reader.take(n_samples * 4)?, f32::from_le_bytes));
+        }
+        reader.align()?;
+        let target = match kind {
+            0 => Target::Classes {
+                classes: names.classes,
+                indexes: numbers::<u32, 4>(reader.take(n_samples * 4)?, u32::from_le_bytes).collect(),
+            },
+            1 => Target::Values(
+                numbers::<f64, 8>(reader.take(n_samples.saturating_mul(8))?, f64::from_le_bytes).collect(),
+            ),
+            _ => return Err(FrameError::Canonical("unknown target kind").into()),
+        };
+        if reader.at != bytes.len() {
+            return Err(FrameError::Canonical("bytes after the end").into());
+        }
+        Ok(Self::new(names.features, columns, &names.target, target)?)
+    }
+
+    /// SHA-256 of the canonical form, 64 hexadecimal digits: the data set's identity.
+    ///
+    /// # Errors
+    ///
+    /// As [`Frame::to_bytes`].
+    pub fn sha256(&self) -> Result<String, Error> {
+        Ok(hex(&Sha256::digest(self.to_bytes()?)))
+    }
+}
+
+/// Lower-case hexadecimal digits of bytes.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
+}
+
+fn pad(bytes: &mut Vec<u8>) {
+    bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+}
+
+fn numbers<'a, T: 'a, const N: usize>(bytes: &'a [u8], read: fn([u8; N]) -> T) -> impl Iterator<Item = T> + 'a {
+    bytes.as_chunks::<N>().0.iter().map(move |chunk| read(*chunk))
+}
+
+struct Reader<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, len: usize) -> Result<&'a [u8], FrameError> {
+        let end = self.at.checked_add(len).filter(|end| *end <= self.bytes.len());
+        let end = end.ok_or(FrameError::Canonical("cut short"))?;
+        let part = &self.bytes[self.at..end];
+        self.at = end;
+        Ok(part)
+    }
+
+    fn u32(&mut self) -> Result<u32, FrameError> {
+        let mut word = [0; 4];
+        word.copy_from_slice(self.take(4)?);
+        Ok(u32::from_le_bytes(word))
+    }
+
+    fn len(&mut self) -> Result<usize, FrameError> {
+        let mut word = [0; 8];
+        word.copy_from_slice(self.take(8)?);
+        usize::try_from(u64::from_le_bytes(word)).map_err(|_| FrameError::Canonical("impossible length"))
+    }
+
+    fn skip_zeros(&mut self, to: usize) -> Result<(), FrameError> {
+        if self.take(to - self.at)?.iter().any(|byte| *byte != 0) {
+            return Err(FrameError::Canonical("a gap is not zero"));
+        }
+        Ok(())
+    }
+
+    fn align(&mut self) -> Result<(), FrameError> {
+        self.skip_zeros(self.at.next_multiple_of(ALIGNMENT))
+    }
+}

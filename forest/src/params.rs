@@ -1,0 +1,249 @@
+//! Hyperparameters of a random forest, under scikit-learn's names and defaults.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Largest number of trees that a job may ask for.
+pub const N_ESTIMATORS_MAX: u32 = 100_000;
+
+/// A hyperparameter outside its range.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("`{name}` must be {allowed}, got {value}")]
+pub struct ParamError {
+    /// scikit-learn's name of the parameter.
+    pub name: &'static str,
+    /// The refused value.
+    pub value: String,
+    /// What is allowed.
+    pub allowed: String,
+}
+
+/// The measure of a split's quality.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Criterion {
+    /// Gini impurity.
+    #[default]
+    Gini,
+    /// Shannon entropy in bits.
+    Entropy,
+    /// The same as `entropy`.
+    LogLoss,
+}
+
+/// A number of rows: whole, or as a fraction of the training rows.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(untagged, expecting = "expected a whole number or a fraction")]
+pub enum RowCount {
+    /// So many rows.
+    Count(u32),
+    /// This fraction of the training rows.
+    Fraction(f64),
+}
+
+/// The features looked at in each split.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "`max_features` must be a whole number, a fraction in (0.0, 1.0], \"sqrt\", \"log2\" or null"
+)]
+pub enum MaxFeatures {
+    /// So many features.
+    Count(u32),
+    /// `max(1, int(fraction * n_features))` features.
+    Fraction(f64),
+    /// `sqrt` or `log2` of the number of features.
+    Root(FeatureRoot),
+    /// All features (`null`).
+    #[default]
+    All,
+}
+
+/// The named forms of `max_features`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FeatureRoot {
+    /// `max(1, int(sqrt(n_features)))`.
+    Sqrt,
+    /// `max(1, int(log2(n_features)))`.
+    Log2,
+}
+
+/// Weights of the classes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "`class_weight` must be \"balanced\", \"balanced_subsample\", a map from label to weight, or null"
+)]
+pub enum ClassWeight {
+    /// Inverse class frequency.
+    Named(ClassWeightName),
+    /// Weight by label, labels written as text; classes not named weigh 1.
+    ByLabel(BTreeMap<String, f64>),
+}
+
+/// The named forms of `class_weight`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassWeightName {
+    /// By the frequencies in the whole training set.
+    Balanced,
+    /// By the frequencies in each tree's bootstrap sample.
+    BalancedSubsample,
+}
+
+/// Hyperparameters of scikit-learn's `RandomForestClassifier`.
+///
+/// Two differences: `random_state` is always a number (default 0), because a job must be
+/// repeatable; and what does not shape the model (`n_jobs`, `verbose`, `warm_start`) is not here.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RandomForestParams {
+    /// Number of trees, 1 to [`N_ESTIMATORS_MAX`].
+    pub n_estimators: u32,
+    /// Split quality.
+    pub criterion: Criterion,
+    /// Largest depth of a leaf, at least 1; `None` for no limit.
+    pub max_depth: Option<u32>,
+    /// Rows needed to split a node: at least 2, or a fraction in (0, 1].
+    pub min_samples_split: RowCount,
+    /// Rows needed in a leaf: at least 1, or a fraction in (0, 1).
+    pub min_samples_leaf: RowCount,
+    /// Fraction of the total weight needed in a leaf, in [0, 0.5].
+    pub min_weight_fraction_leaf: f64,
+    /// Features looked at in each split.
+    pub max_features: MaxFeatures,
+    /// Leaves of a tree, at least 2; growth is then best first.
+    pub max_leaf_nodes: Option<u32>,
+    /// A split must lower the weighted impurity by at least this, 0 or more.
+    pub min_impurity_decrease: f64,
+    /// Draw each tree's rows with replacement.
+    pub bootstrap: bool,
+    /// Whether the job reports the out-of-bag score; needs `bootstrap`.
+    pub oob_score: bool,
+    /// Seed of the forest.
+    pub random_state: u32,
+    /// Rows drawn per tree: at least 1, or a fraction in (0, 1]; `None` for all.
+    pub max_samples: Option<RowCount>,
+    /// Class weights.
+    pub class_weight: Option<ClassWeight>,
+    /// Complexity parameter of minimal cost-complexity pruning, 0 or more.
+    pub ccp_alpha: f64,
+    /// Per feature −1, 0 or 1: the probability of the second class must fall, may vary, must rise.
+    pub monotonic_cst: Option<Vec<i8>>,
+}
+
+impl Default for RandomForestParams {
+    fn default() -> Self {
+        Self {
+            n_estimators: 100,
+            criterion: Criterion::Gini,
+            max_depth: None,
+            min_samples_split: RowCount::Count(2),
+            min_samples_leaf: RowCount::Count(1),
+            min_weight_fraction_leaf: 0.0,
+            max_features: MaxFeatures::Root(FeatureRoot::Sqrt),
+            max_leaf_nodes: None,
+            min_impurity_decrease: 0.0,
+            bootstrap: true,
+            oob_score: false,
+            random_state: 0,
+            max_samples: None,
+            class_weight: None,
+            ccp_alpha: 0.0,
+            monotonic_cst: None,
+        }
+    }
+}
+
+fn refuse(name: &'static str, value: impl ToString, allowed: &str) -> Result<(), ParamError> {
+    Err(ParamError { name, value: value.to_string(), allowed: allowed.to_owned() })
+}
+
+impl RandomForestParams {
+    /// Checks everything that can be checked without data.
+    ///
+    /// # Errors
+    ///
+    /// The first parameter outside its range.
+    pub fn check(&self) -> Result<(), ParamError> {
+        if self.n_estimators == 0 || self.n_estimators > N_ESTIMATORS_MAX {
+            let allowed = format!("a whole number in 1..={N_ESTIMATORS_MAX}");
+            return refuse("n_estimators", self.n_estimators, &allowed);
+        }
+        if self.max_depth == Some(0) {
+            return refuse("max_depth", 0, "a whole number of at least 1, or null");
+        }
+        check_rows("min_samples_split", self.min_samples_split, 2, true)?;
+        check_rows("min_samples_leaf", self.min_samples_leaf, 1, false)?;
+        if let Some(rows) = self.max_samples {
+            check_rows("max_samples", rows, 1, true)?;
+            if !self.bootstrap {
+                return refuse("max_samples", describe(rows), "null when `bootstrap` is false");
+            }
+        }
+        if !(0.0..=0.5).contains(&self.min_weight_fraction_leaf) {
+            return refuse("min_weight_fraction_leaf", self.min_weight_fraction_leaf, "a number in [0.0, 0.5]");
+        }
+        match self.max_features {
+            MaxFeatures::Count(0) => {
+                return refuse(
+                    "max_features",
+                    0,
+                    "a whole number of at least 1, a fraction in (0.0, 1.0], \"sqrt\", \"log2\" or null",
+                );
+            }
+            MaxFeatures::Fraction(part) if !(part > 0.0 && part <= 1.0) => {
+                return refuse(
+                    "max_features",
+                    part,
+                    "a whole number of at least 1, a fraction in (0.0, 1.0], \"sqrt\", \"log2\" or null",
+                );
+            }
+            _ => {}
+        }
+        if self.max_leaf_nodes.is_some_and(|leaves| leaves < 2) {
+            return refuse("max_leaf_nodes", self.max_leaf_nodes.unwrap_or(0), "a whole number of at least 2, or null");
+        }
+        check_at_least_zero("min_impurity_decrease", self.min_impurity_decrease)?;
+        check_at_least_zero("ccp_alpha", self.ccp_alpha)?;
+        if self.oob_score && !self.bootstrap {
+            return refuse("oob_score", true, "false when `bootstrap` is false");
+        }
+        if let Some(ClassWeight::ByLabel(weights)) = &self.class_weight
+            && let Some((label, weight)) = weights.iter().find(|(_, weight)| !(weight.is_finite() && **weight >= 0.0))
+        {
+            return refuse("class_weight", format!("{label}: {weight}"), "finite weights of at least 0");
+        }
+        if let Some(signs) = &self.monotonic_cst
+            && let Some(sign) = signs.iter().find(|sign| !(-1..=1).contains(*sign))
+        {
+            return refuse("monotonic_cst", sign, "a list of -1, 0 or 1");
+        }
+        Ok(())
+    }
+}
+
+fn describe(rows: RowCount) -> String {
+    match rows {
+        RowCount::Count(count) => count.to_string(),
+        RowCount::Fraction(part) => format!("{part:?}"),
+    }
+}
+
+fn check_rows(name: &'static str, rows: RowCount, least: u32, one_allowed: bool) -> Result<(), ParamError> {
+    let good = match rows {
+        RowCount::Count(count) => count >= least,
+        RowCount::Fraction(part) => part > 0.0 && (part < 1.0 || one_allowed && part <= 1.0),
+    };
+    if good {
+        return Ok(());
+    }
+    let close = if one_allowed { ']' } else { ')' };
+    refuse(name, describe(rows), &format!("a whole number of at least {least} or a fraction in (0.0, 1.0{close}"))
+}
+
+fn check_at_least_zero(name: &'static str, value: f64) -> Result<(), ParamError> {
+    if value >= 0.0 && value.is_finite() { Ok(()) } else { refuse(name, value, "a finite number of at least 0.0") }
+}
