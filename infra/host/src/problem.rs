@@ -1,0 +1,137 @@
+//! RFC 9457 problems: the one way in which a function says no.
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::response::{IntoResponse, Response};
+use http::header::{CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, StatusCode};
+use regrove_events::{Invalid, Unreadable, log};
+use serde_json::{Map, Value, json};
+
+/// A refusal as `application/problem+json`. `docs/problems.md` has a heading for each kind.
+///
+/// The status is also the order to the broker: 404, 408, 409, 429 and 5xx are tried again, everything else goes to the
+/// dead letters.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Problem {
+    /// The last part of the `type` URI, such as `wrong-feature-count`.
+    pub kind: &'static str,
+    /// HTTP status.
+    pub status: StatusCode,
+    /// What went wrong here and how to mend it.
+    pub detail: String,
+    /// When to come again, if that makes sense.
+    pub retry_after: Option<Duration>,
+    /// Further members of the problem.
+    pub members: Map<String, Value>,
+}
+
+impl Problem {
+    /// A problem of a kind with its status and detail.
+    pub fn new(kind: &'static str, status: StatusCode, detail: impl Into<String>) -> Self {
+        Self { kind, status, detail: detail.into(), retry_after: None, members: Map::new() }
+    }
+
+    /// Adds a member.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
+        self.members.insert(name.to_owned(), value.into());
+        self
+    }
+
+    /// Adds `Retry-After`, in whole seconds, at least 1.
+    #[must_use]
+    pub fn retry_after(mut self, wait: Duration) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    /// Something that is needed does not answer: the broker tries again.
+    pub fn unavailable(what: &str, error: &dyn std::error::Error) -> Self {
+        Self::new("dependency-unavailable", StatusCode::SERVICE_UNAVAILABLE, format!("{what}: {}", chain(error)))
+            .retry_after(Duration::from_secs(1))
+    }
+
+    /// A defect of ours.
+    pub fn internal(error: &dyn std::error::Error) -> Self {
+        Self::new("internal-error", StatusCode::INTERNAL_SERVER_ERROR, chain(error))
+    }
+
+    /// The title of the kind: its words.
+    pub fn title(&self) -> String {
+        let mut words = self.kind.replace('-', " ");
+        if let Some(first) = words.get_mut(..1) {
+            first.make_ascii_uppercase();
+        }
+        words
+    }
+}
+
+/// An error with its causes, each once.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        let said = inner.to_string();
+        if !text.contains(&said) {
+            text.push_str(": ");
+            text.push_str(&said);
+        }
+        cause = inner.source();
+    }
+    text
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        if self.status.is_server_error() {
+            tracing::warn!(problem = self.kind, status = self.status.as_u16(), detail = %self.detail, "refused");
+        } else {
+            tracing::info!(problem = self.kind, status = self.status.as_u16(), detail = %self.detail, "refused");
+        }
+        let mut body = json!({
+            "type": format!("urn:regrove:problem:{}", self.kind),
+            "title": self.title(),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        if let Value::Object(members) = &mut body {
+            members.extend(self.members);
+        }
+        let mut response = (self.status, Json(body)).into_response();
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        if let Some(wait) = self.retry_after {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
+        }
+        response
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(error: Invalid) -> Self {
+        Self::new("not-a-cloudevent", StatusCode::BAD_REQUEST, error.to_string())
+    }
+}
+
+impl From<Unreadable> for Problem {
+    fn from(error: Unreadable) -> Self {
+        let (kind, status) = match &error {
+            Unreadable::UnknownType(_) => ("unknown-event-type", StatusCode::BAD_REQUEST),
+            _ => ("invalid-event-data", StatusCode::UNPROCESSABLE_ENTITY),
+        };
+        Self::new(kind, status, error.to_string())
+    }
+}
+
+impl From<log::Error> for Problem {
+    fn from(error: log::Error) -> Self {
+        match &error {
+            log::Error::Conflict { .. } | log::Error::Contended { .. } => {
+                Self::new("job-kept-changing", StatusCode::CONFLICT, error.to_string())
+            }
+            log::Error::Corrupt { .. } => Self::internal(&error),
+            _ => Self::unavailable("the control store", &error),
+        }
+    }
+}
