@@ -157,7 +157,7 @@ impl Default for RandomForestParams {
     }
 }
 
-fn refuse(name: &'static str, value: impl ToString, allowed: &str) -> Result<(), ParamError> {
+fn refuse(name: &'static str, value: impl std::fmt::Display, allowed: &str) -> Result<(), ParamError> {
     Err(ParamError { name, value: value.to_string(), allowed: allowed.to_owned() })
 }
 

@@ -1,9 +1,9 @@
 //! One tree as node arrays, in scikit-learn's layout.
 
 /// `feature` and `threshold` of a leaf in scikit-learn's arrays.
-pub const TREE_UNDEFINED: i64 = -2;
+pub const TREE_UNDEFINED: i32 = -2;
 /// Child of a leaf in scikit-learn's arrays.
-pub const TREE_LEAF: i64 = -1;
+pub const TREE_LEAF: i32 = -1;
 
 /// A decision tree: parallel arrays, one entry per node; node 0 is the root.
 #[derive(Debug, Clone, PartialEq, Default)]

@@ -5,7 +5,7 @@ use super::{Classification, SyntheticError};
 use crate::random::RandomState;
 
 /// Values that a synthetic data set may have: 2³² float64, 32 GiB.
-pub const VALUES_MAX: usize = 1 << 32;
+pub(super) const VALUES_MAX: usize = 1 << 32;
 /// Bits of one draw of hypercube vertices.
 const HYPERCUBE_BITS: usize = 30;
 
@@ -104,7 +104,7 @@ impl ClassificationParams {
     }
 }
 
-fn refuse(name: &'static str, value: impl ToString, allowed: &str) -> Result<(), SyntheticError> {
+fn refuse(name: &'static str, value: impl std::fmt::Display, allowed: &str) -> Result<(), SyntheticError> {
     Err(SyntheticError::Range { name, value: value.to_string(), allowed: allowed.to_owned() })
 }
 
@@ -174,11 +174,15 @@ fn centroids(params: &ClassificationParams, stream: &mut RandomState) -> Vec<f64
     if !params.hypercube {
         for row in centroids.chunks_exact_mut(bits) {
             let scale = stream.random_sample();
-            row.iter_mut().for_each(|value| *value *= scale);
+            for value in row {
+                *value *= scale;
+            }
         }
         let scales: Vec<f64> = (0..bits).map(|_| stream.random_sample()).collect();
         for row in centroids.chunks_exact_mut(bits) {
-            row.iter_mut().zip(&scales).for_each(|(value, scale)| *value *= scale);
+            for (value, scale) in row.iter_mut().zip(&scales) {
+                *value *= scale;
+            }
         }
     }
     centroids

@@ -1,0 +1,120 @@
+//! Training: trees of a range, in parallel.
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+
+use rayon::prelude::*;
+
+use super::Forest;
+use super::rows::RowSampler;
+use crate::Error;
+use crate::frame::Frame;
+use crate::grow::{self, Plan, RowWeights};
+use crate::params::{ParamError, RandomForestParams};
+use crate::random::tree_seeds;
+use crate::tree::Tree;
+
+/// What a caller may want to know or do while trees grow.
+#[derive(Default, Clone, Copy)]
+pub struct FitOptions<'a> {
+    /// Called after each tree with the number of trees done so far, from any thread.
+    pub progress: Option<&'a (dyn Fn(u32) + Sync)>,
+    /// Raised by the caller to stop: the fit then ends with [`Error::Cancelled`] after the trees in work.
+    pub cancel: Option<&'a AtomicBool>,
+}
+
+impl std::fmt::Debug for FitOptions<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("FitOptions").field("progress", &self.progress.is_some()).field("cancel", &self.cancel).finish()
+    }
+}
+
+impl FitOptions<'_> {
+    fn cancelled(&self) -> bool {
+        self.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed))
+    }
+}
+
+/// Grows all trees.
+///
+/// # Errors
+///
+/// As [`fit_range`].
+pub fn fit(frame: &Frame, params: &RandomForestParams) -> Result<Forest, Error> {
+    fit_range(frame, params, 0..params.n_estimators, &FitOptions::default())
+}
+
+/// Grows the trees `range` of the forest that `params` describe: the same trees whatever the partition into ranges and
+/// the number of threads. Runs on rayon's current thread pool.
+///
+/// # Errors
+///
+/// Parameters out of range, a target that is not made of two or more classes, a range that is empty or beyond
+/// `n_estimators`, cancellation.
+pub fn fit_range(
+    frame: &Frame,
+    params: &RandomForestParams,
+    range: Range<u32>,
+    options: &FitOptions<'_>,
+) -> Result<Forest, Error> {
+    params.check()?;
+    check_target(frame)?;
+    if range.is_empty() || range.end > params.n_estimators {
+        return Err(ParamError {
+            name: "range",
+            value: format!("{}..{}", range.start, range.end),
+            allowed: format!("a non-empty part of 0..{} trees", params.n_estimators),
+        }
+        .into());
+    }
+    let plan = Plan::new(frame, params)?;
+    let sampler = RowSampler::new(frame, params)?;
+    let seeds: Vec<u32> = tree_seeds(params.random_state).take(range.end as usize).skip(range.start as usize).collect();
+    let done = AtomicU32::new(0);
+    let trees = seeds
+        .par_iter()
+        .map(|&seed| {
+            if options.cancelled() {
+                return None;
+            }
+            let tree = grow::grow(frame, &plan, &sampler.weights(seed), seed);
+            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
+            if let Some(progress) = options.progress {
+                progress(done);
+            }
+            Some(tree)
+        })
+        .collect::<Option<Vec<Tree>>>()
+        .ok_or_else(|| Error::Cancelled { trees_done: done.load(Ordering::Relaxed), trees: range.end - range.start })?;
+    Ok(Forest {
+        params: params.clone(),
+        classes: frame.classes().to_vec(),
+        feature_names: frame.feature_names().to_vec(),
+        data_sha256: frame.sha256()?,
+        range,
+        trees,
+    })
+}
+
+/// Grows one tree on all rows, each counted once: scikit-learn's `DecisionTreeClassifier(random_state=…)`. What concerns
+/// only forests (`n_estimators`, `bootstrap`, `max_samples`, `oob_score`, `class_weight`) is not looked at.
+///
+/// # Errors
+///
+/// Parameters out of range, a target that is not made of two or more classes.
+pub fn fit_tree(frame: &Frame, params: &RandomForestParams, random_state: u32) -> Result<Tree, Error> {
+    check_target(frame)?;
+    let plan = Plan::new(frame, params)?;
+    Ok(grow::grow(frame, &plan, &RowWeights::Once, random_state))
+}
+
+fn check_target(frame: &Frame) -> Result<(), Error> {
+    match frame.classes() {
+        [] => Err(Error::Unsupported("a classifier needs class labels, not numbers, as target".to_owned())),
+        [only] => Err(Error::Unsupported(format!("the target has one class only, `{only}`; a classifier needs two"))),
+        _ if u32::try_from(frame.n_samples()).is_err() => {
+            Err(Error::Unsupported(format!("{} rows; a tree numbers rows with 32 bits", frame.n_samples())))
+        }
+        _ => Ok(()),
+    }
+}

@@ -1,0 +1,67 @@
+//! Shards to a forest: concatenation in index order.
+
+use std::ops::Range;
+
+use super::Forest;
+use crate::MergeError;
+use crate::params::RandomForestParams;
+
+impl Forest {
+    /// Concatenates shards in index order, whatever the order in which they are given. The result covers the union of
+    /// the ranges; [`Forest::is_whole`] tells whether that is all of the forest.
+    ///
+    /// # Errors
+    ///
+    /// No shard, a gap or an overlap between shards, shards of different parameters, data, classes or features.
+    pub fn merge(mut shards: Vec<Forest>) -> Result<Forest, MergeError> {
+        shards.sort_by_key(|shard| (shard.range.start, shard.range.end));
+        let mut shards = shards.into_iter();
+        let mut forest = shards.next().ok_or(MergeError::Empty)?;
+        for shard in shards {
+            forest.check_same(&shard)?;
+            let (end, Range { start, end: shard_end }) = (forest.range.end, shard.range.clone());
+            if start > end {
+                return Err(MergeError::Gap { from: end, to: start });
+            }
+            if start < end {
+                return Err(MergeError::Overlap { from: start, to: end.min(shard_end) });
+            }
+            forest.range.end = shard_end;
+            forest.trees.extend(shard.trees);
+        }
+        Ok(forest)
+    }
+
+    /// The same trees as part of a forest of another size: tree k does not depend on `n_estimators` or `oob_score`, so a
+    /// job with more trees can use those that exist.
+    ///
+    /// # Errors
+    ///
+    /// Parameters that differ in more, or a forest that is too small for the trees here.
+    pub fn for_params(mut self, params: &RandomForestParams) -> Result<Forest, MergeError> {
+        let Range { start: from, end: to } = self.range;
+        let same = RandomForestParams {
+            n_estimators: params.n_estimators,
+            oob_score: params.oob_score,
+            ..self.params.clone()
+        };
+        if same != *params || to > params.n_estimators {
+            return Err(MergeError::Differs { field: "params", from, to });
+        }
+        self.params = same;
+        Ok(self)
+    }
+
+    fn check_same(&self, shard: &Forest) -> Result<(), MergeError> {
+        let differences = [
+            ("params", self.params != shard.params),
+            ("data_sha256", self.data_sha256 != shard.data_sha256),
+            ("classes", self.classes != shard.classes),
+            ("feature_names", self.feature_names != shard.feature_names),
+        ];
+        match differences.into_iter().find(|(_, differs)| *differs) {
+            Some((field, _)) => Err(MergeError::Differs { field, from: shard.range.start, to: shard.range.end }),
+            None => Ok(()),
+        }
+    }
+}

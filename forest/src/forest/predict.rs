@@ -1,0 +1,180 @@
+//! Probabilities, labels, out-of-bag estimates and importances from the node arrays.
+
+use rayon::prelude::*;
+
+use super::Forest;
+use super::rows::RowSampler;
+use crate::Error;
+use crate::frame::{Frame, Label};
+use crate::numeric::{argmax, pairwise_sum};
+use crate::tree::Tree;
+
+/// Rows that one task predicts.
+const ROWS_PER_TASK: usize = 256;
+
+/// Out-of-bag estimates.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutOfBag {
+    /// Accuracy over all rows, as scikit-learn's `oob_score_`: a row that was in every bag counts as the first class.
+    pub score: f64,
+    /// Class probabilities, `(n_samples, n_classes)` row-major; zeros for rows that were in every bag.
+    pub decision_function: Vec<f64>,
+    /// Rows that were in every bag.
+    pub n_never_out: usize,
+}
+
+impl Forest {
+    /// Class probabilities of row-major rows: `(n_rows, n_classes)` row-major, scikit-learn's bits. NaN is a missing value.
+    ///
+    /// # Errors
+    ///
+    /// A length that is not a multiple of the number of features, an infinite value.
+    #[expect(clippy::cast_precision_loss, reason = "a number of trees")]
+    pub fn predict_proba(&self, rows: &[f32]) -> Result<Vec<f64>, Error> {
+        let (n_features, n_classes) = (self.n_features(), self.classes.len());
+        check_rows(rows, &self.feature_names)?;
+        let n_rows = rows.len() / n_features;
+        let mut proba = vec![0.0; n_rows * n_classes];
+        proba.par_chunks_mut(ROWS_PER_TASK * n_classes).zip(rows.par_chunks(ROWS_PER_TASK * n_features)).for_each(
+            |(proba, rows)| {
+                for tree in &self.trees {
+                    for (row, sums) in rows.chunks_exact(n_features).zip(proba.chunks_exact_mut(n_classes)) {
+                        add(sums, tree.predict(row));
+                    }
+                }
+                for sum in proba {
+                    *sum /= self.trees.len() as f64;
+                }
+            },
+        );
+        Ok(proba)
+    }
+
+    /// Class labels of row-major rows: the first largest probability.
+    ///
+    /// # Errors
+    ///
+    /// As [`Forest::predict_proba`].
+    pub fn predict(&self, rows: &[f32]) -> Result<Vec<Label>, Error> {
+        let proba = self.predict_proba(rows)?;
+        Ok(proba.chunks_exact(self.classes.len()).map(|row| self.classes[argmax(row)].clone()).collect())
+    }
+
+    /// Out-of-bag estimates; `frame` must be the training data.
+    ///
+    /// # Errors
+    ///
+    /// Other data than the training data, a forest without bootstrap.
+    pub fn oob(&self, frame: &Frame) -> Result<OutOfBag, Error> {
+        if !self.params.bootstrap {
+            return Err(Error::Unsupported("out-of-bag estimates need `bootstrap`".to_owned()));
+        }
+        if frame.sha256()? != self.data_sha256 {
+            return Err(Error::Unsupported("out-of-bag estimates need the very training data".to_owned()));
+        }
+        let (n_samples, n_features, n_classes) = (frame.n_samples(), frame.n_features(), self.classes.len());
+        let sampler = RowSampler::new(frame, &self.params)?;
+        let rows = frame.rows();
+        let mut sums = vec![0.0; n_samples * n_classes];
+        let mut n_out = vec![0_u32; n_samples];
+        for tree in &self.trees {
+            let Some(counts) = sampler.counts(tree.random_state) else { continue };
+            for (row, _) in counts.iter().enumerate().filter(|(_, count)| **count == 0) {
+                let value = tree.predict(&rows[row * n_features..(row + 1) * n_features]);
+                add(&mut sums[row * n_classes..(row + 1) * n_classes], value);
+                n_out[row] += 1;
+            }
+        }
+        for (row, n_out) in sums.chunks_exact_mut(n_classes).zip(&n_out) {
+            for sum in row {
+                *sum /= f64::from((*n_out).max(1));
+            }
+        }
+        let right = sums.chunks_exact(n_classes).zip(frame.class_indexes());
+        let right = right.filter(|(row, class)| argmax(row) == **class as usize).count();
+        #[expect(clippy::cast_precision_loss, reason = "row counts below 2^53")]
+        let score = right as f64 / n_samples as f64;
+        let n_never_out = n_out.iter().filter(|n_out| **n_out == 0).count();
+        Ok(OutOfBag { score, decision_function: sums, n_never_out })
+    }
+
+    /// Mean decrease of impurity per feature, summing to 1, `(n_features,)`; zeros if no tree has a split.
+    pub fn feature_importances(&self) -> Vec<f64> {
+        let mut sums = vec![0.0; self.n_features()];
+        let mut n_trees = 0;
+        for tree in self.trees.iter().filter(|tree| tree.node_count() > 1) {
+            add(&mut sums, &tree.feature_importances(self.n_features()));
+            n_trees += 1;
+        }
+        if n_trees > 0 {
+            let means: Vec<f64> = sums.iter().map(|sum| sum / f64::from(n_trees)).collect();
+            let total = pairwise_sum(&means);
+            sums = means.into_iter().map(|mean| mean / total).collect();
+        }
+        sums
+    }
+}
+
+fn add(sums: &mut [f64], terms: &[f64]) {
+    for (sum, term) in sums.iter_mut().zip(terms) {
+        *sum += term;
+    }
+}
+
+/// Checks that row-major rows fit the features and hold no infinite value.
+pub(crate) fn check_rows(rows: &[f32], feature_names: &[String]) -> Result<(), Error> {
+    let n_features = feature_names.len();
+    if !rows.len().is_multiple_of(n_features) {
+        let expected = rows.len().next_multiple_of(n_features);
+        return Err(Error::Shape { what: "rows", got: rows.len(), expected });
+    }
+    match rows.iter().position(|value| value.is_infinite()) {
+        None => Ok(()),
+        Some(at) => Err(Error::NotFinite {
+            row: at / n_features,
+            feature: feature_names[at % n_features].clone(),
+            value: f64::from(rows[at]),
+        }),
+    }
+}
+
+impl Tree {
+    /// The leaf that a row reaches, `(n_features,)`. NaN goes where missing values went in training.
+    pub fn apply(&self, row: &[f32]) -> usize {
+        let mut node = 0;
+        while let Ok(feature) = usize::try_from(self.feature[node]) {
+            let value = row[feature];
+            let left =
+                if value.is_nan() { self.missing_go_to_left[node] } else { f64::from(value) <= self.threshold[node] };
+            let child = if left { self.children_left[node] } else { self.children_right[node] };
+            node = usize::try_from(child).unwrap_or(0);
+        }
+        node
+    }
+
+    /// Value of the leaf that a row reaches, `(n_outputs,)`.
+    pub fn predict(&self, row: &[f32]) -> &[f64] {
+        self.node_value(self.apply(row))
+    }
+
+    /// Decrease of impurity per feature, summing to 1, `(n_features,)`; zeros for a tree without splits.
+    pub fn feature_importances(&self, n_features: usize) -> Vec<f64> {
+        let mut importances = vec![0.0; n_features];
+        for (node, &feature) in self.feature.iter().enumerate() {
+            let Ok(feature) = usize::try_from(feature) else { continue };
+            let mass = |node: usize| self.weighted_n_node_samples[node] * self.impurity[node];
+            let child = |child: i32| mass(usize::try_from(child).unwrap_or(node));
+            importances[feature] += mass(node) - child(self.children_left[node]) - child(self.children_right[node]);
+        }
+        for importance in &mut importances {
+            *importance /= self.weighted_n_node_samples[0];
+        }
+        let total = pairwise_sum(&importances);
+        if total > 0.0 {
+            for importance in &mut importances {
+                *importance /= total;
+            }
+        }
+        importances
+    }
+}

@@ -1,0 +1,226 @@
+//! Growing one tree, in scikit-learn's order of draws and nodes.
+//!
+//! The order of events is what makes two trees equal: [`draw`] says which features a node looks at, a [`Splitter`] finds the
+//! best cut among them, [`depth_first`] or [`best_first`] says which node comes next. Learned from scikit-learn's
+//! `sklearn/tree` (BSD-3-Clause).
+
+mod best_first;
+mod depth_first;
+mod draw;
+mod impurity;
+mod measure;
+mod node;
+mod ordered;
+mod plan;
+mod sort;
+mod whole;
+
+pub(crate) use plan::{Plan, RowWeights};
+
+use crate::frame::Frame;
+use crate::params::Criterion;
+use crate::random::Xorshift;
+use crate::tree::Tree;
+use draw::FeatureDraw;
+use impurity::{Entropy, Gini, Impurity};
+use measure::Classes;
+use node::{Bounds, Cut};
+use ordered::OrderedSplitter;
+use whole::WholeSplitter;
+
+/// Values closer than this count as equal (float32 arithmetic).
+const FEATURE_THRESHOLD: f32 = 1e-7;
+/// Impurities up to this count as zero.
+const IMPURITY_EPSILON: f64 = f64::EPSILON;
+
+/// Finds cuts in the rows of one node after another.
+trait Splitter {
+    /// Number of training rows of the tree.
+    fn n_rows(&self) -> usize;
+
+    /// Makes the rows `start..end` (positions, not row numbers) the current node and returns their weight.
+    fn enter(&mut self, start: usize, end: usize) -> f64;
+
+    /// Impurity of the current node.
+    fn impurity(&self) -> f64;
+
+    /// Appends the current node's value.
+    fn push_value(&self, out: &mut Vec<f64>);
+
+    /// Looks for a better cut than `best` on one feature. `false` if the feature is constant in this node.
+    fn search(&mut self, feature: usize, bounds: Bounds, stream: &mut Xorshift, best: &mut Option<Cut>) -> bool;
+
+    /// Moves the rows of the current node to the sides of the cut.
+    fn apply(&mut self, cut: &Cut) -> Sides;
+}
+
+/// The two sides of an applied cut.
+#[derive(Debug, Clone, Copy)]
+struct Sides {
+    /// First position of the right side.
+    position: usize,
+    impurity_left: f64,
+    impurity_right: f64,
+    weight_left: f64,
+    weight_right: f64,
+    /// Half way between the first values of the sides, for monotonic constraints.
+    middle: f64,
+}
+
+/// Grows the tree of one seed.
+pub(crate) fn grow(frame: &Frame, plan: &Plan, weights: &RowWeights, seed: u32) -> Tree {
+    match plan.criterion {
+        Criterion::Gini => grow_classes::<Gini>(frame, plan, weights, seed),
+        Criterion::Entropy | Criterion::LogLoss => grow_classes::<Entropy>(frame, plan, weights, seed),
+    }
+}
+
+fn grow_classes<I: Impurity>(frame: &Frame, plan: &Plan, weights: &RowWeights, seed: u32) -> Tree {
+    if !plan.random_cuts
+        && let Some(splitter) = WholeSplitter::<I>::new(frame, plan, weights)
+    {
+        return grow_with(splitter, frame, plan, weights, seed);
+    }
+    let measure = Classes::<I>::new(frame);
+    grow_with(OrderedSplitter::new(frame, plan, weights, measure), frame, plan, weights, seed)
+}
+
+fn grow_with(splitter: impl Splitter, frame: &Frame, plan: &Plan, weights: &RowWeights, seed: u32) -> Tree {
+    let total = weights.total(frame.n_samples());
+    let mut builder = Builder {
+        splitter,
+        plan,
+        total_weight: total,
+        min_weight_leaf: plan.min_weight_fraction_leaf * total,
+        draw: FeatureDraw::new(frame.n_features(), plan.max_features),
+        stream: Xorshift::of_tree(seed),
+        tree: Tree { random_state: seed, n_outputs: plan.n_outputs, ..Tree::default() },
+    };
+    match plan.max_leaf_nodes {
+        None => depth_first::grow(&mut builder),
+        Some(leaves) => best_first::grow(&mut builder, leaves),
+    }
+    builder.tree
+}
+
+/// A tree in the making.
+struct Builder<'a, S> {
+    splitter: S,
+    plan: &'a Plan,
+    total_weight: f64,
+    min_weight_leaf: f64,
+    draw: FeatureDraw,
+    stream: Xorshift,
+    tree: Tree,
+}
+
+/// A node that waits for its turn.
+#[derive(Debug, Clone, Copy)]
+struct Pending {
+    start: usize,
+    end: usize,
+    depth: u32,
+    /// Its parent and whether it is the left child; `None` for the root.
+    parent: Option<(usize, bool)>,
+    /// `None` for the root, whose impurity is yet to be computed.
+    impurity: Option<f64>,
+    n_constants: usize,
+    bounds: Bounds,
+}
+
+impl Pending {
+    fn root(n_rows: usize) -> Self {
+        Self { start: 0, end: n_rows, depth: 0, parent: None, impurity: None, n_constants: 0, bounds: Bounds::OPEN }
+    }
+}
+
+/// A node added to the tree, with its cut if it has one.
+#[derive(Debug, Clone, Copy)]
+struct Added {
+    node: usize,
+    n_constants: usize,
+    split: Option<AppliedSplit>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct AppliedSplit {
+    feature: usize,
+    sides: Sides,
+    improvement: f64,
+}
+
+impl<S: Splitter> Builder<'_, S> {
+    /// Adds a node and, unless it must be a leaf, cuts its rows in two.
+    fn add(&mut self, pending: &Pending) -> Added {
+        let weight = self.splitter.enter(pending.start, pending.end);
+        let impurity = pending.impurity.unwrap_or_else(|| self.splitter.impurity());
+        let n_rows = pending.end - pending.start;
+        let closed = pending.depth >= self.plan.max_depth
+            || n_rows < self.plan.min_samples_split
+            || n_rows < 2 * self.plan.min_samples_leaf
+            || weight < 2.0 * self.min_weight_leaf
+            || impurity <= IMPURITY_EPSILON;
+        let node = self.tree.node_count();
+        self.push_node(pending, impurity, weight, n_rows);
+        if closed {
+            return Added { node, n_constants: pending.n_constants, split: None };
+        }
+        let (cut, n_constants) = self.find_cut(pending);
+        let split = cut.and_then(|cut| self.split(node, impurity, weight, &cut));
+        Added { node, n_constants, split }
+    }
+
+    /// Looks at features in random order until enough were seen.
+    fn find_cut(&mut self, pending: &Pending) -> (Option<Cut>, usize) {
+        let mut best = None;
+        let mut draws = self.draw.begin(pending.n_constants);
+        while let Some(drawn) = draws.next(&mut self.stream) {
+            let varied = self.splitter.search(drawn.feature, pending.bounds, &mut self.stream, &mut best);
+            draws.seen(drawn, varied);
+        }
+        (best, draws.finish())
+    }
+
+    /// Applies a cut; `None` if it improves too little. The rows are then moved all the same, as nobody asks for them again.
+    fn split(&mut self, node: usize, impurity: f64, weight: f64, cut: &Cut) -> Option<AppliedSplit> {
+        let sides = self.splitter.apply(cut);
+        let improvement = (weight / self.total_weight)
+            * (impurity
+                - (sides.weight_right / weight * sides.impurity_right)
+                - (sides.weight_left / weight * sides.impurity_left));
+        if improvement + IMPURITY_EPSILON < self.plan.min_impurity_decrease {
+            return None;
+        }
+        let tree = &mut self.tree;
+        tree.feature[node] = i32::try_from(cut.feature).unwrap_or(i32::MAX);
+        tree.threshold[node] = cut.threshold;
+        tree.missing_go_to_left[node] = cut.missing_go_to_left;
+        Some(AppliedSplit { feature: cut.feature, sides, improvement })
+    }
+
+    fn push_node(&mut self, pending: &Pending, impurity: f64, weight: f64, n_rows: usize) {
+        let tree = &mut self.tree;
+        if let Some((parent, is_left)) = pending.parent {
+            let siblings = if is_left { &mut tree.children_left } else { &mut tree.children_right };
+            siblings[parent] = i32::try_from(tree.feature.len()).unwrap_or(i32::MAX);
+        }
+        tree.feature.push(crate::tree::TREE_UNDEFINED);
+        tree.threshold.push(f64::from(crate::tree::TREE_UNDEFINED));
+        tree.children_left.push(crate::tree::TREE_LEAF);
+        tree.children_right.push(crate::tree::TREE_LEAF);
+        tree.missing_go_to_left.push(false);
+        tree.impurity.push(impurity);
+        tree.n_node_samples.push(u32::try_from(n_rows).unwrap_or(u32::MAX));
+        tree.weighted_n_node_samples.push(weight);
+        let first = tree.value.len();
+        self.splitter.push_value(&mut tree.value);
+        if self.plan.monotonic.is_some() {
+            pending.bounds.clip(&mut tree.value[first..]);
+        }
+    }
+
+    /// Bounds of the two children of a cut.
+    fn child_bounds(&self, bounds: Bounds, split: &AppliedSplit) -> (Bounds, Bounds) {
+        bounds.children(self.plan.sign(split.feature), split.sides.middle)
+    }
+}

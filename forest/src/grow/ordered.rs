@@ -1,0 +1,309 @@
+//! Cuts where sums are rounded and so depend on the order of rows: fractional weights, regression, and random cuts.
+//!
+//! Rows are kept, sorted and summed in scikit-learn's very order, so that results agree to the last bit here too.
+
+use super::measure::Measure;
+use super::node::{Bounds, Cut};
+use super::plan::{Plan, RowWeights};
+use super::sort::sort_together;
+use super::{FEATURE_THRESHOLD, Sides, Splitter};
+use crate::frame::Frame;
+use crate::random::Xorshift;
+
+/// Weighted sums of a set of rows.
+#[derive(Debug, Clone)]
+struct Sums {
+    sums: Vec<f64>,
+    weight: f64,
+}
+
+impl Sums {
+    fn parts(&self) -> (&[f64], f64) {
+        (&self.sums, self.weight)
+    }
+
+    fn clear(&mut self) {
+        self.sums.fill(0.0);
+        self.weight = 0.0;
+    }
+
+    fn copy_from(&mut self, other: &Self) {
+        self.sums.copy_from_slice(&other.sums);
+        self.weight = other.weight;
+    }
+}
+
+/// The splitter that keeps scikit-learn's order of rows.
+pub(super) struct OrderedSplitter<'a, M> {
+    frame: &'a Frame,
+    plan: &'a Plan,
+    measure: M,
+    min_weight_leaf: f64,
+    /// Weight of each row of the frame; `None` if all weigh 1.
+    weights: Option<Vec<f64>>,
+    /// Rows of the tree; a node is a range of it.
+    rows: Vec<u32>,
+    /// Values of the feature looked at, beside `rows`.
+    values: Vec<f32>,
+    start: usize,
+    end: usize,
+    total: Sums,
+    total_squares: f64,
+    left: Sums,
+    right: Sums,
+    /// Rows `start..position` are in `left`.
+    position: usize,
+    /// The feature by which `rows` is partitioned at the moment.
+    partitioned_by: Option<usize>,
+}
+
+impl<'a, M: Measure> OrderedSplitter<'a, M> {
+    pub(super) fn new(frame: &'a Frame, plan: &'a Plan, weights: &RowWeights, measure: M) -> Self {
+        let n_samples = frame.n_samples();
+        let weighted = weights.weighted_rows(n_samples);
+        let sums = Sums { sums: vec![0.0; plan.n_outputs], weight: 0.0 };
+        Self {
+            frame,
+            plan,
+            measure,
+            min_weight_leaf: plan.min_weight_fraction_leaf * weights.total(n_samples),
+            weights: weights.to_fractions(),
+            values: vec![0.0; weighted.len()],
+            rows: weighted,
+            start: 0,
+            end: 0,
+            total: sums.clone(),
+            total_squares: 0.0,
+            left: sums.clone(),
+            right: sums,
+            position: 0,
+            partitioned_by: None,
+        }
+    }
+
+    fn weight(&self, row: u32) -> f64 {
+        self.weights.as_ref().map_or(1.0, |weights| weights[row as usize])
+    }
+
+    fn reset(&mut self) {
+        self.position = self.start;
+        self.left.clear();
+        self.right.copy_from(&self.total);
+    }
+
+    /// Moves the border of the sides to a later position, adding from the left or taking from the right, whichever is shorter.
+    fn advance(&mut self, position: usize) {
+        if position - self.position <= self.end - position {
+            for at in self.position..position {
+                let (row, weight) = (self.rows[at], self.weight(self.rows[at]));
+                self.measure.add(&mut self.left.sums, row as usize, weight);
+                self.left.weight += weight;
+            }
+        } else {
+            self.left.copy_from(&self.total);
+            for at in (position..self.end).rev() {
+                let (row, weight) = (self.rows[at], self.weight(self.rows[at]));
+                self.measure.remove(&mut self.left.sums, row as usize, weight);
+                self.left.weight -= weight;
+            }
+        }
+        self.right.weight = self.total.weight - self.left.weight;
+        for ((right, total), left) in self.right.sums.iter_mut().zip(&self.total.sums).zip(&self.left.sums) {
+            *right = total - left;
+        }
+        self.position = position;
+    }
+
+    /// Reads the feature's values, missing ones to the end, and sorts the others. Returns how many are missing.
+    fn sort_values(&mut self, feature: usize) -> usize {
+        let column = self.frame.column(feature);
+        let (mut at, mut end) = (self.start, self.end);
+        while at < end {
+            if column[self.rows[end - 1] as usize].is_nan() {
+                end -= 1;
+                continue;
+            }
+            if column[self.rows[at] as usize].is_nan() {
+                end -= 1;
+                self.rows.swap(at, end);
+            }
+            self.values[at] = column[self.rows[at] as usize];
+            at += 1;
+        }
+        sort_together(&mut self.values[self.start..end], &mut self.rows[self.start..end]);
+        self.end - end
+    }
+
+    /// One pass over the sorted values, which begin at `first` and end at `last`.
+    fn scan(&mut self, feature: usize, first: usize, last: usize, bounds: Bounds, best: &mut Option<Cut>) {
+        let n_missing = self.end - self.start - (last - first);
+        self.reset();
+        for at in first + 1..last {
+            let (before, here) = (self.values[at - 1], self.values[at]);
+            if here <= before + FEATURE_THRESHOLD {
+                continue;
+            }
+            let threshold = f64::from(before) / 2.0 + f64::from(here) / 2.0;
+            self.consider(at, feature, threshold, (n_missing > 0).then_some(first > self.start), bounds, best);
+        }
+        if last < self.end {
+            // No present value is beyond infinity: all of them go left.
+            self.consider(last, feature, f64::INFINITY, Some(false), bounds, best);
+        }
+    }
+
+    /// Makes the cut at a position the best one, if it is allowed and better. Without missing values in the node
+    /// (`missing_left` is `None`), they will go to the larger side.
+    fn consider(
+        &mut self,
+        position: usize,
+        feature: usize,
+        threshold: f64,
+        missing_left: Option<bool>,
+        bounds: Bounds,
+        best: &mut Option<Cut>,
+    ) {
+        let (n_left, n_right) = (position - self.start, self.end - position);
+        if n_left < self.plan.min_samples_leaf || n_right < self.plan.min_samples_leaf {
+            return;
+        }
+        self.advance(position);
+        let sign = self.plan.sign(feature);
+        let first = |side: &Sums| side.sums[0] / side.weight;
+        if sign != 0 && !bounds.allow(sign, first(&self.left), first(&self.right)) {
+            return;
+        }
+        if self.left.weight < self.min_weight_leaf || self.right.weight < self.min_weight_leaf {
+            return;
+        }
+        let score = self.measure.score(self.left.parts(), self.right.parts());
+        if score > best.map_or(f64::NEG_INFINITY, |best| best.score) {
+            let missing_go_to_left = missing_left.unwrap_or(n_left > n_right);
+            *best = Some(Cut { feature, threshold, missing_go_to_left, score });
+        }
+    }
+
+    fn search_best(&mut self, feature: usize, bounds: Bounds, best: &mut Option<Cut>) -> bool {
+        let n_missing = self.sort_values(feature);
+        let last = self.end - n_missing;
+        if last == self.start || n_missing == 0 && self.values[last - 1] <= self.values[self.start] + FEATURE_THRESHOLD
+        {
+            return false;
+        }
+        self.scan(feature, self.start, last, bounds, best);
+        if n_missing > 0 {
+            self.rows[self.start..self.end].rotate_right(n_missing);
+            self.values[self.start..self.end].rotate_right(n_missing);
+            self.scan(feature, self.start + n_missing, self.end, bounds, best);
+        }
+        true
+    }
+
+    fn search_random(&mut self, feature: usize, bounds: Bounds, stream: &mut Xorshift, best: &mut Option<Cut>) -> bool {
+        self.partitioned_by = None;
+        let column = self.frame.column(feature);
+        let (mut low, mut high, mut n_missing) = (f32::INFINITY, f32::NEG_INFINITY, 0);
+        for &row in &self.rows[self.start..self.end] {
+            let value = column[row as usize];
+            n_missing += usize::from(value.is_nan());
+            // NaN is neither below nor above.
+            low = if value < low { value } else { low };
+            high = if value > high { value } else { high };
+        }
+        if n_missing == self.end - self.start || n_missing == 0 && high <= low + FEATURE_THRESHOLD {
+            return false;
+        }
+        let mut threshold = stream.uniform(f64::from(low), f64::from(high));
+        let missing_left = (n_missing > 0).then(|| stream.between(0, 2) == 1);
+        if threshold >= f64::from(high) {
+            threshold = f64::from(low);
+        }
+        let position = self.partition(feature, threshold, missing_left.unwrap_or(false));
+        self.partitioned_by = Some(feature);
+        self.reset();
+        self.consider(position, feature, threshold, missing_left, bounds, best);
+        true
+    }
+
+    /// Moves the rows of the node to the sides of a threshold, in scikit-learn's order, and returns the border.
+    fn partition(&mut self, feature: usize, threshold: f64, missing_left: bool) -> usize {
+        let column = self.frame.column(feature);
+        let (mut at, mut end) = (self.start, self.end);
+        while at < end {
+            let value = column[self.rows[at] as usize];
+            if if value.is_nan() { missing_left } else { f64::from(value) <= threshold } {
+                at += 1;
+            } else {
+                end -= 1;
+                self.rows.swap(at, end);
+            }
+        }
+        end
+    }
+}
+
+impl<M: Measure> Splitter for OrderedSplitter<'_, M> {
+    fn n_rows(&self) -> usize {
+        self.rows.len()
+    }
+
+    fn enter(&mut self, start: usize, end: usize) -> f64 {
+        (self.start, self.end) = (start, end);
+        self.partitioned_by = None;
+        self.total.clear();
+        self.total_squares = 0.0;
+        for at in start..end {
+            let (row, weight) = (self.rows[at], self.weight(self.rows[at]));
+            self.measure.add(&mut self.total.sums, row as usize, weight);
+            self.total_squares += self.measure.square(row as usize, weight);
+            self.total.weight += weight;
+        }
+        self.total.weight
+    }
+
+    fn impurity(&self) -> f64 {
+        self.measure.impurity(&self.total.sums, self.total.weight, self.total_squares)
+    }
+
+    fn push_value(&self, out: &mut Vec<f64>) {
+        out.extend(self.total.sums.iter().map(|sum| sum / self.total.weight));
+    }
+
+    fn search(&mut self, feature: usize, bounds: Bounds, stream: &mut Xorshift, best: &mut Option<Cut>) -> bool {
+        if self.plan.random_cuts {
+            self.search_random(feature, bounds, stream, best)
+        } else {
+            self.search_best(feature, bounds, best)
+        }
+    }
+
+    fn apply(&mut self, cut: &Cut) -> Sides {
+        let position = if self.partitioned_by == Some(cut.feature) {
+            self.position
+        } else {
+            self.partition(cut.feature, cut.threshold, cut.missing_go_to_left)
+        };
+        self.reset();
+        self.advance(position);
+        let left_squares = self.rows[self.start..position]
+            .iter()
+            .fold(0.0, |sum, row| sum + self.measure.square(*row as usize, self.weight(*row)));
+        let right_squares = self.total_squares - left_squares;
+        let (left, right) = (&self.left, &self.right);
+        Sides {
+            position,
+            impurity_left: self.measure.impurity(&left.sums, left.weight, left_squares),
+            impurity_right: self.measure.impurity(&right.sums, right.weight, right_squares),
+            weight_left: left.weight,
+            weight_right: right.weight,
+            middle: self.measure_middle(),
+        }
+    }
+}
+
+impl<M> OrderedSplitter<'_, M> {
+    /// Half way between the sides' first values.
+    fn measure_middle(&self) -> f64 {
+        self.left.sums[0] / (2.0 * self.left.weight) + self.right.sums[0] / (2.0 * self.right.weight)
+    }
+}
