@@ -27,6 +27,18 @@ pub struct Forest {
 }
 
 impl Forest {
+    /// A forest of parts that belong together.
+    pub(crate) fn from_parts(
+        params: RandomForestParams,
+        classes: Vec<Label>,
+        feature_names: Vec<String>,
+        data_sha256: String,
+        range: Range<u32>,
+        trees: Vec<Tree>,
+    ) -> Self {
+        Self { params, classes, feature_names, data_sha256, range, trees }
+    }
+
     /// Parameters of the whole forest.
     pub fn params(&self) -> &RandomForestParams {
         &self.params

@@ -1,125 +1,166 @@
 //! The native model file: checked once, used in place.
+//!
+//! ```text
+//!  0   8  magic "RGFOREST"      8  4  version, u32      12  4  number of sections, u32
+//! 16   8  length of the file    24  8  zero             32 32  SHA-256 of bytes 0..32 and 64..
+//! 64      per section 24 bytes: kind u32, zero u32, offset u64, length u64
+//! ```
+//!
+//! Sections follow in ascending order of kind, each at a multiple of 64, gaps zero, everything little-endian:
+//!
+//! | kind | content |
+//! | --- | --- |
+//! | 1 | what the model is, JSON: parameters, classes, feature names, data hash, tree range |
+//! | 2 | first node of each tree, then the number of nodes, u32 |
+//! | 3 | nodes, 16 bytes each ([`Node`]), tree by tree, a child always after its parent |
+//! | 4 | distinct leaf values, `(n_values, n_classes)` float64 |
+//! | 5–9 | training statistics per node: threshold f64, impurity f64, rows u32, weight f64, value `(n_classes,)` f64 |
+//!
+//! A file without 5–9 predicts the same, but cannot be merged or explained. Thresholds of section 3 are rounded down to
+//! float32, which decides every float32 value as the float64 threshold does.
+
+mod kernel;
+mod layout;
+mod read;
+mod write;
 
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use layout::Node;
+use serde::{Deserialize, Serialize};
+
 use crate::Error;
-use crate::forest::Forest;
+use crate::forest::check_rows;
 use crate::frame::Label;
+use crate::numeric::argmax;
 use crate::params::RandomForestParams;
 
 /// Why bytes are not a usable model file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("not a usable model file: {0}")]
-pub struct ModelFileError(pub String);
+pub struct ModelFileError(pub(crate) String);
 
 /// Shared bytes of a model: a vector, a memory map, anything that stays the same while it lives.
 pub type ModelBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// What a model is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Identity {
+    params: RandomForestParams,
+    classes: Vec<Label>,
+    feature_names: Vec<String>,
+    data_sha256: String,
+    from: u32,
+    to: u32,
+}
 
 /// A model read from its native file, ready to predict. Cloning is cheap.
 #[derive(Clone)]
 pub struct Model {
     bytes: ModelBytes,
-    params: RandomForestParams,
-    classes: Vec<Label>,
-    feature_names: Vec<String>,
-    data_sha256: String,
-    range: Range<u32>,
+    identity: Arc<Identity>,
+    sections: layout::Sections,
 }
 
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Model").field("range", &self.range).finish_non_exhaustive()
+        f.debug_struct("Model").field("identity", &self.identity).finish_non_exhaustive()
     }
 }
 
 impl Model {
-    /// Reads a model file: checks its SHA-256 and every index once.
-    ///
-    /// # Errors
-    ///
-    /// Bytes that are cut, changed, or of another kind or version.
-    pub fn from_bytes(bytes: ModelBytes) -> Result<Self, Error> {
-        let _ = bytes;
-        Err(ModelFileError("not read yet".into()).into())
-    }
-
     /// Parameters of the whole forest.
     pub fn params(&self) -> &RandomForestParams {
-        &self.params
+        &self.identity.params
     }
 
     /// Class labels in the order of the probabilities.
     pub fn classes(&self) -> &[Label] {
-        &self.classes
+        &self.identity.classes
     }
 
     /// Number of classes.
     pub fn n_classes(&self) -> usize {
-        self.classes.len()
+        self.identity.classes.len()
     }
 
     /// Feature names in column order.
     pub fn feature_names(&self) -> &[String] {
-        &self.feature_names
+        &self.identity.feature_names
     }
 
     /// Number of features.
     pub fn n_features(&self) -> usize {
-        self.feature_names.len()
+        self.identity.feature_names.len()
     }
 
     /// Identity of the training data.
     pub fn data_sha256(&self) -> &str {
-        &self.data_sha256
+        &self.identity.data_sha256
     }
 
     /// Indexes of these trees in the whole forest.
     pub fn range(&self) -> Range<u32> {
-        self.range.clone()
+        self.identity.from..self.identity.to
     }
 
     /// Whether all trees of the forest are here.
     pub fn is_whole(&self) -> bool {
-        self.range == (0..self.params.n_estimators)
+        self.range() == (0..self.params().n_estimators)
     }
 
     /// Number of trees here.
     pub fn n_trees(&self) -> usize {
-        self.range.len()
+        self.range().len()
     }
 
-    /// The bytes read.
+    /// Number of nodes of all trees.
+    pub fn n_nodes(&self) -> usize {
+        self.nodes().len()
+    }
+
+    /// The bytes of the file.
     pub fn as_bytes(&self) -> &[u8] {
         (*self.bytes).as_ref()
     }
 
-    /// The forest with all node arrays, for merging and evaluation.
+    /// Class probabilities of row-major rows `(n_rows, n_features)` into `out` `(n_rows, n_classes)`: each tree's
+    /// fractions summed in tree order and divided by the number of trees, scikit-learn's bits. NaN is a missing value.
     ///
     /// # Errors
     ///
-    /// A file without the training statistics.
-    pub fn to_forest(&self) -> Result<Forest, Error> {
-        Err(ModelFileError("not read yet".into()).into())
-    }
-
-    /// Class probabilities of row-major rows `(n_rows, n_features)` into `out` `(n_rows, n_classes)`, scikit-learn's bits.
-    ///
-    /// # Errors
-    ///
-    /// Lengths that do not fit.
+    /// Lengths that do not fit, an infinite value.
     pub fn predict_proba_rows(&self, rows: &[f32], n_rows: usize, out: &mut [f64]) -> Result<(), Error> {
-        let _ = (rows, n_rows, out);
-        Err(ModelFileError("not read yet".into()).into())
+        let shape = |what, got, width: usize| match n_rows.checked_mul(width) {
+            Some(expected) if expected == got => Ok(()),
+            expected => Err(Error::Shape { what, got, expected: expected.unwrap_or(usize::MAX) }),
+        };
+        shape("rows", rows.len(), self.n_features())?;
+        shape("out", out.len(), self.n_classes())?;
+        check_rows(rows, self.feature_names())?;
+        kernel::predict_proba(self, rows, out);
+        Ok(())
     }
 
     /// Class labels of row-major rows: the first largest probability.
     ///
     /// # Errors
     ///
-    /// Lengths that do not fit.
+    /// As [`Model::predict_proba_rows`].
     pub fn predict_rows(&self, rows: &[f32], n_rows: usize) -> Result<Vec<Label>, Error> {
-        let _ = (rows, n_rows);
-        Err(ModelFileError("not read yet".into()).into())
+        let mut proba = vec![0.0; n_rows * self.n_classes()];
+        self.predict_proba_rows(rows, n_rows, &mut proba)?;
+        Ok(proba.chunks_exact(self.n_classes()).map(|row| self.label(row).clone()).collect())
+    }
+
+    /// The label of a row of probabilities, `(n_classes,)`: the first largest.
+    ///
+    /// # Panics
+    ///
+    /// If there are more probabilities than classes.
+    pub fn label(&self, proba: &[f64]) -> &Label {
+        &self.identity.classes[argmax(proba)]
     }
 }

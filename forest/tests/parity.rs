@@ -155,7 +155,8 @@ fn breast_cancer_forest_balanced_with_out_of_bag_score() {
 
 #[test]
 fn the_reference_job() {
-    let uri = "make_classification?n_samples=2500&n_features=20&n_informative=10&n_redundant=10&n_classes=2&random_state=42";
+    let uri =
+        "make_classification?n_samples=2500&n_features=20&n_informative=10&n_redundant=10&n_classes=2&random_state=42";
     let frame = Synthetic::parse(uri).unwrap().frame().unwrap();
     let forest = check_forest(&frame, &Vector::read("seed-job.json"));
     let row: Vec<f32> = (1..=20_u8).map(f32::from).collect();
