@@ -32,9 +32,47 @@ pub fn batch_from_slice(json: &[u8]) -> Result<Vec<CloudEvent>, Invalid> {
 }
 
 /// Writes one event in the JSON format. The same event always gives the same bytes.
+///
+/// White space around JSON data is left out; [`to_exact_vec`] keeps it.
 pub fn to_vec(event: &CloudEvent) -> Vec<u8> {
     // Strings, integers and JSON that has been read before: nothing in it can fail to be written.
     serde_json::to_vec(event).unwrap_or_default()
+}
+
+/// Writes one event in the JSON format so that reading it gives the same event again, byte for byte.
+///
+/// Data that could not come back as it is, such as JSON with white space around it, goes as `data_base64`.
+pub fn to_exact_vec(event: &CloudEvent) -> Vec<u8> {
+    serde_json::to_vec(&Exact(event)).unwrap_or_default()
+}
+
+/// How data stands in an event's JSON.
+enum DataMember<'a> {
+    Json(&'a RawValue),
+    Text(&'a str),
+    Base64(String),
+}
+
+impl<'a> DataMember<'a> {
+    fn new(event: &'a CloudEvent, data: &'a Bytes, exact: bool) -> Self {
+        let Ok(text) = std::str::from_utf8(data) else { return Self::Base64(BASE64.encode(data)) };
+        if !event.has_json_data() {
+            return Self::Text(text);
+        }
+        match serde_json::from_str::<&RawValue>(text) {
+            // `null` would read as no data at all.
+            Ok(json) if json.get() != "null" && (!exact || json.get() == text) => Self::Json(json),
+            _ => Self::Base64(BASE64.encode(data)),
+        }
+    }
+}
+
+struct Exact<'a>(&'a CloudEvent);
+
+impl Serialize for Exact<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serialize(self.0, serializer, true)
+    }
 }
 
 /// The members of a JSON event in the order they came, each key once.
@@ -141,41 +179,41 @@ fn extension(name: &str, value: &RawValue) -> Result<AttributeValue, Invalid> {
 
 impl Serialize for CloudEvent {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(None)?;
-        map.serialize_entry("specversion", self.spec_version.as_str())?;
-        map.serialize_entry("id", &self.id)?;
-        map.serialize_entry("source", &self.source)?;
-        map.serialize_entry("type", &self.ty)?;
-        let schema = if self.spec_version == SpecVersion::V0_3 { "schemaurl" } else { "dataschema" };
-        for (name, value) in [
-            ("subject", &self.subject),
-            ("time", &self.time),
-            ("datacontenttype", &self.data_content_type),
-            (schema, &self.data_schema),
-        ] {
-            if let Some(value) = value {
-                map.serialize_entry(name, value)?;
-            }
-        }
-        for (name, value) in &self.extensions {
-            match value {
-                AttributeValue::String(text) => map.serialize_entry(name, text)?,
-                AttributeValue::Integer(number) => map.serialize_entry(name, number)?,
-                AttributeValue::Boolean(truth) => map.serialize_entry(name, truth)?,
-            }
-        }
-        if let Some(data) = &self.data {
-            match std::str::from_utf8(data) {
-                Ok(text) if self.has_json_data() => match serde_json::from_str::<&RawValue>(text) {
-                    Ok(json) => map.serialize_entry("data", json)?,
-                    Err(_) => map.serialize_entry("data_base64", &BASE64.encode(data))?,
-                },
-                Ok(text) => map.serialize_entry("data", text)?,
-                Err(_) => map.serialize_entry("data_base64", &BASE64.encode(data))?,
-            }
-        }
-        map.end()
+        serialize(self, serializer, false)
     }
+}
+
+fn serialize<S: Serializer>(event: &CloudEvent, serializer: S, exact: bool) -> Result<S::Ok, S::Error> {
+    let mut map = serializer.serialize_map(None)?;
+    map.serialize_entry("specversion", event.spec_version.as_str())?;
+    map.serialize_entry("id", &event.id)?;
+    map.serialize_entry("source", &event.source)?;
+    map.serialize_entry("type", &event.ty)?;
+    let schema = if event.spec_version == SpecVersion::V0_3 { "schemaurl" } else { "dataschema" };
+    for (name, value) in [
+        ("subject", &event.subject),
+        ("time", &event.time),
+        ("datacontenttype", &event.data_content_type),
+        (schema, &event.data_schema),
+    ] {
+        if let Some(value) = value {
+            map.serialize_entry(name, value)?;
+        }
+    }
+    for (name, value) in &event.extensions {
+        match value {
+            AttributeValue::String(text) => map.serialize_entry(name, text)?,
+            AttributeValue::Integer(number) => map.serialize_entry(name, number)?,
+            AttributeValue::Boolean(truth) => map.serialize_entry(name, truth)?,
+        }
+    }
+    match event.data.as_ref().map(|data| DataMember::new(event, data, exact)) {
+        Some(DataMember::Json(json)) => map.serialize_entry("data", json)?,
+        Some(DataMember::Text(text)) => map.serialize_entry("data", text)?,
+        Some(DataMember::Base64(text)) => map.serialize_entry("data_base64", &text)?,
+        None => {}
+    }
+    map.end()
 }
 
 impl<'de> Deserialize<'de> for CloudEvent {

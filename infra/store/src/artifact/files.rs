@@ -1,0 +1,114 @@
+//! Artifacts as files, `sha256/ab/<hash>`: written beside and renamed, so that a file is never half there.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use bytes::Bytes;
+use regrove_events::Artifact;
+use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
+
+use super::{Error, hex, verify};
+
+/// Bytes per read while a file is hashed.
+const HASH_BLOCK: usize = 256 * 1024;
+
+/// A directory of artifacts, shared by the processes of a machine.
+#[derive(Debug, Clone)]
+pub(super) struct Files {
+    directory: PathBuf,
+}
+
+impl Files {
+    pub(super) fn new(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    pub(super) fn path(&self, sha256: &str) -> PathBuf {
+        let folder = sha256.get(..2).unwrap_or_default();
+        self.directory.join("sha256").join(folder).join(sha256)
+    }
+
+    /// Stores the bytes unless they are there and undamaged.
+    pub(super) fn put(&self, artifact: &Artifact, bytes: &[u8]) -> Result<(), Error> {
+        if self.open(artifact).is_ok() {
+            return Ok(());
+        }
+        let path = self.path(&artifact.sha256);
+        let folder = path.parent().unwrap_or(&self.directory);
+        let wrong = |path: &Path, source| Error::File { path: path.to_owned(), source };
+        fs::create_dir_all(folder).map_err(|source| wrong(folder, source))?;
+        let draft = folder.join(format!(".{}", Uuid::new_v4()));
+        let written = fs::write(&draft, bytes).and_then(|()| fs::rename(&draft, &path));
+        written.map_err(|source| {
+            // What is left of it, if anything: the first error is the one to tell.
+            drop(fs::remove_file(&draft));
+            wrong(&path, source)
+        })
+    }
+
+    pub(super) fn get(&self, artifact: &Artifact) -> Result<Bytes, Error> {
+        let path = self.path(&artifact.sha256);
+        self.check_length(artifact, &path)?;
+        let bytes = fs::read(&path).map_err(|source| self.unreadable(artifact, &path, source))?;
+        verify(artifact, &bytes, &self.place())?;
+        Ok(Bytes::from(bytes))
+    }
+
+    /// The file's path, after its bytes have been compared with its name.
+    pub(super) fn open(&self, artifact: &Artifact) -> Result<PathBuf, Error> {
+        let path = self.path(&artifact.sha256);
+        self.check_length(artifact, &path)?;
+        let found = hash(&path).map_err(|source| self.unreadable(artifact, &path, source))?;
+        if found != artifact.sha256 {
+            return Err(self.corrupt(artifact, format!("its SHA-256 is {found}")));
+        }
+        Ok(path)
+    }
+
+    pub(super) fn contains(&self, artifact: &Artifact) -> Result<bool, Error> {
+        match self.check_length(artifact, &self.path(&artifact.sha256)) {
+            Ok(()) => Ok(true),
+            Err(Error::Missing { .. } | Error::Corrupt { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Cheaper than a hash, and enough for a file that a loss of power cut short; also keeps reads within the limit.
+    fn check_length(&self, artifact: &Artifact, path: &Path) -> Result<(), Error> {
+        let length = fs::metadata(path).map_err(|source| self.unreadable(artifact, path, source))?.len();
+        if length != artifact.bytes {
+            return Err(self.corrupt(artifact, format!("it has {length} bytes, not {}", artifact.bytes)));
+        }
+        Ok(())
+    }
+
+    fn corrupt(&self, artifact: &Artifact, reason: String) -> Error {
+        Error::Corrupt { sha256: artifact.sha256.clone(), place: self.place(), reason }
+    }
+
+    fn unreadable(&self, artifact: &Artifact, path: &Path, source: io::Error) -> Error {
+        if source.kind() == io::ErrorKind::NotFound {
+            return Error::Missing { sha256: artifact.sha256.clone(), place: self.place() };
+        }
+        Error::File { path: path.to_owned(), source }
+    }
+
+    fn place(&self) -> String {
+        self.directory.display().to_string()
+    }
+}
+
+fn hash(path: &Path) -> io::Result<String> {
+    let mut file = File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut block = vec![0; HASH_BLOCK];
+    loop {
+        let length = file.read(&mut block)?;
+        match block.get(..length) {
+            Some([]) | None => return Ok(hex(&hasher.finalize())),
+            Some(read) => hasher.update(read),
+        }
+    }
+}
