@@ -41,7 +41,7 @@ enum Task {
     Check,
     /// Installs what the tests need and runs nothing.
     Setup,
-    /// Fetches the `RustSec` database and checks Cargo.lock against it.
+    /// Fetches the database of known vulnerabilities and checks Cargo.lock against it.
     Advisories,
 }
 
@@ -49,10 +49,7 @@ fn main() -> Result<()> {
     let args = Args::parse();
     let workspace = shell::Workspace::find()?;
     match args.task {
-        Task::Test {
-            no_check,
-            nextest_args,
-        } => pipeline::test(&workspace, no_check, &nextest_args),
+        Task::Test { no_check, nextest_args } => pipeline::test(&workspace, no_check, &nextest_args),
         Task::Check => pipeline::check(&workspace),
         Task::Setup => pipeline::setup(&workspace),
         Task::Advisories => pipeline::advisories(&workspace),

@@ -32,12 +32,8 @@ pub(crate) fn setup(workspace: &Workspace) -> Result<()> {
     let _lock = workspace.lock_installs()?;
     step("install Redis", || redis::ensure(workspace))?;
     step("install cargo-deny", || tools::ensure(workspace, &DENY))?;
-    step("install cargo-nextest", || {
-        tools::ensure(workspace, &NEXTEST)
-    })?;
-    step("install MLflow and the Python clients", || {
-        python::ensure(workspace)
-    })
+    step("install cargo-nextest", || tools::ensure(workspace, &NEXTEST))?;
+    step("install MLflow and the Python clients", || python::ensure(workspace))
 }
 
 /// Everything. Nothing is printed after the test runner's summary.
@@ -51,15 +47,9 @@ pub(crate) fn test(workspace: &Workspace, no_check: bool, nextest_args: &[String
         checks(workspace)?;
     }
     // Together with the tests: alone, the programs would be built with fewer features, and everything twice.
-    step("build", || {
-        run(workspace
-            .cargo()?
-            .args(["build", "--workspace", "--locked", "--bins", "--tests"]))
-    })?;
+    step("build", || run(workspace.cargo()?.args(["build", "--workspace", "--locked", "--bins", "--tests"])))?;
     step("documentation tests", || {
-        run(workspace
-            .cargo()?
-            .args(["test", "--doc", "--workspace", "--locked", "--quiet"]))
+        run(workspace.cargo()?.args(["test", "--doc", "--workspace", "--locked", "--quiet"]))
     })?;
     say("\n==> tests");
     let venv = workspace.venv();
@@ -82,17 +72,11 @@ pub(crate) fn advisories(workspace: &Workspace) -> Result<()> {
         let _lock = workspace.lock_installs()?;
         tools::ensure(workspace, &DENY)
     })?;
-    step("advisories", || {
-        run(workspace
-            .cargo()?
-            .args(["deny", "--locked", "check", "advisories"]))
-    })
+    step("advisories", || run(workspace.cargo()?.args(["deny", "--locked", "check", "advisories"])))
 }
 
 fn checks(workspace: &Workspace) -> Result<()> {
-    step("formatting", || {
-        run(workspace.cargo()?.args(["fmt", "--all", "--check"]))
-    })?;
+    step("formatting", || run(workspace.cargo()?.args(["fmt", "--all", "--check"])))?;
     step("lints", || {
         run(workspace
             .cargo()?
@@ -104,22 +88,14 @@ fn checks(workspace: &Workspace) -> Result<()> {
 
 /// Licences, sources and bans always; advisories when their database is on this machine.
 fn dependency_policy(workspace: &Workspace) -> Result<()> {
-    run(workspace
-        .cargo()?
-        .args(["deny", "--locked", "check", "bans", "licenses", "sources"]))?;
+    run(workspace.cargo()?.args(["deny", "--locked", "check", "bans", "licenses", "sources"]))?;
     let database = advisory_databases();
-    let present = database
-        .as_ref()
-        .is_some_and(|folder| fs::read_dir(folder).is_ok_and(|entries| entries.count() > 0));
+    let present = database.as_ref().is_some_and(|folder| fs::read_dir(folder).is_ok_and(|entries| entries.count() > 0));
     if !present {
-        say(
-            "advisories: NOT CHECKED, their database is not on this machine; `cargo xtask advisories` fetches it",
-        );
+        say("advisories: NOT CHECKED, their database is not on this machine; `cargo xtask advisories` fetches it");
         return Ok(());
     }
-    run(workspace
-        .cargo()?
-        .args(["deny", "--locked", "check", "--disable-fetch", "advisories"]))
+    run(workspace.cargo()?.args(["deny", "--locked", "check", "--disable-fetch", "advisories"]))
 }
 
 /// Where cargo-deny keeps the databases that it fetched.

@@ -22,8 +22,7 @@ const STAMP: &str = ".made-from";
 /// When there is no recent Python or the packages cannot be installed.
 pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
     let requirements = workspace.root.join(REQUIREMENTS);
-    let wanted = fs::read_to_string(&requirements)
-        .with_context(|| format!("read {}", requirements.display()))?;
+    let wanted = fs::read_to_string(&requirements).with_context(|| format!("read {}", requirements.display()))?;
     let venv = workspace.venv();
     let python = interpreter(workspace)?;
     let made_from = format!("{}\n{wanted}", python.version);
@@ -31,10 +30,7 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
         say(format_args!("{} is up to date", venv.display()));
         return Ok(());
     }
-    say(format_args!(
-        "making {} from {REQUIREMENTS}",
-        venv.display()
-    ));
+    say(format_args!("making {} from {REQUIREMENTS}", venv.display()));
     make_venv(workspace, &python, &venv)?;
     pip_install(workspace, &venv, |pip| {
         pip.arg("--requirement").arg(&requirements);
@@ -45,8 +41,7 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
 
 /// Whether the environment is complete and was made from `made_from`.
 fn is_made_from(venv: &Path, made_from: &str) -> bool {
-    venv.join("bin/python").exists()
-        && fs::read_to_string(venv.join(STAMP)).is_ok_and(|stamp| stamp == made_from)
+    venv.join("bin/python").exists() && fs::read_to_string(venv.join(STAMP)).is_ok_and(|stamp| stamp == made_from)
 }
 
 /// A Python that can make environments.
@@ -64,20 +59,13 @@ pub(crate) struct Interpreter {
 /// When there is none, it is too old, or Debian's `python3-venv` cannot be added.
 pub(crate) fn interpreter(workspace: &Workspace) -> Result<Interpreter> {
     if workspace.which("python3")?.is_none() {
-        apt_install(workspace, "python3")
-            .context("python3 is not on PATH: install Python 3.11 or newer")?;
+        apt_install(workspace, "python3").context("python3 is not on PATH: install Python 3.11 or newer")?;
     }
-    let program = workspace
-        .which("python3")?
-        .context("python3 is still missing after its installation")?;
+    let program = workspace.which("python3")?.context("python3 is still missing after its installation")?;
     let ask = "import platform; print(platform.python_version())";
     let version = shell::output(workspace.command(&program)?.args(["-c", ask]))?;
-    let number = major_minor(&version).with_context(|| {
-        format!(
-            "no version in the answer `{version}` of {}",
-            program.display()
-        )
-    })?;
+    let number = major_minor(&version)
+        .with_context(|| format!("no version in the answer `{version}` of {}", program.display()))?;
     if number < VERSION_MIN {
         bail!(
             "{} is Python {version}, the tests need {}.{} or newer: put a newer python3 first on PATH",
@@ -87,15 +75,10 @@ pub(crate) fn interpreter(workspace: &Workspace) -> Result<Interpreter> {
         );
     }
     let venv_works = |workspace: &Workspace| -> Result<String> {
-        shell::output(
-            workspace
-                .command(&program)?
-                .args(["-c", "import venv, ensurepip"]),
-        )
+        shell::output(workspace.command(&program)?.args(["-c", "import venv, ensurepip"]))
     };
     if venv_works(workspace).is_err() {
-        apt_install(workspace, "python3-venv")
-            .context("python3 lacks its `venv` module: install it")?;
+        apt_install(workspace, "python3-venv").context("python3 lacks its `venv` module: install it")?;
         venv_works(workspace)?;
     }
     Ok(Interpreter { program, version })
@@ -107,12 +90,7 @@ pub(crate) fn interpreter(workspace: &Workspace) -> Result<Interpreter> {
 ///
 /// Those of `python3 -m venv`.
 pub(crate) fn make_venv(workspace: &Workspace, python: &Interpreter, venv: &Path) -> Result<()> {
-    shell::run(
-        workspace
-            .command(&python.program)?
-            .args(["-m", "venv", "--clear"])
-            .arg(venv),
-    )
+    shell::run(workspace.command(&python.program)?.args(["-m", "venv", "--clear"]).arg(venv))
 }
 
 /// Runs `pip install` inside `venv` with the arguments that `add` gives.
@@ -126,8 +104,7 @@ pub(crate) fn pip_install(
     add: impl FnOnce(&mut std::process::Command),
 ) -> Result<()> {
     let mut pip = workspace.command(venv.join("bin/python"))?;
-    pip.args(["-m", "pip", "install", "--quiet", "--no-input"])
-        .arg("--disable-pip-version-check");
+    pip.args(["-m", "pip", "install", "--quiet", "--no-input"]).arg("--disable-pip-version-check");
     add(&mut pip);
     shell::run(&mut pip)
 }

