@@ -1,8 +1,9 @@
-//! Measures of a classifier, equal to scikit-learn's.
+//! Measures of a classifier, equal to scikit-learn's to 1e-12.
 
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
+use crate::numeric::argmax;
 
 /// Measures of one evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -11,11 +12,12 @@ pub struct Classification {
     pub accuracy: f64,
     /// Mean recall over the classes present.
     pub balanced_accuracy: f64,
-    /// Mean negative natural log of the true class's probability.
+    /// Mean negative natural logarithm of the true class's probability, which counts as at least 2.2e-16.
     pub log_loss: f64,
-    /// Area under the ROC curve (one-vs-rest macro mean beyond two classes); `None` if a class is absent.
+    /// Area under the ROC curve: of the second class, or beyond two classes the mean of one class against the rest.
+    /// `None` if a class is absent.
     pub roc_auc: Option<f64>,
-    /// Unweighted mean of the classes' F1.
+    /// Unweighted mean of the F1 of the classes that are present or predicted.
     pub f1_macro: f64,
     /// Mean of the classes' F1, weighted by their rows.
     pub f1_weighted: f64,
@@ -23,12 +25,111 @@ pub struct Classification {
     pub confusion_matrix: Vec<Vec<u64>>,
 }
 
-/// All measures from true class indexes `(n,)` and probabilities `(n, n_classes)` row-major.
+/// All measures from true class indexes `(n,)` and probabilities `(n, n_classes)` row-major; the predicted class is the
+/// first most probable.
 ///
 /// # Errors
 ///
 /// Lengths that do not fit, zero rows, a class index out of range.
 pub fn classification(y_true: &[u32], proba: &[f64], n_classes: usize) -> Result<Classification, Error> {
-    let _ = (y_true, proba, n_classes);
-    Err(Error::Unsupported("not measured yet".into()))
+    check(y_true, proba, n_classes)?;
+    let predicted: Vec<usize> = proba.chunks_exact(n_classes).map(argmax).collect();
+    let mut matrix = vec![vec![0; n_classes]; n_classes];
+    for (&truth, &guess) in y_true.iter().zip(&predicted) {
+        matrix[truth as usize][guess] += 1;
+    }
+    let (f1_macro, f1_weighted) = f1(&matrix);
+    Ok(Classification {
+        accuracy: ratio((0..n_classes).map(|class| matrix[class][class]).sum(), y_true.len() as u64),
+        balanced_accuracy: balanced_accuracy(&matrix),
+        log_loss: log_loss(y_true, proba, n_classes),
+        roc_auc: roc_auc(y_true, proba, n_classes),
+        f1_macro,
+        f1_weighted,
+        confusion_matrix: matrix,
+    })
+}
+
+fn check(y_true: &[u32], proba: &[f64], n_classes: usize) -> Result<(), Error> {
+    if y_true.is_empty() || n_classes < 2 {
+        return Err(Error::Unsupported("an evaluation needs at least one row and two classes".to_owned()));
+    }
+    let expected = y_true.len() * n_classes;
+    if proba.len() != expected {
+        return Err(Error::Shape { what: "proba", got: proba.len(), expected });
+    }
+    match y_true.iter().find(|class| **class as usize >= n_classes) {
+        Some(&class) => Err(Error::Shape { what: "classes", got: n_classes, expected: class as usize + 1 }),
+        None => Ok(()),
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "row counts below 2^53")]
+fn ratio(part: u64, whole: u64) -> f64 {
+    part as f64 / whole as f64
+}
+
+fn mean(numbers: &[f64]) -> f64 {
+    numbers.iter().sum::<f64>() * ratio(1, numbers.len() as u64)
+}
+
+fn balanced_accuracy(matrix: &[Vec<u64>]) -> f64 {
+    let rows = matrix.iter().enumerate().map(|(class, row)| (row[class], row.iter().sum::<u64>()));
+    let recalls: Vec<f64> = rows.filter(|(_, all)| *all > 0).map(|(right, all)| ratio(right, all)).collect();
+    mean(&recalls)
+}
+
+fn log_loss(y_true: &[u32], proba: &[f64], n_classes: usize) -> f64 {
+    let rows = y_true.iter().zip(proba.chunks_exact(n_classes));
+    let losses: Vec<f64> =
+        rows.map(|(class, row)| -row[*class as usize].clamp(f64::EPSILON, 1.0 - f64::EPSILON).ln()).collect();
+    mean(&losses)
+}
+
+fn f1(matrix: &[Vec<u64>]) -> (f64, f64) {
+    let (mut scores, mut weighted, mut total) = (Vec::new(), 0.0, 0);
+    for (class, row) in matrix.iter().enumerate() {
+        let present: u64 = row.iter().sum();
+        let guessed: u64 = matrix.iter().map(|row| row[class]).sum();
+        if present + guessed > 0 {
+            let score = ratio(2 * row[class], present + guessed);
+            scores.push(score);
+            weighted += score * ratio(present, 1);
+            total += present;
+        }
+    }
+    (mean(&scores), weighted / ratio(total, 1))
+}
+
+fn roc_auc(y_true: &[u32], proba: &[f64], n_classes: usize) -> Option<f64> {
+    let area = |class: usize| {
+        let mut scored: Vec<(f64, bool)> = y_true
+            .iter()
+            .zip(proba.chunks_exact(n_classes))
+            .map(|(truth, row)| (row[class], *truth as usize == class))
+            .collect();
+        binary_auc(&mut scored)
+    };
+    if n_classes == 2 {
+        return area(1);
+    }
+    let areas: Option<Vec<f64>> = (0..n_classes).map(area).collect();
+    areas.map(|areas| mean(&areas))
+}
+
+/// The share of (member, other) pairs in which the member scores higher, equal scores counted half (Mann and Whitney 1947).
+fn binary_auc(scored: &mut [(f64, bool)]) -> Option<f64> {
+    scored.sort_by(|one, other| one.0.total_cmp(&other.0));
+    // Doubled, so that halves stay whole.
+    let (mut members, mut others, mut doubled_wins) = (0_u64, 0_u64, 0_u128);
+    for equal in scored.chunk_by(|one, other| one.0.total_cmp(&other.0).is_eq()) {
+        let here = equal.iter().filter(|(_, member)| *member).count() as u64;
+        let others_here = equal.len() as u64 - here;
+        doubled_wins += u128::from(here) * u128::from(2 * others + others_here);
+        members += here;
+        others += others_here;
+    }
+    let pairs = u128::from(members) * u128::from(others);
+    #[expect(clippy::cast_precision_loss, reason = "a ratio of counts")]
+    (pairs > 0).then(|| doubled_wins as f64 / (2 * pairs) as f64)
 }

@@ -29,6 +29,7 @@ use std::sync::Arc;
 
 pub use layout::Node;
 use serde::{Deserialize, Serialize};
+pub(crate) use write::round_down;
 
 use crate::Error;
 use crate::forest::check_rows;

@@ -2,14 +2,112 @@
 
 use crate::Error;
 use crate::frame::Frame;
+use crate::params::ParamError;
+use crate::random::RandomState;
 
-/// Splits into training and test rows with the classes' proportions kept: the rows of scikit-learn's
-/// `train_test_split(stratify=y, test_size=…, random_state=…)`, in its order. Returns `(train, test)`.
+/// Rows of the two parts of a split, in scikit-learn's order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Split {
+    /// Training rows.
+    pub train: Vec<usize>,
+    /// Test rows.
+    pub test: Vec<usize>,
+}
+
+/// Splits into training and test frames with the classes' proportions kept: scikit-learn's
+/// `train_test_split(X, y, stratify=y, test_size=…, random_state=…)`, row for row. Returns `(train, test)`.
 ///
 /// # Errors
 ///
-/// `test_size` outside (0, 1), a class with fewer than two rows, fewer rows than classes in a part.
+/// As [`stratified_split`].
 pub fn train_test_split_stratified(frame: &Frame, test_size: f64, random_state: u32) -> Result<(Frame, Frame), Error> {
-    let _ = (frame, test_size, random_state);
-    Err(Error::Unsupported("not split yet".into()))
+    let split = stratified_split(frame.class_indexes(), frame.classes().len(), test_size, random_state)?;
+    Ok((frame.take(&split.train)?, frame.take(&split.test)?))
+}
+
+/// The rows of [`train_test_split_stratified`] for class indexes, each below `n_classes`.
+///
+/// # Errors
+///
+/// `test_size` outside (0, 1), a class with one row only, a part with fewer rows than classes, a class index out of range.
+pub fn stratified_split(classes: &[u32], n_classes: usize, test_size: f64, random_state: u32) -> Result<Split, Error> {
+    let (n_train, n_test) = sizes(classes.len(), test_size)?;
+    let mut members = vec![Vec::new(); n_classes];
+    for (row, &class) in classes.iter().enumerate() {
+        let members = members.get_mut(class as usize);
+        members.ok_or(Error::Shape { what: "classes", got: n_classes, expected: class as usize + 1 })?.push(row);
+    }
+    members.retain(|rows| !rows.is_empty());
+    if members.iter().any(|rows| rows.len() < 2) {
+        return Err(Error::Unsupported("a stratified split needs at least two rows of every class".to_owned()));
+    }
+    if n_train < members.len() || n_test < members.len() {
+        let text = format!("{n_train} training and {n_test} test rows are too few for {} classes", members.len());
+        return Err(Error::Unsupported(text));
+    }
+    let mut stream = RandomState::new(random_state);
+    let counts: Vec<usize> = members.iter().map(Vec::len).collect();
+    let in_train = share_out(&counts, n_train, &mut stream);
+    let left_over: Vec<usize> = counts.iter().zip(&in_train).map(|(count, taken)| count - taken).collect();
+    let in_test = share_out(&left_over, n_test, &mut stream);
+    let (mut train, mut test) = (Vec::with_capacity(n_train), Vec::with_capacity(n_test));
+    for ((rows, n_train), n_test) in members.iter().zip(in_train).zip(in_test) {
+        let order = stream.permutation(rows.len());
+        train.extend(order[..n_train].iter().map(|at| rows[*at]));
+        test.extend(order[n_train..n_train + n_test].iter().map(|at| rows[*at]));
+    }
+    stream.shuffle(&mut train);
+    stream.shuffle(&mut test);
+    Ok(Split { train, test })
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "a fraction of a row count"
+)]
+fn sizes(n_samples: usize, test_size: f64) -> Result<(usize, usize), ParamError> {
+    if !(test_size > 0.0 && test_size < 1.0) {
+        return Err(ParamError {
+            name: "test_size",
+            value: test_size.to_string(),
+            allowed: "in (0.0, 1.0)".to_owned(),
+        });
+    }
+    let n_test = (test_size * n_samples as f64).ceil() as usize;
+    Ok((n_samples - n_test.min(n_samples), n_test))
+}
+
+/// Shares `n_draws` among classes in proportion to their counts; what is left over after rounding down goes to the
+/// largest remainders, ties drawn at random.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    clippy::cast_precision_loss,
+    reason = "parts of row counts, in float64 as scikit-learn does"
+)]
+fn share_out(counts: &[usize], n_draws: usize, stream: &mut RandomState) -> Vec<usize> {
+    let total = counts.iter().sum::<usize>() as f64;
+    let exact: Vec<f64> = counts.iter().map(|count| *count as f64 / total * n_draws as f64).collect();
+    let mut shares: Vec<usize> = exact.iter().map(|part| part.floor() as usize).collect();
+    let remainders: Vec<f64> = exact.iter().map(|part| part - part.floor()).collect();
+    let mut missing = n_draws.saturating_sub(shares.iter().sum());
+    let mut values = remainders.clone();
+    values.sort_by(|one, other| other.total_cmp(one));
+    values.dedup();
+    for value in values {
+        if missing == 0 {
+            break;
+        }
+        let equal: Vec<usize> =
+            (0..counts.len()).filter(|class| remainders[*class].total_cmp(&value).is_eq()).collect();
+        let order = stream.permutation(equal.len());
+        let n_added = equal.len().min(missing);
+        for at in &order[..n_added] {
+            shares[equal[*at]] += 1;
+        }
+        missing -= n_added;
+    }
+    shares
 }

@@ -1,5 +1,7 @@
 //! The trees, probabilities, scores and data sets of scikit-learn 1.9.1, bit for bit.
 
+#![expect(clippy::unwrap_used, clippy::float_cmp, reason = "tests: a failure is the answer, and bits are compared")]
+
 use std::fmt::Write as _;
 use std::fs;
 use std::path::PathBuf;
