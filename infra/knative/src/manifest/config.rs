@@ -56,7 +56,7 @@ impl Secret {
                         data.insert(key, bytes);
                     }
                     Err(_) => {
-                        document.error(&format!("data[{key}]"), "must be base64; plain text goes under `stringData`")
+                        document.error(&format!("data[{key}]"), "must be base64; plain text goes under `stringData`");
                     }
                 }
             }

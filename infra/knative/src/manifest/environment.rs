@@ -37,7 +37,7 @@ impl Application {
         for from in &container.env_from {
             match self.values(from.kind, namespace, &from.name) {
                 Some(values) => {
-                    variables.extend(values.into_iter().map(|(key, value)| (format!("{}{key}", from.prefix), value)))
+                    variables.extend(values.into_iter().map(|(key, value)| (format!("{}{key}", from.prefix), value)));
                 }
                 None if from.optional => {}
                 None => faults.push(MissingVariable {
