@@ -12,6 +12,7 @@ mod measure;
 mod node;
 mod ordered;
 mod plan;
+mod prune;
 mod sort;
 mod whole;
 
@@ -100,7 +101,7 @@ fn grow_with(splitter: impl Splitter, frame: &Frame, plan: &Plan, weights: &RowW
         None => depth_first::grow(&mut builder),
         Some(leaves) => best_first::grow(&mut builder, leaves),
     }
-    builder.tree
+    prune::prune(builder.tree, plan.ccp_alpha)
 }
 
 /// A tree in the making.
