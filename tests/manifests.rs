@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use regrove_events::{SCHEMAS, TYPE_PREFIX, names};
+use regrove_knative::manifest::{Application, Source};
 use serde_json::{Value, json};
 
 /// Functions that emit, and so need the broker's address.
@@ -263,6 +264,25 @@ fn every_reference_leads_to_an_object() {
 }
 
 #[test]
+fn the_local_runtime_reads_all_of_it_without_a_doubt() {
+    let texts: Vec<_> =
+        manifest_files().into_iter().map(|file| (file.display().to_string(), read(&root().join(file)))).collect();
+    let sources: Vec<_> = texts.iter().map(|(name, text)| Source { name, text }).collect();
+    let application = Application::parse(&sources).unwrap_or_else(|problems| panic!("{problems}"));
+    assert!(application.warnings.is_empty(), "{:#?}", application.warnings);
+    assert_eq!(
+        set(application.services.iter().map(|service| service.metadata.name.as_str())),
+        set(functions().into_keys())
+    );
+    assert_eq!(application.triggers.len(), 4);
+    assert_eq!(application.sink_bindings.len(), EMITTERS.len());
+    assert_eq!(application.ping_sources.len(), 1);
+    // What only a cluster needs: the local runtime has stores of its own.
+    let passed_over = set(application.passed_over.into_iter().map(|(kind, _)| kind));
+    assert_eq!(passed_over, set(["Namespace", "PersistentVolumeClaim", "Service", "StatefulSet"]));
+}
+
+#[test]
 fn every_emitter_is_told_the_brokers_address() {
     let bindings = of_kind("sources.knative.dev/", "SinkBinding");
     let subjects = bindings.values().map(|binding| text(binding, "/spec/subject/name"));
@@ -279,7 +299,7 @@ fn heard() -> BTreeMap<String, BTreeSet<String>> {
             let types = list(&filters[0], "/any").iter().map(|filter| {
                 assert_eq!(keys(filter, ""), set(["exact"]));
                 assert_eq!(keys(filter, "/exact"), set(["type"]));
-                text(filter, "/exact/type").strip_prefix(TYPE_PREFIX).expect("a type of ours")
+                text(filter, "/exact/type").strip_prefix(TYPE_PREFIX).unwrap()
             });
             (text(trigger, "/spec/subscriber/ref/name").to_owned(), set(types))
         })

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # Makes the Secrets of namespace regrove with a random Redis password, unless they exist. Nothing secret is
 # in the repository, on a command line, or in the output. To use a Redis of your own, make `regrove-secrets`
-# yourself before the first deployment; its keys are REDIS_URL and, for an MLflow with a login,
-# MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.
+# yourself before the first deployment, and set REDIS_URL in k8s/kustomization.yaml. The Secret's keys, all optional:
+# REDIS_USERNAME, REDIS_PASSWORD; MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -37,6 +37,6 @@ metadata:
   name: regrove-secrets
   namespace: regrove
 stringData:
-  REDIS_URL: redis://:$password@redis.regrove.svc.cluster.local:6379/0
+  REDIS_PASSWORD: "$password"
 MANIFEST
 fi
