@@ -144,7 +144,7 @@ impl Client {
     /// Sets status and end of a run.
     ///
     /// # Errors
-    /// [`Error::NotFound`] for an unknown run.
+    /// [`Error::NotFound`] for an unknown run, [`Error::RunDeleted`] for a deleted one.
     pub async fn update_run(
         &self,
         run_id: &str,
@@ -155,8 +155,8 @@ impl Client {
         if let (Some(end), Some(fields)) = (end_time_ms, body.as_object_mut()) {
             fields.insert("end_time".to_owned(), end.into());
         }
-        let reply: RunInfoReply = self.post("runs/update", &body).await?;
-        Ok(reply.run_info)
+        let reply: Result<RunInfoReply, Error> = self.post("runs/update", &body).await;
+        reply.map(|reply| reply.run_info).map_err(|error| deleted(run_id, error))
     }
 
     /// Marks a run as deleted; searches leave it out from then on.

@@ -18,6 +18,8 @@ pub use run::{Column, ColumnType, Dataset, JobRun};
 pub const JOB_TAG: &str = "regrove.job";
 /// Tag of versions: SHA-256 of the native form, lower-case hex.
 pub const SHA256_TAG: &str = "regrove.sha256";
+/// Tag of versions: bytes of the native form.
+pub const BYTES_TAG: &str = "regrove.bytes";
 /// Tag of versions: the alias that was given to them at registration. Its presence keeps a late redelivery from moving
 /// the alias back.
 pub const ALIASED_TAG: &str = "regrove.aliased";

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{ALIASED_TAG, JOB_TAG, Record, SHA256_TAG};
+use super::{ALIASED_TAG, BYTES_TAG, JOB_TAG, Record, SHA256_TAG};
 use crate::error::Error;
 use crate::filter;
 use crate::model_dir::{self, ModelDescription, Placement};
@@ -78,7 +78,9 @@ impl Record {
             Ok(_) | Err(Error::AlreadyExists { .. }) => {}
             Err(error) => return Err(error),
         }
-        let mut tags = vec![Tag::new(JOB_TAG, &request.job_id), Tag::new(SHA256_TAG, sha256)];
+        let bytes = request.model.native.len().to_string();
+        let mut tags =
+            vec![Tag::new(JOB_TAG, &request.job_id), Tag::new(SHA256_TAG, sha256), Tag::new(BYTES_TAG, bytes)];
         tags.extend(request.tags.iter().cloned());
         let created = self
             .client
@@ -106,7 +108,10 @@ impl Record {
             winner = winner.version,
             "deleting a second version of a job"
         );
-        self.client.delete_model_version(&created.name, created.version).await?;
+        match self.client.delete_model_version(&created.name, created.version).await {
+            Err(error) if !error.is_not_found() => return Err(error),
+            _ => {}
+        }
         if let Some(model_id) = created.model_id()
             && winner.model_id() != Some(model_id)
         {
