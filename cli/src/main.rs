@@ -1,3 +1,96 @@
-//! The `regrove` command.
+//! `regrove`: trains, registers and serves tree-ensemble models, here or in a cluster.
 
-fn main() {}
+mod binaries;
+mod commands;
+mod manifests;
+mod output;
+mod reach;
+mod watch;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+use crate::commands::{demo, event, forest, job, model, predict, train, up};
+use crate::output::Output;
+use crate::reach::Reach;
+
+/// Tree-ensemble models as event-sourced serverless functions.
+#[derive(Debug, Parser)]
+#[command(
+    name = "regrove",
+    version,
+    propagate_version = true,
+    after_help = "Examples:\n  regrove demo\n  regrove up &\n  regrove train --data iris.csv --target species --wait\n  \
+                  regrove job list\n\nExit codes: 0 done, 1 failed, 2 wrong arguments or manifests."
+)]
+struct Cli {
+    /// Print one JSON value (or one per line, for streams) instead of text
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(flatten)]
+    reach: Reach,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the whole loop on this machine, from an event to a prediction
+    Demo(demo::Args),
+    /// Run Knative manifests on this machine, without containers
+    Up(up::Args),
+    /// Ask for a model
+    Train(train::Args),
+    /// Look at jobs, stop them
+    #[command(subcommand)]
+    Job(job::Command),
+    /// Emit events, follow them, deal with dead letters
+    #[command(subcommand)]
+    Event(event::Command),
+    /// Look at registered models, choose which one is served
+    #[command(subcommand)]
+    Model(model::Command),
+    /// Ask the served model for predictions
+    Predict(predict::Args),
+    /// Fit and apply forests on files, without events
+    #[command(subcommand)]
+    Forest(forest::Command),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).init();
+    let output = Output::new(cli.json);
+    match run(cli, &output) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output.error(&error);
+            let wrong_arguments = error.chain().any(|cause| cause.is::<output::Usage>());
+            ExitCode::from(if wrong_arguments { 2 } else { 1 })
+        }
+    }
+}
+
+fn run(cli: Cli, output: &Output) -> anyhow::Result<()> {
+    // The local runtime spawns its functions from these threads: see regrove-runtime.
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        let reach = &cli.reach;
+        match cli.command {
+            Command::Demo(args) => demo::run(args, reach, output).await,
+            Command::Up(args) => up::run(args, reach, output).await,
+            Command::Train(args) => train::run(args, reach, output).await,
+            Command::Job(command) => job::run(command, reach, output).await,
+            Command::Event(command) => event::run(command, reach, output).await,
+            Command::Model(command) => model::run(command, reach, output).await,
+            Command::Predict(args) => predict::run(args, reach, output).await,
+            Command::Forest(command) => forest::run(command, output),
+        }
+    });
+    // A blocked thread (standard input, a name look-up) must not keep the process alive.
+    runtime.shutdown_background();
+    outcome
+}

@@ -263,8 +263,8 @@ pub struct ModelAggregated {
     pub model: Artifact,
     /// The whole forest as ONNX.
     pub onnx: Artifact,
-    /// One row of the data, `(n_features,)`; `null` for a missing value.
-    pub input_example: Vec<Option<f64>>,
+    /// One row of the data without missing values, `(n_features,)`.
+    pub input_example: Vec<f64>,
     /// Metrics by MLflow's key: `accuracy`, `oob_accuracy`, `holdout_accuracy`, …
     pub metrics: BTreeMap<String, f64>,
     /// Mean decrease in impurity per feature, `(n_features,)`, sums to 1.

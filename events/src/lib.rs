@@ -11,6 +11,7 @@ mod attribute;
 mod cloud_event;
 pub mod event;
 pub mod http_binding;
+pub mod ids;
 pub mod job;
 pub mod json_format;
 pub mod log;

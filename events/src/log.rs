@@ -1,5 +1,7 @@
 //! The event log: one stream per job and per served model, and the order of all of them.
 
+pub mod conformance;
+
 use std::fmt;
 use std::time::Duration;
 

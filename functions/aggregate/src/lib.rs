@@ -1,1 +1,76 @@
-//! The aggregate function.
+//! `aggregate` runs a job: it opens it, plans its shards, puts the forest together, and ends what cannot go on.
+//!
+//! | path | event | does | says |
+//! | --- | --- | --- | --- |
+//! | `/` | `train-requested` | reads and hashes the data set, plans shards | `shard-requested` × N, or `job-failed` |
+//! | `/` | `shard-trained` | when the last one is in: merges, evaluates | `model-aggregated` |
+//! | `/` | `train-cancelled` | ends the job | `job-cancelled` |
+//! | `/dead-letters` | any | fails the job when no retry could help | `job-failed` |
+//! | `/tick` | the ping source's | asks again for what is overdue | `shard-requested`, `model-aggregated`, `job-failed` |
+
+mod completing;
+pub mod dataset;
+pub mod decide;
+mod failing;
+mod merge;
+mod opening;
+pub mod plan;
+mod ticking;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::post;
+use http::StatusCode;
+use regrove_events::{CloudEvent, Event, event};
+use regrove_host::{Emitter, Problem, Received};
+use regrove_store::Control;
+
+/// This function's name, as it stands in the source of its events.
+pub const FUNCTION: &str = "aggregate";
+
+/// What this function reaches for.
+#[derive(Debug)]
+pub struct Ports {
+    /// Event log and artifacts.
+    pub control: Control,
+    /// Where events go.
+    pub emitter: Emitter,
+    /// The only folder that `file:` data sets may be read from, if there is one.
+    pub data_root: Option<PathBuf>,
+}
+
+/// The function as a service.
+pub fn router(ports: Ports) -> Router {
+    Router::new()
+        .route("/", post(receive))
+        .route("/dead-letters", post(dead_letter))
+        .route("/tick", post(tick))
+        .with_state(Arc::new(ports))
+}
+
+async fn receive(State(ports): State<Arc<Ports>>, Received(received): Received) -> Result<StatusCode, Problem> {
+    let meaning = Event::read(&received)?;
+    let job = event::subject(&received)?.to_owned();
+    let say = match meaning {
+        Event::TrainRequested(request) => opening::open(&ports, &job, &received, &request).await?,
+        Event::ShardTrained(_) => completing::complete(&ports, &job, &received).await?,
+        Event::TrainCancelled(cancelled) => failing::cancel(&ports, &job, &received, cancelled.reason).await?,
+        _ => return Err(regrove_events::Unreadable::UnknownType(received.ty().to_owned()).into()),
+    };
+    ports.emitter.emit(&say).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+async fn dead_letter(State(ports): State<Arc<Ports>>, Received(letter): Received) -> Result<StatusCode, Problem> {
+    let say: Vec<CloudEvent> = failing::bury(&ports, &letter).await?;
+    ports.emitter.emit(&say).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+async fn tick(State(ports): State<Arc<Ports>>, Received(tick): Received) -> Result<StatusCode, Problem> {
+    ticking::tick(&ports, &tick).await?;
+    Ok(StatusCode::ACCEPTED)
+}

@@ -1,3 +1,39 @@
-//! The load-model function.
+//! The `load-model` function's process.
 
-fn main() {}
+use clap::Parser;
+use regrove_host::{Emitter, HostArgs};
+use regrove_load_model::{Ports, router};
+use regrove_mlflow::{Client, MlflowArgs, Record};
+use regrove_store::{Control, StoreArgs};
+
+/// Verifies model versions and moves the serving pointer.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Example:\n  PORT=8080 MLFLOW_TRACKING_URI=http://localhost:8989 \\\n    K_SINK=http://localhost:8081/regrove/default load-model"
+)]
+struct Args {
+    #[command(flatten)]
+    host: HostArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    mlflow: MlflowArgs,
+    /// The model that a request without a name means
+    #[arg(long, env = "REGROVE_MODEL_NAME", default_value = "RandomForestClassifierModel", value_name = "NAME")]
+    model_name: String,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args = Args::parse();
+    regrove_host::init_telemetry();
+    let ports = Ports {
+        control: Control::open(&args.store)?,
+        emitter: Emitter::new(args.host.sink.clone()),
+        record: Record::new(Client::new(&args.mlflow)?),
+        model_name: args.model_name,
+    };
+    regrove_host::serve(&args.host, router(ports)).await?;
+    Ok(())
+}

@@ -1,3 +1,32 @@
-//! The predict function.
+//! The `predict` function's process.
 
-fn main() {}
+use clap::Parser;
+use regrove_host::HostArgs;
+use regrove_predict::models::Models;
+use regrove_predict::{Ports, router};
+use regrove_store::{Control, StoreArgs};
+
+/// Answers predictions from the model that the serving pointer names.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Example:\n  PORT=8080 predict &\n  curl localhost:8080/predict --json '{\"features\": [[1, 2, 3]]}'"
+)]
+struct Args {
+    #[command(flatten)]
+    host: HostArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+    /// The model that /predict means
+    #[arg(long, env = "REGROVE_MODEL_NAME", default_value = "RandomForestClassifierModel", value_name = "NAME")]
+    model_name: String,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args = Args::parse();
+    regrove_host::init_telemetry();
+    let ports = Ports { models: Models::follow(Control::open(&args.store)?), model_name: args.model_name };
+    regrove_host::serve(&args.host, router(ports)).await?;
+    Ok(())
+}

@@ -1,1 +1,91 @@
-//! The train-shard function.
+//! `train-shard` grows the trees `from..to` of a job's forest.
+//!
+//! A tree depends on the data set, the parameters, the job's seed and its index, and on nothing else: whoever grows it,
+//! and however often, gets the same bytes. So a repeated request costs time at worst.
+
+pub mod decide;
+pub mod train;
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::Router;
+use axum::extract::State;
+use axum::routing::post;
+use http::StatusCode;
+use regrove_events::event::{ShardRequested, ShardTrained};
+use regrove_events::log::{append_once, job_stream};
+use regrove_events::{Cause, CloudEvent, Event, event, ids, job};
+use regrove_host::{Emitter, Problem, Received, now};
+use regrove_store::Control;
+
+use crate::decide::{Decision, decide};
+use crate::train::{Trained, train};
+
+/// This function's name, as it stands in the source of its events.
+pub const FUNCTION: &str = "train-shard";
+
+/// What this function reaches for.
+#[derive(Debug)]
+pub struct Ports {
+    /// Event log and artifacts.
+    pub control: Control,
+    /// Where events go.
+    pub emitter: Emitter,
+}
+
+/// The function as a service.
+pub fn router(ports: Ports) -> Router {
+    Router::new().route("/", post(receive)).with_state(Arc::new(ports))
+}
+
+async fn receive(State(ports): State<Arc<Ports>>, Received(received): Received) -> Result<StatusCode, Problem> {
+    let Event::ShardRequested(request) = Event::read(&received)? else {
+        return Err(regrove_events::Unreadable::UnknownType(received.ty().to_owned()).into());
+    };
+    let job = event::subject(&received)?.to_owned();
+    let say = handle(&ports, &job, &received, request).await?;
+    ports.emitter.emit(say.as_slice()).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+async fn handle(
+    ports: &Ports,
+    job: &str,
+    received: &CloudEvent,
+    request: ShardRequested,
+) -> Result<Option<CloudEvent>, Problem> {
+    let stream = job_stream(job);
+    let history = ports.control.log.read(&stream, 0).await?;
+    match decide(job, &job::replay(&history), &history, &request) {
+        Decision::Ignore => return Ok(None),
+        Decision::Repeat(known) => return Ok(Some(*known)),
+        Decision::Train => {}
+    }
+    let params = serde_json::from_value(request.params.clone().into()).map_err(|error| refused(&error))?;
+    let frame = ports.control.artifacts.get(&request.dataset.frame).await?;
+    let started = Instant::now();
+    let work = request.clone();
+    let Trained { model, holdout, n_nodes } =
+        tokio::task::spawn_blocking(move || train(frame.as_ref(), &work, &params))
+            .await
+            .map_err(|error| Problem::internal(&error))?
+            .map_err(|error| refused(&error))?;
+    let seconds = started.elapsed().as_secs_f64();
+    let model = ports.control.artifacts.put(model).await?;
+    let holdout = match holdout {
+        Some(bytes) => Some(ports.control.artifacts.put(bytes).await?),
+        None => None,
+    };
+    let ShardRequested { shard, of, trees, .. } = request;
+    let trained = ShardTrained { shard, of, trees, model, holdout, n_nodes, seconds };
+    let cause = Cause { function: FUNCTION, event: received, at: now() };
+    let fact = Event::ShardTrained(trained).caused_by(&cause, &ids::shard_trained(job, shard), job)?;
+    tracing::info!(job, shard, of, trees_from = trees.from, trees_to = trees.to, seconds, "trained");
+    Ok(Some(append_once(&*ports.control.log, &stream, fact).await?))
+}
+
+/// No attempt could do it: the dead letter ends the job.
+fn refused(error: &dyn std::error::Error) -> Problem {
+    Problem::new("shard-untrainable", StatusCode::UNPROCESSABLE_ENTITY, error.to_string())
+}

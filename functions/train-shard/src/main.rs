@@ -1,3 +1,25 @@
-//! The train-shard function.
+//! The `train-shard` function's process.
 
-fn main() {}
+use clap::Parser;
+use regrove_host::{Emitter, HostArgs};
+use regrove_store::{Control, StoreArgs};
+use regrove_train_shard::{Ports, router};
+
+/// Grows a range of a forest's trees.
+#[derive(Debug, Parser)]
+#[command(version, after_help = "Example:\n  PORT=8080 K_SINK=http://localhost:8081/regrove/default train-shard")]
+struct Args {
+    #[command(flatten)]
+    host: HostArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args = Args::parse();
+    regrove_host::init_telemetry();
+    let ports = Ports { control: Control::open(&args.store)?, emitter: Emitter::new(args.host.sink.clone()) };
+    regrove_host::serve(&args.host, router(ports)).await?;
+    Ok(())
+}

@@ -58,6 +58,13 @@ impl Problem {
         Self::new("internal-error", StatusCode::INTERNAL_SERVER_ERROR, chain(error))
     }
 
+    /// The same problem under another status.
+    #[must_use]
+    pub fn status(mut self, status: StatusCode) -> Self {
+        self.status = status;
+        self
+    }
+
     /// The title of the kind: its words.
     pub fn title(&self) -> String {
         let mut words = self.kind.replace('-', " ");
@@ -133,5 +140,36 @@ impl From<log::Error> for Problem {
             log::Error::Corrupt { .. } => Self::internal(&error),
             _ => Self::unavailable("the control store", &error),
         }
+    }
+}
+
+impl From<regrove_mlflow::Error> for Problem {
+    fn from(error: regrove_mlflow::Error) -> Self {
+        if error.is_retryable() {
+            return Self::unavailable("MLflow", &error);
+        }
+        if error.is_not_found() {
+            return Self::new("model-not-found", StatusCode::NOT_FOUND, error.to_string());
+        }
+        // Wrong credentials or hosts are mended by people, and then the event must still be there: the dead letters
+        // keep it.
+        Self::new("mlflow-refused", StatusCode::UNPROCESSABLE_ENTITY, chain(&error))
+    }
+}
+
+impl From<regrove_store::artifact::Error> for Problem {
+    fn from(error: regrove_store::artifact::Error) -> Self {
+        use regrove_store::artifact::Error;
+        match &error {
+            Error::File { .. } | Error::Store { .. } => Self::unavailable("the artifact store", &error),
+            // Gone, damaged or too large: asking again gives the same answer.
+            _ => Self::new("artifact-unusable", StatusCode::UNPROCESSABLE_ENTITY, error.to_string()),
+        }
+    }
+}
+
+impl From<regrove_store::lease::Error> for Problem {
+    fn from(error: regrove_store::lease::Error) -> Self {
+        Self::unavailable("the lease", &error)
     }
 }

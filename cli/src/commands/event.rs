@@ -1,0 +1,135 @@
+//! `regrove event`: emits events, follows the log.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use jiff::Timestamp;
+use regrove_events::log::Entry;
+use regrove_events::{CloudEvent, TYPE_PREFIX, json_format};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use crate::commands::train::SOURCE;
+use crate::output::{Output, Usage};
+use crate::reach::Reach;
+
+/// How long one look at the log waits for news; news end it at once.
+const NEWS_WAIT: Duration = Duration::from_secs(20);
+/// Entries read at once.
+const BATCH: usize = 1000;
+
+/// Emit events, follow them.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Emit one event to the broker
+    #[command(after_help = "Examples:\n  regrove event emit --type io.regrove.train-requested --subject my-job \\\n    \
+        --data '{\"dataset\": {\"uri\": \"file:///data/iris.csv\", \"target\": \"species\"}}'\n  \
+        regrove event emit --file event.json")]
+    Emit(Emit),
+    /// Print the events of the log, oldest first
+    #[command(after_help = "Example:\n  regrove event tail --follow --subject my-job")]
+    Tail {
+        /// Go on with new events as they come
+        #[arg(long, short)]
+        follow: bool,
+        /// Only events about this job or model
+        #[arg(long, value_name = "ID")]
+        subject: Option<String>,
+    },
+}
+
+/// What to emit.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Emit {
+    /// A whole event as JSON (application/cloudevents+json); `-` for standard input
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["ty", "subject", "data", "id"])]
+    file: Option<PathBuf>,
+    /// Event type
+    #[arg(long = "type", value_name = "TYPE", required_unless_present = "file")]
+    ty: Option<String>,
+    /// Subject: a job id
+    #[arg(long)]
+    subject: Option<String>,
+    /// Data as JSON
+    #[arg(long, value_name = "JSON")]
+    data: Option<String>,
+    /// Event id; a fresh one without it
+    #[arg(long)]
+    id: Option<String>,
+}
+
+pub(crate) async fn run(command: Command, reach: &Reach, output: &Output) -> anyhow::Result<()> {
+    match command {
+        Command::Emit(emit) => {
+            let event = read(emit)?;
+            reach.emit(&event).await?;
+            output.result(&json!({"id": event.id(), "type": event.ty()}), || format!("{} accepted", event.id()))
+        }
+        Command::Tail { follow, subject } => tail(follow, subject.as_deref(), reach, output).await,
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "a command is where the outside, and its clock, begins")]
+fn read(emit: Emit) -> anyhow::Result<CloudEvent> {
+    if let Some(file) = emit.file {
+        let text = if file.as_os_str() == "-" {
+            std::io::read_to_string(std::io::stdin()).context("standard input")?
+        } else {
+            std::fs::read_to_string(&file).map_err(|error| Usage(format!("--file {}: {error}", file.display())))?
+        };
+        return Ok(json_format::from_slice(text.as_bytes()).map_err(|error| Usage(error.to_string()))?);
+    }
+    let id = emit.id.unwrap_or_else(|| Uuid::now_v7().to_string());
+    let mut event = CloudEvent::builder(id, SOURCE, emit.ty.unwrap_or_default()).time(Timestamp::now());
+    if let Some(subject) = emit.subject {
+        event = event.subject(subject);
+    }
+    if let Some(data) = emit.data {
+        serde_json::from_str::<Value>(&data).map_err(|error| Usage(format!("--data is not JSON: {error}")))?;
+        event = event.data("application/json", data);
+    }
+    Ok(event.build().map_err(|error| Usage(error.to_string()))?)
+}
+
+async fn tail(follow: bool, subject: Option<&str>, reach: &Reach, output: &Output) -> anyhow::Result<()> {
+    let control = reach.control()?;
+    let mut after = 0;
+    loop {
+        let entries = control.log.tail(after, BATCH).await?;
+        let last = entries.len() < BATCH;
+        for entry in entries {
+            after = entry.position;
+            if subject.is_none_or(|wanted| entry.event.subject() == Some(wanted)) {
+                output.result(&as_json(&entry), || line(&entry))?;
+            }
+        }
+        if last && !follow {
+            return Ok(());
+        }
+        if last {
+            control.log.wait(after, NEWS_WAIT).await?;
+        }
+    }
+}
+
+fn as_json(entry: &Entry) -> Value {
+    json!({
+        "position": entry.position,
+        "stream": entry.stream,
+        "version": entry.version,
+        "event": entry.event,
+    })
+}
+
+fn line(entry: &Entry) -> String {
+    let event = &entry.event;
+    format!(
+        "{:>6}  {}  {:<17} {}",
+        entry.position,
+        event.time_text().unwrap_or("–"),
+        event.ty().strip_prefix(TYPE_PREFIX).unwrap_or(event.ty()),
+        event.id()
+    )
+}

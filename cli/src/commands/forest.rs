@@ -1,0 +1,167 @@
+//! `regrove forest`: the library on files, without events.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Subcommand;
+use regrove_forest::{FitOptions, Frame, FrameLimits, Model, RandomForestParams, fit_range, onnx};
+use serde_json::{Map, Value, json};
+
+use crate::commands::train::assignment;
+use crate::output::{Output, Usage, table};
+
+/// Fit and apply forests on files.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Grow a forest from a CSV file and write it as a model file
+    #[command(after_help = "Example:\n  regrove forest fit --data iris.csv --target species --set n_estimators=75 -o iris.rgf")]
+    Fit {
+        /// CSV file with a header
+        #[arg(long, value_name = "FILE")]
+        data: PathBuf,
+        /// Column to predict
+        #[arg(long, value_name = "COLUMN")]
+        target: String,
+        /// A parameter under scikit-learn's name; may be repeated
+        #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
+        params: Vec<(String, Value)>,
+        /// Where to write the model: `.rgf`, or `.onnx` for ONNX
+        #[arg(long, short, value_name = "FILE")]
+        output: PathBuf,
+    },
+    /// Predict the rows of a CSV file; columns are found by name, others are ignored
+    #[command(after_help = "Example:\n  regrove forest predict iris.rgf --data new.csv --json")]
+    Predict {
+        /// Model file
+        model: PathBuf,
+        /// CSV file with a header
+        #[arg(long, value_name = "FILE")]
+        data: PathBuf,
+    },
+    /// Say what is in a model file
+    #[command(after_help = "Example:\n  regrove forest inspect iris.rgf")]
+    Inspect {
+        /// Model file
+        model: PathBuf,
+    },
+}
+
+pub(crate) fn run(command: Command, out: &Output) -> anyhow::Result<()> {
+    match command {
+        Command::Fit { data, target, params, output } => fit(&data, &target, params, &output, out),
+        Command::Predict { model, data } => predict(&model, &data, out),
+        Command::Inspect { model } => inspect(&model, out),
+    }
+}
+
+fn usage(error: impl std::fmt::Display) -> Usage {
+    Usage(error.to_string())
+}
+
+fn fit(data: &Path, target: &str, params: Vec<(String, Value)>, to: &Path, out: &Output) -> anyhow::Result<()> {
+    let params: Map<String, Value> = params.into_iter().collect();
+    let params: RandomForestParams =
+        serde_json::from_value(params.into()).map_err(|error| usage(format_args!("--set: {error}")))?;
+    params.check().map_err(usage)?;
+    let file = std::fs::File::open(data).map_err(|error| usage(format_args!("{}: {error}", data.display())))?;
+    let frame = Frame::from_csv(file, target, &FrameLimits::default())
+        .map_err(|error| usage(format_args!("{}: {error}", data.display())))?;
+    let forest = fit_range(&frame, &params, 0..params.n_estimators, &FitOptions::default()).map_err(usage)?;
+    let onnx_wanted = to.extension().is_some_and(|extension| extension == "onnx");
+    let bytes = if onnx_wanted { onnx::export(&forest)? } else { forest.to_bytes()? };
+    std::fs::write(to, &bytes).with_context(|| to.display().to_string())?;
+    let value = json!({
+        "model": to,
+        "bytes": bytes.len(),
+        "n_estimators": forest.n_trees(),
+        "n_samples": frame.n_samples(),
+        "n_features": frame.n_features(),
+        "classes": frame.classes(),
+    });
+    out.result(&value, || format!("{}: {} trees, {} bytes", to.display(), forest.n_trees(), bytes.len()))
+}
+
+fn load(path: &Path) -> anyhow::Result<Model> {
+    let bytes = std::fs::read(path).map_err(|error| usage(format_args!("{}: {error}", path.display())))?;
+    Ok(Model::from_bytes(Arc::new(bytes)).map_err(|error| usage(format_args!("{}: {error}", path.display())))?)
+}
+
+fn predict(model: &Path, data: &Path, out: &Output) -> anyhow::Result<()> {
+    let model = load(model)?;
+    let rows = rows(data, model.feature_names())?;
+    let n_rows = rows.len() / model.n_features();
+    let k = model.n_classes();
+    let mut proba = vec![0.0; n_rows * k];
+    model.predict_proba_rows(&rows, n_rows, &mut proba)?;
+    let labels = model.predict_rows(&rows, n_rows)?;
+    let probabilities: Vec<&[f64]> = proba.chunks_exact(k).collect();
+    out.result(&json!({"predictions": labels, "probabilities": probabilities, "classes": model.classes()}), || {
+        let head: Vec<String> = model.classes().iter().map(|class| format!("p({class})")).collect();
+        let head: Vec<&str> = std::iter::once("prediction").chain(head.iter().map(String::as_str)).collect();
+        let rows = labels.iter().zip(&probabilities).map(|(label, row)| {
+            std::iter::once(label.to_string()).chain(row.iter().map(f64::to_string)).collect()
+        });
+        table(&head, rows)
+    })
+}
+
+/// The model's columns of a CSV file, row-major.
+fn rows(path: &Path, names: &[String]) -> anyhow::Result<Vec<f32>> {
+    let place = path.display();
+    let mut reader = csv::Reader::from_path(path).map_err(|error| usage(format_args!("{place}: {error}")))?;
+    let header = reader.headers()?.clone();
+    let columns = names
+        .iter()
+        .map(|name| {
+            header
+                .iter()
+                .position(|column| column == name)
+                .ok_or_else(|| usage(format_args!("{place}: the model's column `{name}` is missing")))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let mut values = Vec::new();
+    for (at, record) in reader.records().enumerate() {
+        let record = record.map_err(|error| usage(format_args!("{place}: {error}")))?;
+        for (&column, name) in columns.iter().zip(names) {
+            let cell = record.get(column).unwrap_or_default().trim();
+            let value: f32 = if cell.is_empty() {
+                f32::NAN
+            } else {
+                let wrong = || usage(format_args!("{place}: row {}, column `{name}`: `{cell}` is not a number", at + 1));
+                cell.parse::<f64>().map_err(|_| wrong()).map(narrow)?
+            };
+            values.push(value);
+        }
+    }
+    Ok(values)
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "models are trained on float32")]
+fn narrow(value: f64) -> f32 {
+    value as f32
+}
+
+fn inspect(path: &Path, out: &Output) -> anyhow::Result<()> {
+    let model = load(path)?;
+    let value = json!({
+        "n_estimators": model.n_trees(),
+        "trees": {"from": model.range().start, "to": model.range().end},
+        "whole": model.is_whole(),
+        "feature_names": model.feature_names(),
+        "classes": model.classes(),
+        "data_sha256": model.data_sha256(),
+        "params": model.params(),
+    });
+    out.result(&value, || {
+        let params = serde_json::to_string(model.params()).unwrap_or_default();
+        format!(
+            "trees       {}..{}\nfeatures    {}\nclasses     {}\ndata        sha256 {}\nparameters  {params}",
+            model.range().start,
+            model.range().end,
+            model.feature_names().join(", "),
+            model.classes().iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+            model.data_sha256(),
+        )
+    })
+}

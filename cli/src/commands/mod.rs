@@ -1,0 +1,10 @@
+//! One module per command.
+
+pub(crate) mod demo;
+pub(crate) mod event;
+pub(crate) mod forest;
+pub(crate) mod job;
+pub(crate) mod model;
+pub(crate) mod predict;
+pub(crate) mod train;
+pub(crate) mod up;

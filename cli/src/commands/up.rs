@@ -1,0 +1,185 @@
+//! `regrove up`: Knative manifests on this machine.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use regrove_runtime::{Addresses, Runtime, RuntimeConfig, RuntimeEvent};
+use serde_json::json;
+
+use crate::output::{Output, Usage};
+use crate::reach::Reach;
+use crate::{binaries, manifests};
+
+/// Run Knative manifests on this machine, without containers.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  regrove up\n  regrove up -f my-app/ --exec hello='python3 hello.py'\n\n\
+    Services answer at http://SERVICE.NAMESPACE.localhost:8000, brokers at http://localhost:8081/NAMESPACE/BROKER.\n\
+    Ctrl-C lets requests under way end; a second Ctrl-C does not wait.")]
+pub(crate) struct Args {
+    /// Manifests: a file, a directory, or `-`; ./k8s or the built-in ones without it
+    #[arg(long, short, value_name = "PATH")]
+    file: Option<PathBuf>,
+    /// Command for an image; may be repeated
+    #[arg(long, value_name = "IMAGE=COMMAND", value_parser = exec)]
+    exec: Vec<(String, Vec<String>)>,
+    /// Address to listen on
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    address: IpAddr,
+    /// Port of the gateway; 0 takes a free one
+    #[arg(long, default_value_t = regrove_runtime::GATEWAY_PORT, value_name = "PORT")]
+    gateway_port: u16,
+    /// Port of the broker ingress; 0 takes a free one
+    #[arg(long, default_value_t = regrove_runtime::INGRESS_PORT, value_name = "PORT")]
+    ingress_port: u16,
+    /// Port of the embedded record; 0 takes a free one
+    #[arg(long, default_value_t = regrove_runtime::RECORD_PORT, value_name = "PORT")]
+    record_port: u16,
+    /// MLflow to use instead of the embedded record
+    #[arg(long, env = "MLFLOW_TRACKING_URI", value_name = "URL")]
+    mlflow_tracking_uri: Option<String>,
+    /// Divide every autoscaler window and delay by this, to watch scale-to-zero without waiting
+    #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
+    fast_time: f64,
+}
+
+/// `image=command words`, split at spaces outside quotes.
+fn exec(text: &str) -> Result<(String, Vec<String>), String> {
+    let (image, command) = text.split_once('=').ok_or("expected IMAGE=COMMAND")?;
+    let words = shlex::split(command).filter(|words| !words.is_empty()).ok_or("the command's quotes do not match")?;
+    Ok((image.to_owned(), words))
+}
+
+pub(crate) async fn run(args: Args, reach: &Reach, output: &Output) -> anyhow::Result<()> {
+    let config = config(&args, reach, output).await?;
+    if args.fast_time > 1.0 {
+        output.progress(format_args!("time runs {} times faster for the autoscaler", args.fast_time));
+    }
+    let mut interrupt = Interrupt::listen()?;
+    let runtime = Runtime::start(config).await?;
+    announce(&runtime, output)?;
+    let mut events = runtime.watch();
+    loop {
+        tokio::select! {
+            () = interrupt.wait() => break,
+            event = events.recv() => match event {
+                Ok(event) => say(&event, output)?,
+                Err(tokio::sync::broadcast::error::RecvError::Lagged(missed)) => {
+                    output.progress(format_args!("… {missed} lines not shown"));
+                }
+                Err(tokio::sync::broadcast::error::RecvError::Closed) => break,
+            },
+        }
+    }
+    output.progress("stopping: requests under way may end; Ctrl-C again does not wait");
+    tokio::select! {
+        () = runtime.shutdown() => {}
+        () = interrupt.wait() => runtime.kill().await,
+    }
+    Ok(())
+}
+
+async fn config(args: &Args, reach: &Reach, output: &Output) -> anyhow::Result<RuntimeConfig> {
+    let application = manifests::read(args.file.as_deref(), output)?;
+    let ours = application.services.iter().any(|service| {
+        let image = service.template.container.image.as_str();
+        binaries::FUNCTIONS.contains(&image) && !args.exec.iter().any(|(known, _)| known == image)
+    });
+    let mut config = RuntimeConfig::new(application, &reach.store.home);
+    config.gateway = SocketAddr::new(args.address, args.gateway_port);
+    config.ingress = SocketAddr::new(args.address, args.ingress_port);
+    config.record = args.mlflow_tracking_uri.is_none().then_some(SocketAddr::new(args.address, args.record_port));
+    config.exec = args.exec.iter().cloned().collect();
+    config.time_scale = args.fast_time;
+    config.env = environment(reach, args.mlflow_tracking_uri.as_deref())?;
+    // Somebody else's manifests do not need our programs.
+    if ours {
+        config.bin_dirs = binaries::directories(output).await?;
+    }
+    Ok(config)
+}
+
+/// What every function is told: where state is kept, and where the record is.
+pub(crate) fn environment(reach: &Reach, mlflow: Option<&str>) -> anyhow::Result<BTreeMap<String, String>> {
+    let store = &reach.store;
+    std::fs::create_dir_all(&store.home).map_err(|error| Usage(format!("--home {}: {error}", store.home.display())))?;
+    let home = store.home.canonicalize().with_context(|| store.home.display().to_string())?;
+    let mut env = BTreeMap::from([("REGROVE_HOME".to_owned(), home.display().to_string())]);
+    let optional = [
+        ("REDIS_URL", store.redis_url.clone()),
+        ("REDIS_USERNAME", store.redis_username.clone()),
+        ("REDIS_PASSWORD", store.redis_password.clone()),
+        ("REGROVE_REDIS_CA", store.redis_ca.as_ref().map(|path| path.display().to_string())),
+        ("MLFLOW_TRACKING_URI", mlflow.map(str::to_owned)),
+    ];
+    env.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    Ok(env)
+}
+
+fn announce(runtime: &Runtime, output: &Output) -> anyhow::Result<()> {
+    let Addresses { gateway, ingress, record } = runtime.addresses();
+    let value = json!({
+        "event": "started",
+        "gateway": format!("http://{gateway}"),
+        "ingress": format!("http://{ingress}"),
+        "record": record.map(|record| format!("http://{record}")),
+        "services": runtime.services(),
+    });
+    output.result(&value, || {
+        let mut lines = vec![format!("gateway  http://SERVICE.NAMESPACE.localhost:{}", gateway.port())];
+        lines.extend(runtime.services().iter().map(|service| format!("         {service}")));
+        lines.push(format!("broker   http://{ingress}/NAMESPACE/BROKER"));
+        lines.extend(record.map(|record| format!("record   http://{record}  (MLFLOW_TRACKING_URI)")));
+        lines.join("\n")
+    })
+}
+
+fn say(event: &RuntimeEvent, output: &Output) -> anyhow::Result<()> {
+    output.result(event, || match event {
+        RuntimeEvent::ReplicaStarting { service, replica } => format!("{service}: {replica} starts"),
+        RuntimeEvent::ReplicaReady { service, replica } => format!("{service}: {replica} is ready"),
+        RuntimeEvent::ColdStart { service, split, .. } => {
+            format!("{service}: cold start {:.1} ms, first byte {:.1} ms later", split.start_ms(), split.first_byte_ms)
+        }
+        RuntimeEvent::ReplicaCrashed { service, replica, status, backoff_ms } => {
+            format!("{service}: {replica} ended with {status}, starts again in {backoff_ms} ms")
+        }
+        RuntimeEvent::ReplicaStopped { service, replica, .. } => format!("{service}: {replica} stopped"),
+        RuntimeEvent::EventAccepted { broker, ty, id, triggers } => {
+            format!("{broker}: {ty} {id} for {triggers} triggers")
+        }
+        RuntimeEvent::EventDelivered { trigger, ty, id, latency_ms, .. } => {
+            format!("{trigger}: {ty} {id} delivered in {latency_ms:.1} ms")
+        }
+        RuntimeEvent::EventRetried { trigger, ty, id, error, wait_ms, .. } => {
+            format!("{trigger}: {ty} {id} failed ({error}), again in {wait_ms} ms")
+        }
+        RuntimeEvent::EventDead { trigger, ty, id, error, .. } => {
+            format!("{trigger}: {ty} {id} is a dead letter ({error})")
+        }
+        RuntimeEvent::Log(line) => format!("{}: {}", line.replica, line.text),
+        _ => serde_json::to_string(event).unwrap_or_default(),
+    })
+}
+
+/// Ctrl-C and SIGTERM.
+pub(crate) struct Interrupt {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+}
+
+impl Interrupt {
+    pub(crate) fn listen() -> anyhow::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    /// Returns at the next signal.
+    pub(crate) async fn wait(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! Follows one job in the event log and says what happens to it.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use regrove_events::event::{ModelLoaded, ShardRequested, ShardTrained};
+use regrove_events::log::{Position, job_stream, serving_stream};
+use regrove_events::{CloudEvent, Event, Job, JobState, job};
+use regrove_store::Control;
+
+use crate::output::Output;
+
+/// How long one look at the log waits for news; news end it at once.
+const NEWS_WAIT: Duration = Duration::from_secs(5);
+/// Entries of the log read at once.
+const BATCH: usize = 1000;
+
+/// What became of a job.
+#[derive(Debug)]
+pub(crate) struct Watched {
+    /// The job at its end.
+    pub(crate) job: Job,
+    /// The switch of the serving pointer to its version, and when it was recorded.
+    pub(crate) loaded: Option<(ModelLoaded, CloudEvent)>,
+}
+
+/// Follows a job from `after` until it has ended, and until its version is served when `until_loaded`.
+pub(crate) async fn follow(
+    control: &Control,
+    job_id: &str,
+    after: Position,
+    until_loaded: bool,
+    output: &Output,
+) -> anyhow::Result<Watched> {
+    let mut lines = Lines::new(job_id, output);
+    let stream = job_stream(job_id);
+    let mut history = control.log.read(&stream, 0).await?;
+    let mut state = job::replay(&history);
+    let mut loaded: Option<(ModelLoaded, CloudEvent)> = None;
+    let mut position = after;
+    loop {
+        for entry in control.log.tail(position, BATCH).await? {
+            position = entry.position;
+            if entry.stream == stream {
+                lines.say(&entry.event);
+            }
+        }
+        if let Some(registered) = &state.registered {
+            let serving = control.log.read(&serving_stream(&registered.name), 0).await?;
+            loaded = serving.into_iter().rev().find_map(|event| match Event::read(&event) {
+                Ok(Event::ModelLoaded(switch)) if switch.version == registered.version => Some((switch, event)),
+                _ => None,
+            });
+        }
+        let succeeded = state.state == JobState::Succeeded;
+        if state.state.is_terminal() && (!succeeded || !until_loaded || loaded.is_some()) {
+            lines.end();
+            return Ok(Watched { job: state, loaded });
+        }
+        control.log.wait(position, NEWS_WAIT).await?;
+        history = control.log.read(&stream, 0).await?;
+        state = job::replay(&history);
+    }
+}
+
+/// A line per shard: bars that turn on a terminal, plain lines elsewhere.
+struct Lines<'a> {
+    job: &'a str,
+    output: &'a Output,
+    bars: Option<MultiProgress>,
+    shards: std::collections::BTreeMap<u32, ProgressBar>,
+}
+
+impl<'a> Lines<'a> {
+    fn new(job: &'a str, output: &'a Output) -> Self {
+        let bars = (std::io::stderr().is_terminal() && !output.is_json()).then(MultiProgress::new);
+        Self { job, output, bars, shards: std::collections::BTreeMap::new() }
+    }
+
+    fn say(&mut self, event: &CloudEvent) {
+        match Event::read(event) {
+            Ok(Event::ShardRequested(request)) => self.requested(&request),
+            Ok(Event::ShardTrained(trained)) => self.trained(&trained),
+            Ok(Event::TrainRequested(_)) => self.line(format!("{}: train-requested", self.job)),
+            Ok(Event::ModelAggregated(model)) => {
+                self.line(format!("{}: model-aggregated, {} trees", self.job, model.n_estimators));
+            }
+            Ok(Event::ModelRegistered(model)) => self.line(format!("{}: model-registered, {}", self.job, model.uri)),
+            Ok(Event::JobFailed(failure)) => self.line(format!("{}: failed in {}", self.job, failure.step)),
+            Ok(Event::JobCancelled(_)) => self.line(format!("{}: cancelled", self.job)),
+            _ => {}
+        }
+    }
+
+    fn requested(&mut self, request: &ShardRequested) {
+        let text = format!(
+            "{}: shard {}/{}, trees {}..{}",
+            self.job,
+            request.shard + 1,
+            request.of,
+            request.trees.from,
+            request.trees.to
+        );
+        match &self.bars {
+            Some(bars) => {
+                let bar = bars.add(ProgressBar::new_spinner());
+                if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+                    bar.set_style(style);
+                }
+                bar.set_message(text);
+                bar.enable_steady_tick(Duration::from_millis(80));
+                self.shards.insert(request.shard, bar);
+            }
+            None => self.output.progress(format_args!("{text} requested")),
+        }
+    }
+
+    fn trained(&mut self, trained: &ShardTrained) {
+        let text = format!(
+            "{}: shard {}/{}, trees {}..{}: {} nodes in {:.3} s",
+            self.job,
+            trained.shard + 1,
+            trained.of,
+            trained.trees.from,
+            trained.trees.to,
+            trained.n_nodes,
+            trained.seconds
+        );
+        match self.shards.remove(&trained.shard) {
+            Some(bar) => {
+                if let Ok(style) = ProgressStyle::with_template("✓ {msg}") {
+                    bar.set_style(style);
+                }
+                bar.finish_with_message(text);
+            }
+            None => self.line(text),
+        }
+    }
+
+    fn line(&self, text: String) {
+        match &self.bars {
+            // Above the bars, which stay where they are.
+            Some(bars) => bars.println(text).unwrap_or_default(),
+            None => self.output.progress(text),
+        }
+    }
+
+    fn end(&mut self) {
+        for (_, bar) in std::mem::take(&mut self.shards) {
+            bar.abandon();
+        }
+    }
+}

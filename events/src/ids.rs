@@ -1,0 +1,41 @@
+//! Ids of derived events: the same work always has the same id, so that doing it again is noticed.
+
+/// Id of a shard's request, `attempt` counted from 1.
+pub fn shard_requested(job: &str, shard: u32, attempt: u32) -> String {
+    format!("{job}/shard/{shard}/request/{attempt}")
+}
+
+/// Id of a trained shard, whichever attempt it came from.
+pub fn shard_trained(job: &str, shard: u32) -> String {
+    format!("{job}/shard/{shard}")
+}
+
+/// Id of the whole forest.
+pub fn model_aggregated(job: &str) -> String {
+    format!("{job}/forest")
+}
+
+/// Id of the version in MLflow.
+pub fn model_registered(job: &str) -> String {
+    format!("{job}/version")
+}
+
+/// Id of a move of the serving pointer because of a registered version.
+pub fn model_loaded(name: &str, version: &str) -> String {
+    format!("{name}/{version}/loaded")
+}
+
+/// Id of the n-th move of a serving pointer, for moves that a person asked for.
+pub fn model_switched(name: &str, switch: u64) -> String {
+    format!("{name}/switch/{switch}")
+}
+
+/// Id of a job's failure.
+pub fn job_failed(job: &str) -> String {
+    format!("{job}/failed")
+}
+
+/// Id of a job's end by request.
+pub fn job_cancelled(job: &str) -> String {
+    format!("{job}/cancelled")
+}

@@ -1,0 +1,58 @@
+//! A job ends without a model: on request, or because nothing else can be done.
+
+use regrove_events::event::JobFailed;
+use regrove_events::log::{append_decided, append_once, job_stream};
+use regrove_events::{Cause, CloudEvent, Event, event, ids, job};
+use regrove_host::{Problem, now};
+
+use crate::decide;
+use crate::{FUNCTION, Ports};
+
+/// Ends a job on request, unless it has ended.
+pub(crate) async fn cancel(
+    ports: &Ports,
+    job: &str,
+    received: &CloudEvent,
+    reason: Option<String>,
+) -> Result<Vec<CloudEvent>, Problem> {
+    let cause = Cause { function: FUNCTION, event: received, at: now() };
+    append_decided(&*ports.control.log, &job_stream(job), |history| {
+        Ok::<_, Problem>(match decide::cancel(&job::replay(history), history, reason.clone()) {
+            Ok(cancelled) => {
+                let event = cancelled.caused_by(&cause, &ids::job_cancelled(job), job)?;
+                (vec![event.clone()], vec![event])
+            }
+            Err(known) => (Vec::new(), known),
+        })
+    })
+    .await
+}
+
+/// Takes note of a dead letter: the job fails when no retry could have helped.
+pub(crate) async fn bury(ports: &Ports, letter: &CloudEvent) -> Result<Vec<CloudEvent>, Problem> {
+    // Letters about no job of ours (a model's name, a stranger's event) stay where they are: in the dead letters.
+    let Ok(job) = event::subject(letter) else { return Ok(Vec::new()) };
+    let cause = Cause { function: FUNCTION, event: letter, at: now() };
+    append_decided(&*ports.control.log, &job_stream(job), |history| {
+        Ok::<_, Problem>(match decide::bury(&job::replay(history), history, letter) {
+            Some(failure) => {
+                let event = Event::JobFailed(failure).caused_by(&cause, &ids::job_failed(job), job)?;
+                (vec![event.clone()], vec![event])
+            }
+            None => (Vec::new(), decide::find(history, regrove_events::names::JOB_FAILED)),
+        })
+    })
+    .await
+}
+
+/// Fails a job.
+pub(crate) async fn fail(
+    ports: &Ports,
+    job: &str,
+    received: &CloudEvent,
+    failure: JobFailed,
+) -> Result<CloudEvent, Problem> {
+    let cause = Cause { function: FUNCTION, event: received, at: now() };
+    let event = Event::JobFailed(failure).caused_by(&cause, &ids::job_failed(job), job)?;
+    Ok(append_once(&*ports.control.log, &job_stream(job), event).await?)
+}

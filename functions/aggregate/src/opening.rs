@@ -1,0 +1,89 @@
+//! A train request opens a job.
+
+use std::sync::Arc;
+
+use regrove_events::event::{Dataset, TrainRequested};
+use regrove_events::log::{self, ATTEMPTS_MAX, Version, job_stream};
+use regrove_events::{Cause, CloudEvent, Event, ids, job};
+use regrove_host::{Problem, now};
+use serde_json::Value;
+
+use crate::decide::{self, Opening};
+use crate::plan::{self, Plan};
+use crate::{FUNCTION, Ports};
+
+/// Opens a job, or finds it open. Returns what is to be said.
+pub(crate) async fn open(
+    ports: &Ports,
+    job: &str,
+    received: &CloudEvent,
+    request: &TrainRequested,
+) -> Result<Vec<CloudEvent>, Problem> {
+    let stream = job_stream(job);
+    let mut planned: Option<Vec<CloudEvent>> = None;
+    for _ in 0..ATTEMPTS_MAX {
+        let history = ports.control.log.read(&stream, 0).await?;
+        let say = match decide::open(&job::replay(&history), &history, received) {
+            Opening::Repeat(events) => return Ok(events),
+            Opening::Taken => return Err(taken(job)),
+            Opening::Keep => Vec::new(),
+            Opening::Plan => match &planned {
+                Some(events) => events.clone(),
+                None => planned.insert(plan_events(ports, job, received, request).await?).clone(),
+            },
+        };
+        let facts: Vec<CloudEvent> = std::iter::once(received.clone()).chain(say.iter().cloned()).collect();
+        match ports.control.log.append(&stream, history.len() as Version, &facts).await {
+            Ok(_) => return Ok(say),
+            Err(log::Error::Conflict { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Err(log::Error::Contended { stream, attempts: ATTEMPTS_MAX }.into())
+}
+
+fn taken(job: &str) -> Problem {
+    let detail = format!("job `{job}` exists with other parameters; choose another id (the event's subject)");
+    Problem::new("job-id-taken", http::StatusCode::UNPROCESSABLE_ENTITY, detail).with("job", job)
+}
+
+/// The shard requests of a new job, or its failure.
+async fn plan_events(
+    ports: &Ports,
+    job: &str,
+    received: &CloudEvent,
+    request: &TrainRequested,
+) -> Result<Vec<CloudEvent>, Problem> {
+    let cause = Cause { function: FUNCTION, event: received, at: now() };
+    let (wish, root) = (request.clone(), ports.data_root.clone());
+    let checked = tokio::task::spawn_blocking(move || plan::check(&wish, root.as_deref())).await;
+    let Plan { frame, params } = match checked.map_err(|error| Problem::internal(&error))? {
+        Ok(plan) => plan,
+        Err(failure) => {
+            return Ok(vec![Event::JobFailed(failure).caused_by(&cause, &ids::job_failed(job), job)?]);
+        }
+    };
+    let frame = Arc::new(frame);
+    let (n_samples, feature_names) = (frame.n_samples() as u64, frame.feature_names().to_vec());
+    let classes = frame.classes().iter().map(|label| serde_json::to_value(label).unwrap_or(Value::Null)).collect();
+    let bytes = tokio::task::spawn_blocking(move || frame.to_bytes())
+        .await
+        .map_err(|error| Problem::internal(&error))?
+        .map_err(|error| Problem::internal(&error))?;
+    let dataset = Dataset {
+        name: crate::dataset::name(&request.dataset),
+        uri: request.dataset.uri.clone(),
+        target: request.dataset.target.clone(),
+        frame: ports.control.artifacts.put(bytes).await?,
+        n_samples,
+        feature_names,
+        classes,
+    };
+    plan::shards(request, params.n_estimators, &dataset)
+        .into_iter()
+        .map(|shard| {
+            let id = ids::shard_requested(job, shard.shard, shard.attempt);
+            Ok(Event::ShardRequested(shard).caused_by(&cause, &id, job)?)
+        })
+        .collect()
+}
