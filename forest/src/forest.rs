@@ -44,7 +44,7 @@ impl Forest {
         &self.params
     }
 
-    /// Class labels in the order of the probabilities.
+    /// Class labels in the order of the probabilities; none for a regressor.
     pub fn classes(&self) -> &[Label] {
         &self.classes
     }
@@ -59,9 +59,14 @@ impl Forest {
         self.feature_names.len()
     }
 
-    /// Number of classes.
+    /// Number of classes; 0 for a regressor.
     pub fn n_classes(&self) -> usize {
         self.classes.len()
+    }
+
+    /// Numbers predicted per row: one per class, or 1.
+    pub fn n_outputs(&self) -> usize {
+        self.classes.len().max(1)
     }
 
     /// Identity of the training data: [`crate::Frame::sha256`].

@@ -24,7 +24,7 @@ use crate::random::Xorshift;
 use crate::tree::Tree;
 use draw::FeatureDraw;
 use impurity::{Entropy, Gini, Impurity};
-use measure::Classes;
+use measure::{Classes, SquaredError};
 use node::{Bounds, Cut};
 use ordered::OrderedSplitter;
 use whole::WholeSplitter;
@@ -73,6 +73,10 @@ pub(crate) fn grow(frame: &Frame, plan: &Plan, weights: &RowWeights, seed: u32) 
     match plan.criterion {
         Criterion::Gini => grow_classes::<Gini>(frame, plan, weights, seed),
         Criterion::Entropy | Criterion::LogLoss => grow_classes::<Entropy>(frame, plan, weights, seed),
+        Criterion::SquaredError => {
+            let splitter = OrderedSplitter::new(frame, plan, weights, SquaredError::new(frame));
+            grow_with(splitter, frame, plan, weights, seed)
+        }
     }
 }
 

@@ -15,6 +15,7 @@
 //! | [`metrics`], [`model_selection`] | evaluation and splitting |
 //! | [`model_file`] | the native file, which is also the shard artifact |
 //! | [`onnx`] | the interchange form |
+//! | [`linfa_traits`] | the same behind linfa's `ParamGuard`, `Fit` and `Predict` |
 
 #[cfg(target_endian = "big")]
 compile_error!("model files and frames are little-endian and used in place");
@@ -24,6 +25,7 @@ mod error;
 pub mod forest;
 pub mod frame;
 mod grow;
+pub mod linfa_traits;
 pub mod metrics;
 pub mod model_file;
 pub mod model_selection;
@@ -37,5 +39,5 @@ pub use error::{Error, MergeError};
 pub use forest::{FitOptions, Forest, OutOfBag, fit, fit_range, fit_tree};
 pub use frame::{Frame, FrameLimits, Label, Target};
 pub use model_file::Model;
-pub use params::RandomForestParams;
+pub use params::{Estimator, RandomForestParams};
 pub use tree::Tree;

@@ -1,4 +1,4 @@
-//! Measures of a classifier, equal to scikit-learn's to 1e-12.
+//! Measures of a model's answers, equal to scikit-learn's to 1e-12.
 
 use serde::{Deserialize, Serialize};
 
@@ -23,6 +23,43 @@ pub struct Classification {
     pub f1_weighted: f64,
     /// Rows of true class i predicted as j: `[i][j]`.
     pub confusion_matrix: Vec<Vec<u64>>,
+}
+
+/// Measures of one evaluation of numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Regression {
+    /// Share of the variance explained: 1 is perfect, 0 is the mean's. With constant truth 1 if all is right, else 0.
+    pub r2: f64,
+    /// Mean squared error.
+    pub mse: f64,
+    /// Mean absolute error.
+    pub mae: f64,
+}
+
+/// All measures from true and predicted numbers, both `(n,)`.
+///
+/// # Errors
+///
+/// Lengths that do not fit, zero rows.
+pub fn regression(y_true: &[f64], y_pred: &[f64]) -> Result<Regression, Error> {
+    if y_true.is_empty() {
+        return Err(Error::Unsupported("an evaluation needs at least one row".to_owned()));
+    }
+    if y_pred.len() != y_true.len() {
+        return Err(Error::Shape { what: "y_pred", got: y_pred.len(), expected: y_true.len() });
+    }
+    let errors: Vec<f64> = y_true.iter().zip(y_pred).map(|(truth, guess)| truth - guess).collect();
+    let squares: Vec<f64> = errors.iter().map(|error| error * error).collect();
+    let centre = mean(y_true);
+    let spread: f64 = y_true.iter().map(|truth| (truth - centre) * (truth - centre)).sum();
+    let residual: f64 = squares.iter().sum();
+    let r2 = match (residual > 0.0, spread > 0.0) {
+        (_, true) => 1.0 - residual / spread,
+        (true, false) => 0.0,
+        (false, false) => 1.0,
+    };
+    let absolute: Vec<f64> = errors.iter().map(|error| error.abs()).collect();
+    Ok(Regression { r2, mse: mean(&squares), mae: mean(&absolute) })
 }
 
 /// All measures from true class indexes `(n,)` and probabilities `(n, n_classes)` row-major; the predicted class is the
@@ -70,7 +107,7 @@ fn ratio(part: u64, whole: u64) -> f64 {
 }
 
 fn mean(numbers: &[f64]) -> f64 {
-    numbers.iter().sum::<f64>() * ratio(1, numbers.len() as u64)
+    numbers.iter().sum::<f64>() / ratio(numbers.len() as u64, 1)
 }
 
 fn balanced_accuracy(matrix: &[Vec<u64>]) -> f64 {

@@ -77,14 +77,19 @@ impl Model {
         &self.identity.params
     }
 
-    /// Class labels in the order of the probabilities.
+    /// Class labels in the order of the probabilities; none for a regressor.
     pub fn classes(&self) -> &[Label] {
         &self.identity.classes
     }
 
-    /// Number of classes.
+    /// Number of classes; 0 for a regressor.
     pub fn n_classes(&self) -> usize {
         self.identity.classes.len()
+    }
+
+    /// Numbers predicted per row: one per class, or 1.
+    pub fn n_outputs(&self) -> usize {
+        self.identity.classes.len().max(1)
     }
 
     /// Feature names in column order.
@@ -129,6 +134,7 @@ impl Model {
 
     /// Class probabilities of row-major rows `(n_rows, n_features)` into `out` `(n_rows, n_classes)`: each tree's
     /// fractions summed in tree order and divided by the number of trees, scikit-learn's bits. NaN is a missing value.
+    /// A regressor gives its values, `(n_rows,)`.
     ///
     /// # Errors
     ///
@@ -139,7 +145,7 @@ impl Model {
             expected => Err(Error::Shape { what, got, expected: expected.unwrap_or(usize::MAX) }),
         };
         shape("rows", rows.len(), self.n_features())?;
-        shape("out", out.len(), self.n_classes())?;
+        shape("out", out.len(), self.n_outputs())?;
         check_rows(rows, self.feature_names())?;
         kernel::predict_proba(self, rows, out);
         Ok(())
@@ -149,9 +155,12 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// As [`Model::predict_proba_rows`].
+    /// As [`Model::predict_proba_rows`], and a regressor.
     pub fn predict_rows(&self, rows: &[f32], n_rows: usize) -> Result<Vec<Label>, Error> {
-        let mut proba = vec![0.0; n_rows * self.n_classes()];
+        if self.params().estimator.is_regressor() {
+            return Err(Error::Unsupported("a regressor predicts values, not labels".to_owned()));
+        }
+        let mut proba = vec![0.0; rows.len() / self.n_features() * self.n_classes()];
         self.predict_proba_rows(rows, n_rows, &mut proba)?;
         Ok(proba.chunks_exact(self.n_classes()).map(|row| self.label(row).clone()).collect())
     }
@@ -160,7 +169,7 @@ impl Model {
     ///
     /// # Panics
     ///
-    /// If there are more probabilities than classes.
+    /// If there are more probabilities than classes, or for a regressor.
     pub fn label(&self, proba: &[f64]) -> &Label {
         &self.identity.classes[argmax(proba)]
     }

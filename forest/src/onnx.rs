@@ -25,43 +25,23 @@ const OPSET_ML: i64 = 1;
 /// The version of the file format.
 const IR_VERSION: i64 = 7;
 
-/// The forest as an ONNX model (opset 13, ai.onnx.ml 1, IR 7): input `X` `(N, n_features)` float32; outputs `label` `(N,)`,
-/// int64 or string, and one `probability_<class>` `(N, 1)` float32 per class, in the order of the classes.
+/// The forest as an ONNX model (opset 13, ai.onnx.ml 1, IR 7): input `X` `(N, n_features)` float32. Outputs of a
+/// classifier are `label` `(N,)`, int64 or string, and one `probability_<class>` `(N, 1)` float32 per class, in the order
+/// of the classes; the output of a regressor is `prediction` `(N, 1)` float32.
 ///
-/// Thresholds are rounded down to float32, so every float32 row takes the path it takes here. Probabilities are float32
+/// Thresholds are rounded down to float32, so every float32 row takes the path it takes here. Outputs are float32
 /// sums and differ from [`Forest::predict_proba`] by rounding.
 ///
 /// # Errors
 ///
 /// A forest whose trees have more nodes than ONNX can number.
 pub fn export(forest: &Forest) -> Result<Vec<u8>, Error> {
-    let classes = forest.classes();
-    let mut nodes = vec![
-        NodeMessage::new("TreeEnsembleRegressor", "ai.onnx.ml", &["X"], &["probabilities"], ensemble(forest)?),
-        NodeMessage::new(
-            "ArgMax",
-            "",
-            &["probabilities"],
-            &["class_index"],
-            vec![Attribute::int("axis", 1), Attribute::int("keepdims", 0)],
-        ),
-        NodeMessage::new("Gather", "", &["labels", "class_index"], &["label"], vec![Attribute::int("axis", 0)]),
-    ];
-    let columns: Vec<String> = classes.iter().map(|class| format!("probability_{class}")).collect();
-    let column_names: Vec<&str> = columns.iter().map(String::as_str).collect();
-    let split =
-        NodeMessage::new("Split", "", &["probabilities", "widths"], &column_names, vec![Attribute::int("axis", 1)]);
-    nodes.push(split);
-    let labels = labels(classes);
-    let mut outputs = vec![ValueInfo::new("label", labels.data_type, &[None])];
-    outputs.extend(column_names.iter().map(|name| ValueInfo::new(name, Tensor::FLOAT, &[None, Some(1)])));
+    let ensemble = ensemble(forest)?;
     let n_features = i64::try_from(forest.n_features()).unwrap_or(i64::MAX);
     let graph = Graph {
-        node: nodes,
         name: "forest".to_owned(),
-        initializer: vec![labels, Tensor::ints("widths", vec![1; classes.len()])],
         input: vec![ValueInfo::new("X", Tensor::FLOAT, &[None, Some(n_features)])],
-        output: outputs,
+        ..if forest.classes().is_empty() { regressor(ensemble) } else { classifier(forest.classes(), ensemble) }
     };
     let model = Model {
         ir_version: IR_VERSION,
@@ -71,6 +51,37 @@ pub fn export(forest: &Forest) -> Result<Vec<u8>, Error> {
         opset_import: vec![OperatorSet::new("", OPSET), OperatorSet::new("ai.onnx.ml", OPSET_ML)],
     };
     Ok(model.encode_to_vec())
+}
+
+fn regressor(ensemble: Vec<Attribute>) -> Graph {
+    Graph {
+        node: vec![NodeMessage::new("TreeEnsembleRegressor", "ai.onnx.ml", &["X"], &["prediction"], ensemble)],
+        output: vec![ValueInfo::new("prediction", Tensor::FLOAT, &[None, Some(1)])],
+        ..Graph::default()
+    }
+}
+
+fn classifier(classes: &[Label], ensemble: Vec<Attribute>) -> Graph {
+    let columns: Vec<String> = classes.iter().map(|class| format!("probability_{class}")).collect();
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let axis = |axis| Attribute::int("axis", axis);
+    let node = vec![
+        NodeMessage::new("TreeEnsembleRegressor", "ai.onnx.ml", &["X"], &["probabilities"], ensemble),
+        NodeMessage::new(
+            "ArgMax",
+            "",
+            &["probabilities"],
+            &["class_index"],
+            vec![axis(1), Attribute::int("keepdims", 0)],
+        ),
+        NodeMessage::new("Gather", "", &["labels", "class_index"], &["label"], vec![axis(0)]),
+        NodeMessage::new("Split", "", &["probabilities", "widths"], &columns, vec![axis(1)]),
+    ];
+    let labels = labels(classes);
+    let mut output = vec![ValueInfo::new("label", labels.data_type, &[None])];
+    output.extend(columns.iter().map(|name| ValueInfo::new(name, Tensor::FLOAT, &[None, Some(1)])));
+    let initializer = vec![labels, Tensor::ints("widths", vec![1; classes.len()])];
+    Graph { node, initializer, output, ..Graph::default() }
 }
 
 /// Labels as whole numbers if all are, else as texts.
@@ -115,7 +126,7 @@ fn ensemble(forest: &Forest) -> Result<Vec<Attribute>, Error> {
             arrays.push(tree_id, node_id, tree, node);
         }
     }
-    let n_targets = i64::try_from(forest.n_classes()).unwrap_or(i64::MAX);
+    let n_targets = i64::try_from(forest.n_outputs()).unwrap_or(i64::MAX);
     Ok(arrays.into_attributes(n_targets))
 }
 

@@ -1,5 +1,7 @@
 //! Hyperparameters of a random forest, under scikit-learn's names and defaults.
 
+mod read;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -19,6 +21,32 @@ pub struct ParamError {
     pub allowed: String,
 }
 
+/// What is grown, by the name of scikit-learn's class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum Estimator {
+    /// Bootstrap samples, best cuts, classes (Breiman 2001).
+    #[default]
+    RandomForestClassifier,
+    /// Bootstrap samples, best cuts, numbers.
+    RandomForestRegressor,
+    /// All rows, random cuts, classes (Geurts, Ernst and Wehenkel 2006).
+    ExtraTreesClassifier,
+    /// All rows, random cuts, numbers.
+    ExtraTreesRegressor,
+}
+
+impl Estimator {
+    /// Whether it predicts numbers.
+    pub fn is_regressor(self) -> bool {
+        matches!(self, Self::RandomForestRegressor | Self::ExtraTreesRegressor)
+    }
+
+    /// Whether cuts are drawn at random.
+    pub fn is_extra(self) -> bool {
+        matches!(self, Self::ExtraTreesClassifier | Self::ExtraTreesRegressor)
+    }
+}
+
 /// The measure of a split's quality.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -30,6 +58,8 @@ pub enum Criterion {
     Entropy,
     /// The same as `entropy`.
     LogLoss,
+    /// Variance, for regressors.
+    SquaredError,
 }
 
 /// A number of rows: whole, or as a fraction of the training rows.
@@ -93,13 +123,14 @@ pub enum ClassWeightName {
     BalancedSubsample,
 }
 
-/// Hyperparameters of scikit-learn's `RandomForestClassifier`.
+/// Hyperparameters of scikit-learn's forests.
 ///
-/// Two differences: `random_state` is always a number (default 0), because a job must be
+/// What is left out when they are read takes scikit-learn's default for the `estimator`. Two differences: `random_state` is always a number (default 0), because a job must be
 /// repeatable; and what does not shape the model (`n_jobs`, `verbose`, `warm_start`) is not here.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RandomForestParams {
+    /// What is grown.
+    pub estimator: Estimator,
     /// Number of trees, 1 to [`N_ESTIMATORS_MAX`].
     pub n_estimators: u32,
     /// Split quality.
@@ -137,6 +168,7 @@ pub struct RandomForestParams {
 impl Default for RandomForestParams {
     fn default() -> Self {
         Self {
+            estimator: Estimator::RandomForestClassifier,
             n_estimators: 100,
             criterion: Criterion::Gini,
             max_depth: None,
@@ -162,6 +194,16 @@ fn refuse(name: &'static str, value: impl std::fmt::Display, allowed: &str) -> R
 }
 
 impl RandomForestParams {
+    /// scikit-learn's defaults for an estimator.
+    pub fn of(estimator: Estimator) -> Self {
+        let classifier = Self { estimator, bootstrap: !estimator.is_extra(), ..Self::default() };
+        if estimator.is_regressor() {
+            Self { criterion: Criterion::SquaredError, max_features: MaxFeatures::Fraction(1.0), ..classifier }
+        } else {
+            classifier
+        }
+    }
+
     /// Checks everything that can be checked without data.
     ///
     /// # Errors
@@ -206,6 +248,7 @@ impl RandomForestParams {
         if self.max_leaf_nodes.is_some_and(|leaves| leaves < 2) {
             return refuse("max_leaf_nodes", self.max_leaf_nodes.unwrap_or(0), "a whole number of at least 2, or null");
         }
+        self.check_estimator()?;
         check_at_least_zero("min_impurity_decrease", self.min_impurity_decrease)?;
         check_at_least_zero("ccp_alpha", self.ccp_alpha)?;
         if self.oob_score && !self.bootstrap {
@@ -220,6 +263,25 @@ impl RandomForestParams {
             && let Some(sign) = signs.iter().find(|sign| !(-1..=1).contains(*sign))
         {
             return refuse("monotonic_cst", sign, "a list of -1, 0 or 1");
+        }
+        Ok(())
+    }
+}
+
+impl RandomForestParams {
+    /// Checks what depends on the estimator.
+    fn check_estimator(&self) -> Result<(), ParamError> {
+        let regressor = self.estimator.is_regressor();
+        if regressor != (self.criterion == Criterion::SquaredError) {
+            let allowed = if regressor { "squared_error" } else { "gini, entropy or log_loss" };
+            return refuse(
+                "criterion",
+                format!("{:?}", self.criterion),
+                &format!("{allowed} for {:?}", self.estimator),
+            );
+        }
+        if regressor && self.class_weight.is_some() {
+            return refuse("class_weight", "weights", "null for a regressor");
         }
         Ok(())
     }

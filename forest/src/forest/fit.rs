@@ -8,9 +8,9 @@ use rayon::prelude::*;
 use super::Forest;
 use super::rows::RowSampler;
 use crate::Error;
-use crate::frame::Frame;
+use crate::frame::{Frame, Target};
 use crate::grow::{self, Plan, RowWeights};
-use crate::params::{ParamError, RandomForestParams};
+use crate::params::{Estimator, ParamError, RandomForestParams};
 use crate::random::tree_seeds;
 use crate::tree::Tree;
 
@@ -49,7 +49,7 @@ pub fn fit(frame: &Frame, params: &RandomForestParams) -> Result<Forest, Error> 
 ///
 /// # Errors
 ///
-/// Parameters out of range, a target that is not made of two or more classes, a range that is empty or beyond
+/// Parameters out of range, a target that does not fit the estimator (two or more classes, or numbers), a range that is empty or beyond
 /// `n_estimators`, cancellation.
 pub fn fit_range(
     frame: &Frame,
@@ -58,7 +58,7 @@ pub fn fit_range(
     options: &FitOptions<'_>,
 ) -> Result<Forest, Error> {
     params.check()?;
-    check_target(frame)?;
+    check_target(frame, params.estimator)?;
     if range.is_empty() || range.end > params.n_estimators {
         return Err(ParamError {
             name: "range",
@@ -96,25 +96,42 @@ pub fn fit_range(
     })
 }
 
-/// Grows one tree on all rows, each counted once: scikit-learn's `DecisionTreeClassifier(random_state=…)`. What concerns
+/// Grows one tree on all rows, each counted once: scikit-learn's `DecisionTreeClassifier(random_state=…)`, or
+/// `DecisionTreeRegressor`, or with an extra-trees estimator `ExtraTreeClassifier` and `ExtraTreeRegressor`. What concerns
 /// only forests (`n_estimators`, `bootstrap`, `max_samples`, `oob_score`, `class_weight`) is not looked at.
 ///
 /// # Errors
 ///
-/// Parameters out of range, a target that is not made of two or more classes.
+/// Parameters out of range, a target that does not fit the estimator.
 pub fn fit_tree(frame: &Frame, params: &RandomForestParams, random_state: u32) -> Result<Tree, Error> {
-    check_target(frame)?;
+    check_target(frame, params.estimator)?;
     let plan = Plan::new(frame, params)?;
     Ok(grow::grow(frame, &plan, &RowWeights::Once, random_state))
 }
 
-fn check_target(frame: &Frame) -> Result<(), Error> {
-    match frame.classes() {
-        [] => Err(Error::Unsupported("a classifier needs class labels, not numbers, as target".to_owned())),
-        [only] => Err(Error::Unsupported(format!("the target has one class only, `{only}`; a classifier needs two"))),
-        _ if u32::try_from(frame.n_samples()).is_err() => {
-            Err(Error::Unsupported(format!("{} rows; a tree numbers rows with 32 bits", frame.n_samples())))
-        }
-        _ => Ok(()),
+fn check_target(frame: &Frame, estimator: Estimator) -> Result<(), Error> {
+    if u32::try_from(frame.n_samples()).is_err() {
+        return refuse(format!("{} rows; a tree numbers rows with 32 bits", frame.n_samples()));
     }
+    match frame.target() {
+        Target::Values(_) if !estimator.is_regressor() => {
+            refuse(format!("{estimator:?} needs class labels as target, not numbers"))
+        }
+        Target::Values(values) => match values.iter().position(|value| !value.is_finite()) {
+            Some(row) => refuse(format!("row {}: the target {} is not finite", row + 1, values[row])),
+            None => Ok(()),
+        },
+        Target::Classes { .. } if estimator.is_regressor() => {
+            refuse(format!("{estimator:?} needs numbers as target, not class labels"))
+        }
+        Target::Classes { classes, .. } => match classes.as_slice() {
+            [] => refuse("the target has no classes".to_owned()),
+            [only] => refuse(format!("the target has one class only, `{only}`; a classifier needs two")),
+            _ => Ok(()),
+        },
+    }
+}
+
+fn refuse(reason: String) -> Result<(), Error> {
+    Err(Error::Unsupported(reason))
 }

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::Forest;
 use super::rows::RowSampler;
 use crate::Error;
-use crate::frame::{Frame, Label};
+use crate::frame::{Frame, Label, Target};
 use crate::numeric::{argmax, pairwise_sum};
 use crate::tree::Tree;
 
@@ -15,9 +15,11 @@ const ROWS_PER_TASK: usize = 256;
 /// Out-of-bag estimates.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutOfBag {
-    /// Accuracy over all rows, as scikit-learn's `oob_score_`: a row that was in every bag counts as the first class.
+    /// Accuracy, or R² of a regressor, over all rows, as scikit-learn's `oob_score_`: a row that was in every bag counts
+    /// as the first class, or as 0.
     pub score: f64,
-    /// Class probabilities, `(n_samples, n_classes)` row-major; zeros for rows that were in every bag.
+    /// Class probabilities `(n_samples, n_classes)` row-major, or values `(n_samples,)`; zeros for rows that were in
+    /// every bag.
     pub decision_function: Vec<f64>,
     /// Rows that were in every bag.
     pub n_never_out: usize,
@@ -28,26 +30,45 @@ impl Forest {
     ///
     /// # Errors
     ///
-    /// A length that is not a multiple of the number of features, an infinite value.
-    #[expect(clippy::cast_precision_loss, reason = "a number of trees")]
+    /// A length that is not a multiple of the number of features, an infinite value, a regressor.
     pub fn predict_proba(&self, rows: &[f32]) -> Result<Vec<f64>, Error> {
-        let (n_features, n_classes) = (self.n_features(), self.classes.len());
+        if self.params.estimator.is_regressor() {
+            return Err(Error::Unsupported("a regressor predicts values, not probabilities".to_owned()));
+        }
+        self.outputs(rows)
+    }
+
+    /// Values of row-major rows, `(n_rows,)`: the mean over the trees, scikit-learn's bits. NaN is a missing value.
+    ///
+    /// # Errors
+    ///
+    /// As [`Forest::predict_proba`], and a classifier.
+    pub fn predict_values(&self, rows: &[f32]) -> Result<Vec<f64>, Error> {
+        if !self.params.estimator.is_regressor() {
+            return Err(Error::Unsupported("a classifier predicts probabilities, not values".to_owned()));
+        }
+        self.outputs(rows)
+    }
+
+    /// Outputs of row-major rows: `(n_rows, n_outputs)`, summed in tree order.
+    #[expect(clippy::cast_precision_loss, reason = "a number of trees")]
+    fn outputs(&self, rows: &[f32]) -> Result<Vec<f64>, Error> {
+        let (n_features, n_outputs) = (self.n_features(), self.n_outputs());
         check_rows(rows, &self.feature_names)?;
-        let n_rows = rows.len() / n_features;
-        let mut proba = vec![0.0; n_rows * n_classes];
-        proba.par_chunks_mut(ROWS_PER_TASK * n_classes).zip(rows.par_chunks(ROWS_PER_TASK * n_features)).for_each(
-            |(proba, rows)| {
+        let mut outputs = vec![0.0; rows.len() / n_features * n_outputs];
+        outputs.par_chunks_mut(ROWS_PER_TASK * n_outputs).zip(rows.par_chunks(ROWS_PER_TASK * n_features)).for_each(
+            |(outputs, rows)| {
                 for tree in &self.trees {
-                    for (row, sums) in rows.chunks_exact(n_features).zip(proba.chunks_exact_mut(n_classes)) {
+                    for (row, sums) in rows.chunks_exact(n_features).zip(outputs.chunks_exact_mut(n_outputs)) {
                         add(sums, tree.predict(row));
                     }
                 }
-                for sum in proba {
+                for sum in outputs {
                     *sum /= self.trees.len() as f64;
                 }
             },
         );
-        Ok(proba)
+        Ok(outputs)
     }
 
     /// Class labels of row-major rows: the first largest probability.
@@ -72,28 +93,28 @@ impl Forest {
         if frame.sha256()? != self.data_sha256 {
             return Err(Error::Unsupported("out-of-bag estimates need the very training data".to_owned()));
         }
-        let (n_samples, n_features, n_classes) = (frame.n_samples(), frame.n_features(), self.classes.len());
+        let (n_samples, n_features, n_outputs) = (frame.n_samples(), frame.n_features(), self.n_outputs());
         let sampler = RowSampler::new(frame, &self.params)?;
         let rows = frame.rows();
-        let mut sums = vec![0.0; n_samples * n_classes];
+        let mut sums = vec![0.0; n_samples * n_outputs];
         let mut n_out = vec![0_u32; n_samples];
         for tree in &self.trees {
             let Some(counts) = sampler.counts(tree.random_state) else { continue };
             for (row, _) in counts.iter().enumerate().filter(|(_, count)| **count == 0) {
                 let value = tree.predict(&rows[row * n_features..(row + 1) * n_features]);
-                add(&mut sums[row * n_classes..(row + 1) * n_classes], value);
+                add(&mut sums[row * n_outputs..(row + 1) * n_outputs], value);
                 n_out[row] += 1;
             }
         }
-        for (row, n_out) in sums.chunks_exact_mut(n_classes).zip(&n_out) {
+        for (row, n_out) in sums.chunks_exact_mut(n_outputs).zip(&n_out) {
             for sum in row {
                 *sum /= f64::from((*n_out).max(1));
             }
         }
-        let right = sums.chunks_exact(n_classes).zip(frame.class_indexes());
-        let right = right.filter(|(row, class)| argmax(row) == **class as usize).count();
-        #[expect(clippy::cast_precision_loss, reason = "row counts below 2^53")]
-        let score = right as f64 / n_samples as f64;
+        let score = match frame.target() {
+            Target::Classes { indexes, .. } => accuracy(indexes, &sums, n_outputs),
+            Target::Values(values) => crate::metrics::regression(values, &sums)?.r2,
+        };
         let n_never_out = n_out.iter().filter(|n_out| **n_out == 0).count();
         Ok(OutOfBag { score, decision_function: sums, n_never_out })
     }
@@ -113,6 +134,12 @@ impl Forest {
         }
         sums
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "row counts below 2^53")]
+fn accuracy(truth: &[u32], proba: &[f64], n_classes: usize) -> f64 {
+    let rows = proba.chunks_exact(n_classes).zip(truth);
+    rows.filter(|(row, class)| argmax(row) == **class as usize).count() as f64 / truth.len() as f64
 }
 
 fn add(sums: &mut [f64], terms: &[f64]) {

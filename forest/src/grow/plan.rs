@@ -16,8 +16,8 @@ pub(crate) struct Plan {
     pub(crate) max_leaf_nodes: Option<usize>,
     pub(crate) min_impurity_decrease: f64,
     pub(crate) ccp_alpha: f64,
-    /// Constraints on the first value of a node: on the first class' fraction, so with the opposite sign of
-    /// scikit-learn's parameter, which speaks of the second class.
+    /// Constraints on the first value of a node. For classes that is the first class's fraction, so the sign is the opposite
+    /// of scikit-learn's parameter, which speaks of the second class.
     pub(crate) monotonic: Option<Vec<i8>>,
     pub(crate) n_outputs: usize,
     /// Draw one cut per feature at random (extremely randomised trees) instead of searching the best.
@@ -42,7 +42,7 @@ impl Plan {
             ccp_alpha: params.ccp_alpha,
             monotonic: monotonic(params, n_features, n_classes)?,
             n_outputs: n_classes.max(1),
-            random_cuts: false,
+            random_cuts: params.estimator.is_extra(),
         })
     }
 
@@ -61,7 +61,8 @@ fn monotonic(params: &RandomForestParams, n_features: usize, n_classes: usize) -
     if n_classes > 2 {
         return refuse("constraints".to_owned(), format!("null for {n_classes} classes"));
     }
-    Ok(Some(signs.iter().map(|sign| -sign).collect()))
+    let flip = if params.estimator.is_regressor() { 1 } else { -1 };
+    Ok(Some(signs.iter().map(|sign| flip * sign).collect()))
 }
 
 #[expect(

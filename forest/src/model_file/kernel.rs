@@ -9,16 +9,16 @@ const BLOCK_ROWS: usize = 64;
 /// Probabilities of checked rows into an `out` of fitting length.
 #[expect(clippy::cast_precision_loss, reason = "a number of trees")]
 pub(super) fn predict_proba(model: &Model, rows: &[f32], out: &mut [f64]) {
-    let (n_features, n_classes) = (model.n_features(), model.n_classes());
+    let (n_features, n_outputs) = (model.n_features(), model.n_outputs());
     let (roots, nodes, values) = (model.roots(), model.nodes(), model.values());
     let n_trees = model.n_trees();
     out.fill(0.0);
-    let blocks = rows.chunks(BLOCK_ROWS * n_features).zip(out.chunks_mut(BLOCK_ROWS * n_classes));
+    let blocks = rows.chunks(BLOCK_ROWS * n_features).zip(out.chunks_mut(BLOCK_ROWS * n_outputs));
     for (rows, out) in blocks {
         for root in &roots[..n_trees] {
-            for (row, sums) in rows.chunks_exact(n_features).zip(out.chunks_exact_mut(n_classes)) {
-                let value = leaf(nodes, *root, row) * n_classes;
-                for (sum, part) in sums.iter_mut().zip(&values[value..value + n_classes]) {
+            for (row, sums) in rows.chunks_exact(n_features).zip(out.chunks_exact_mut(n_outputs)) {
+                let value = leaf(nodes, *root, row) * n_outputs;
+                for (sum, part) in sums.iter_mut().zip(&values[value..value + n_outputs]) {
                     *sum += part;
                 }
             }

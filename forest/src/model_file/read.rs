@@ -81,8 +81,11 @@ impl Model {
         if range.is_empty() || range.end > self.params().n_estimators {
             return refuse(format!("it claims trees {}..{} of {}", range.start, range.end, self.params().n_estimators));
         }
-        if self.n_classes() < 2 || self.n_features() == 0 {
-            return refuse("it has fewer than two classes or no feature");
+        if self.params().estimator.is_regressor() != self.classes().is_empty()
+            || self.n_classes() == 1
+            || self.n_features() == 0
+        {
+            return refuse("its classes do not fit its estimator, or it has no feature");
         }
         if self.n_features() >= Node::LEAF as usize {
             return refuse("it has too many features");
@@ -93,7 +96,7 @@ impl Model {
     fn check_sizes(&self) -> Result<(), ModelFileError> {
         let size = |kind: Kind| self.sections.0[kind.index()].len();
         let n_nodes = size(Kind::Nodes) / size_of::<Node>();
-        let row = self.n_classes() * size_of::<f64>();
+        let row = self.n_outputs() * size_of::<f64>();
         if size(Kind::Nodes) % size_of::<Node>() != 0
             || size(Kind::Values) % row != 0
             || size(Kind::Roots) != (self.n_trees() + 1) * size_of::<u32>()
@@ -116,7 +119,7 @@ impl Model {
     /// Children lie after their parents inside one tree, so every walk ends; features and values exist.
     fn check_nodes(&self) -> Result<(), ModelFileError> {
         let (roots, nodes) = (self.roots(), self.nodes());
-        let (n_features, n_values) = (self.n_features(), self.values().len() / self.n_classes());
+        let (n_features, n_values) = (self.n_features(), self.values().len() / self.n_outputs());
         if roots.first() != Some(&0) || roots.last().is_none_or(|last| *last as usize != nodes.len()) {
             return refuse("the trees do not cover the nodes");
         }
@@ -171,7 +174,7 @@ impl Model {
     }
 
     fn to_tree(&self, start: usize, end: usize, random_state: u32) -> Tree {
-        let n_outputs = self.n_classes();
+        let n_outputs = self.n_outputs();
         let nodes = &self.nodes()[start..end];
         let child = |node: &Node, child: u32| {
             if node.is_leaf() { TREE_LEAF } else { i32::try_from(child as usize - start).unwrap_or(TREE_LEAF) }
