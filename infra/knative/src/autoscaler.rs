@@ -51,6 +51,7 @@ pub struct Autoscaler {
 
 /// What the autoscaler decided, and the numbers behind it.
 #[derive(Debug, Clone, Copy, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts, each with a name of its own")]
 pub struct Decision {
     /// Replicas that there should be.
     pub replicas: u32,
