@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{AsyncConnectionConfig, Client, ErrorKind, IntoConnectionInfo as _, RedisError, ServerErrorKind};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
@@ -76,6 +78,10 @@ impl Link {
         if parsed.fragment().is_some() {
             return Err(wrong("a fragment has no meaning; certificates are always verified".to_owned()));
         }
+        if encrypted {
+            // An error means that the program has chosen one already: that is the one to use.
+            drop(rustls::crypto::aws_lc_rs::default_provider().install_default());
+        }
         // The crate's messages quote nothing of the URL.
         let info = url.into_connection_info().map_err(|error| wrong(error.to_string()))?;
         let mut settings = info.redis_settings().clone();
@@ -94,6 +100,9 @@ impl Link {
                     return Err(unusable("REDIS_URL is not encrypted: write rediss://".to_owned()));
                 }
                 let pem = std::fs::read(path).map_err(|error| unusable(error.to_string()))?;
+                if !CertificateDer::pem_slice_iter(&pem).any(|certificate| certificate.is_ok()) {
+                    return Err(unusable("it holds no certificate in PEM form".to_owned()));
+                }
                 let certificates = redis::TlsCertificates { client_tls: None, root_cert: Some(pem) };
                 Client::build_with_tls(info, certificates).map_err(|error| unusable(error.to_string()))?
             }
