@@ -75,8 +75,8 @@ fn collect(path: &Path, found: &mut Vec<(String, String)>) -> anyhow::Result<()>
     let kustomization = path.join(KUSTOMIZATION);
     if kustomization.is_file() {
         let text = std::fs::read_to_string(&kustomization).map_err(missing)?;
-        let listed: Kustomization = serde_saphyr::from_str(&text)
-            .map_err(|error| Usage(format!("{}: {error}", kustomization.display())))?;
+        let listed: Kustomization =
+            serde_saphyr::from_str(&text).map_err(|error| Usage(format!("{}: {error}", kustomization.display())))?;
         return listed.resources.iter().try_for_each(|resource| collect(&path.join(resource), found));
     }
     let mut entries = Vec::new();

@@ -18,13 +18,34 @@ pub(crate) struct Reach {
     #[command(flatten)]
     pub(crate) store: StoreArgs,
     /// The broker's address
-    #[arg(long, global = true, env = "REGROVE_BROKER", default_value = "http://localhost:8081/regrove/default", value_name = "URL", help_heading = "Addresses")]
+    #[arg(
+        long,
+        global = true,
+        env = "REGROVE_BROKER",
+        default_value = "http://localhost:8081/regrove/default",
+        value_name = "URL",
+        help_heading = "Addresses"
+    )]
     pub(crate) broker: Url,
     /// The gateway's address; functions are found behind it by host name
-    #[arg(long, global = true, env = "REGROVE_GATEWAY", default_value = "http://localhost:8000", value_name = "URL", help_heading = "Addresses")]
+    #[arg(
+        long,
+        global = true,
+        env = "REGROVE_GATEWAY",
+        default_value = "http://localhost:8000",
+        value_name = "URL",
+        help_heading = "Addresses"
+    )]
     pub(crate) gateway: Url,
     /// Namespace of the functions
-    #[arg(long, global = true, env = "REGROVE_NAMESPACE", default_value = "regrove", value_name = "NAME", help_heading = "Addresses")]
+    #[arg(
+        long,
+        global = true,
+        env = "REGROVE_NAMESPACE",
+        default_value = "regrove",
+        value_name = "NAME",
+        help_heading = "Addresses"
+    )]
     pub(crate) namespace: String,
 }
 
@@ -36,9 +57,10 @@ impl Reach {
     /// Sends an event to the broker.
     pub(crate) async fn emit(&self, event: &CloudEvent) -> anyhow::Result<()> {
         let (headers, body) = http_binding::to_binary(event)?;
-        let response = client()?.post(self.broker.clone()).headers(headers).body(body).send().await.with_context(
-            || format!("the broker at {} does not answer; start one with `regrove up`, or say --broker", self.broker),
-        )?;
+        let response =
+            client()?.post(self.broker.clone()).headers(headers).body(body).send().await.with_context(|| {
+                format!("the broker at {} does not answer; start one with `regrove up`, or say --broker", self.broker)
+            })?;
         let status = response.status();
         if !status.is_success() {
             bail!("the broker answered {status}: {}", response.text().await.unwrap_or_default().trim());

@@ -169,7 +169,8 @@ fn describe(report: &Report) -> String {
             seconds("load"),
             seconds("predict")
         ));
-        let named = [("holdout_accuracy", "held-out rows"), ("oob_accuracy", "out of bag"), ("accuracy", "training rows")];
+        let named =
+            [("holdout_accuracy", "held-out rows"), ("oob_accuracy", "out of bag"), ("accuracy", "training rows")];
         let accuracies: Vec<String> =
             named.iter().filter_map(|(key, name)| Some(format!("{:.4} ({name})", metric(key)?))).collect();
         lines.push(format!("accuracy    {}", accuracies.join(", ")));
@@ -196,7 +197,9 @@ fn describe(report: &Report) -> String {
     let id = report.jobs.first().map(|job| text(&job["id"])).unwrap_or_default();
     lines.push(format!("  regrove job show {id}"));
     lines.push("  regrove up".to_owned());
-    lines.push("  regrove train --data examples/breast_cancer.csv --target target --wait    (while it is up)".to_owned());
+    lines.push(
+        "  regrove train --data examples/breast_cancer.csv --target target --wait    (while it is up)".to_owned(),
+    );
     lines.join("\n")
 }
 

@@ -24,9 +24,11 @@ const BATCH: usize = 1000;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Emit one event to the broker
-    #[command(after_help = "Examples:\n  regrove event emit --type io.regrove.train-requested --subject my-job \\\n    \
+    #[command(
+        after_help = "Examples:\n  regrove event emit --type io.regrove.train-requested --subject my-job \\\n    \
         --data '{\"dataset\": {\"uri\": \"file:///data/iris.csv\", \"target\": \"species\"}}'\n  \
-        regrove event emit --file event.json")]
+        regrove event emit --file event.json"
+    )]
     Emit(Emit),
     /// Print the events of the log, oldest first
     #[command(after_help = "Example:\n  regrove event tail --follow --subject my-job")]

@@ -15,7 +15,9 @@ use crate::output::{Output, Usage, table};
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Grow a forest from a CSV file and write it as a model file
-    #[command(after_help = "Example:\n  regrove forest fit --data iris.csv --target species --set n_estimators=75 -o iris.rgf")]
+    #[command(
+        after_help = "Example:\n  regrove forest fit --data iris.csv --target species --set n_estimators=75 -o iris.rgf"
+    )]
     Fit {
         /// CSV file with a header
         #[arg(long, value_name = "FILE")]
@@ -99,9 +101,10 @@ fn predict(model: &Path, data: &Path, out: &Output) -> anyhow::Result<()> {
     out.result(&json!({"predictions": labels, "probabilities": probabilities, "classes": model.classes()}), || {
         let head: Vec<String> = model.classes().iter().map(|class| format!("p({class})")).collect();
         let head: Vec<&str> = std::iter::once("prediction").chain(head.iter().map(String::as_str)).collect();
-        let rows = labels.iter().zip(&probabilities).map(|(label, row)| {
-            std::iter::once(label.to_string()).chain(row.iter().map(f64::to_string)).collect()
-        });
+        let rows = labels
+            .iter()
+            .zip(&probabilities)
+            .map(|(label, row)| std::iter::once(label.to_string()).chain(row.iter().map(f64::to_string)).collect());
         table(&head, rows)
     })
 }
@@ -128,7 +131,8 @@ fn rows(path: &Path, names: &[String]) -> anyhow::Result<Vec<f32>> {
             let value: f32 = if cell.is_empty() {
                 f32::NAN
             } else {
-                let wrong = || usage(format_args!("{place}: row {}, column `{name}`: `{cell}` is not a number", at + 1));
+                let wrong =
+                    || usage(format_args!("{place}: row {}, column `{name}`: `{cell}` is not a number", at + 1));
                 cell.parse::<f64>().map_err(|_| wrong()).map(narrow)?
             };
             values.push(value);

@@ -117,7 +117,10 @@ fn describe(id: &str, job: &Job) -> String {
     if let Some(model) = &job.model {
         let metrics: Vec<String> = model.metrics.iter().map(|(key, value)| format!("{key} {value:.4}")).collect();
         lines.push(format!("metrics     {}", metrics.join(", ")));
-        lines.push(format!("model       {} trees, {} bytes, sha256 {}", model.n_estimators, model.model.bytes, model.model.sha256));
+        lines.push(format!(
+            "model       {} trees, {} bytes, sha256 {}",
+            model.n_estimators, model.model.bytes, model.model.sha256
+        ));
     }
     if let Some(registered) = &job.registered {
         lines.push(format!("registered  {}, run {}", registered.uri, registered.run_id));

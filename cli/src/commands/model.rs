@@ -22,7 +22,9 @@ pub(crate) enum Command {
         name: String,
     },
     /// Serve a version: the latest, a number, or an alias; forward or back
-    #[command(after_help = "Examples:\n  regrove model load breast-cancer --version 3\n  regrove model load breast-cancer --alias champion")]
+    #[command(
+        after_help = "Examples:\n  regrove model load breast-cancer --version 3\n  regrove model load breast-cancer --alias champion"
+    )]
     Load {
         /// Registered model name
         name: String,
@@ -50,7 +52,8 @@ async fn list(reach: &Reach, output: &Output) -> anyhow::Result<()> {
         served.extend(serving::replay(&control.log.read(&stream, 0).await?).current);
     }
     output.result(&served, || {
-        let rows = served.iter().map(|model| vec![model.name.clone(), model.version.clone(), model.model.sha256.clone()]);
+        let rows =
+            served.iter().map(|model| vec![model.name.clone(), model.version.clone(), model.model.sha256.clone()]);
         table(&["name", "version served", "sha256"], rows)
     })
 }

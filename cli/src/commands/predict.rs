@@ -10,7 +10,9 @@ use crate::reach::Reach;
 
 /// Ask the served model for predictions.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  regrove predict --features '[[1, 2, 3, 4]]'\n  regrove predict --data rows.csv --model breast-cancer")]
+#[command(
+    after_help = "Examples:\n  regrove predict --features '[[1, 2, 3, 4]]'\n  regrove predict --data rows.csv --model breast-cancer"
+)]
 #[group(required = true, multiple = false)]
 pub(crate) struct Args {
     /// Rows as JSON: a list of lists of numbers, null for a missing value
@@ -26,7 +28,9 @@ pub(crate) struct Args {
 
 pub(crate) async fn run(args: Args, reach: &Reach, output: &Output) -> anyhow::Result<()> {
     let features = match (&args.features, &args.data) {
-        (Some(json), _) => serde_json::from_str::<Value>(json).map_err(|error| Usage(format!("--features: {error}")))?,
+        (Some(json), _) => {
+            serde_json::from_str::<Value>(json).map_err(|error| Usage(format!("--features: {error}")))?
+        }
         (None, Some(path)) => rows(path)?,
         (None, None) => return Err(Usage("say --features or --data".to_owned()).into()),
     };

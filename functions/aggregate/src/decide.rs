@@ -209,3 +209,189 @@ pub fn cancel(job: &Job, history: &[CloudEvent], reason: Option<String>) -> Resu
     }
     Ok(Event::JobCancelled(regrove_events::JobCancelled { reason }))
 }
+
+#[cfg(test)]
+mod tests {
+    use regrove_events::event::{Artifact, Dataset, DatasetRequest, ModelRequest, ShardRequested, TrainRequested};
+    use regrove_events::{Cause, ids, job};
+
+    use super::*;
+
+    const JOB: &str = "job-1";
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    fn artifact() -> Artifact {
+        Artifact { sha256: "0".repeat(64), bytes: 1 }
+    }
+
+    fn request() -> TrainRequested {
+        TrainRequested {
+            dataset: DatasetRequest { uri: "synthetic:x".into(), target: "target".into(), name: None },
+            params: serde_json::Map::new(),
+            shards: 2,
+            test_size: 0.0,
+            model: ModelRequest::default(),
+            experiment: "regrove".into(),
+            objective: None,
+        }
+    }
+
+    fn dataset() -> Dataset {
+        Dataset {
+            name: "x".into(),
+            uri: "synthetic:x".into(),
+            target: "target".into(),
+            frame: artifact(),
+            n_samples: 1,
+            feature_names: vec!["a".into()],
+            classes: vec![0.into(), 1.into()],
+        }
+    }
+
+    fn wish() -> CloudEvent {
+        Event::TrainRequested(request()).first("request", "/test", JOB, at(0)).unwrap()
+    }
+
+    fn fact(event: &Event, id: &str, seconds: i64) -> CloudEvent {
+        let cause = wish();
+        event.caused_by(&Cause { function: "test", event: &cause, at: at(seconds) }, id, JOB).unwrap()
+    }
+
+    fn asked(shard: u32, attempt: u32, seconds: i64) -> CloudEvent {
+        let trees = TreeRange { from: shard, to: shard + 1 };
+        let (dataset, params) = (dataset(), serde_json::Map::new());
+        let event = ShardRequested { shard, of: 2, trees, dataset, params, test_size: 0.0, attempt };
+        fact(&Event::ShardRequested(event), &ids::shard_requested(JOB, shard, attempt), seconds)
+    }
+
+    fn trained(shard: u32, seconds: i64) -> CloudEvent {
+        let trees = TreeRange { from: shard, to: shard + 1 };
+        let event = ShardTrained { shard, of: 2, trees, model: artifact(), holdout: None, n_nodes: 1, seconds: 0.1 };
+        fact(&Event::ShardTrained(event), &ids::shard_trained(JOB, shard), seconds)
+    }
+
+    fn whole(seconds: i64) -> CloudEvent {
+        let event = regrove_events::ModelAggregated {
+            dataset: dataset(),
+            params: serde_json::Map::new(),
+            n_estimators: 2,
+            model: artifact(),
+            onnx: artifact(),
+            input_example: vec![1.0],
+            metrics: std::collections::BTreeMap::new(),
+            feature_importances: vec![1.0],
+        };
+        fact(&Event::ModelAggregated(event), &ids::model_aggregated(JOB), seconds)
+    }
+
+    fn cancelled() -> CloudEvent {
+        fact(&Event::JobCancelled(regrove_events::JobCancelled::default()), &ids::job_cancelled(JOB), 1)
+    }
+
+    #[test]
+    fn trees_are_cut_into_even_ranges_without_gaps() {
+        for (n_estimators, shards, expected) in [
+            (75, 4, vec![(0, 19), (19, 38), (38, 57), (57, 75)]),
+            (3, 8, vec![(0, 1), (1, 2), (2, 3)]),
+            (5, 1, vec![(0, 5)]),
+        ] {
+            let ranges: Vec<_> = plan(n_estimators, shards).iter().map(|range| (range.from, range.to)).collect();
+            assert_eq!(ranges, expected, "{n_estimators} trees in {shards} shards");
+        }
+    }
+
+    #[test]
+    fn a_request_opens_a_job_once() {
+        let open = |history: &[CloudEvent], received: &CloudEvent| open(&job::replay(history), history, received);
+        assert_eq!(open(&[], &wish()), Opening::Plan);
+        let history = [wish(), asked(0, 1, 0), asked(1, 1, 0), trained(0, 5)];
+        assert_eq!(open(&history, &wish()), Opening::Repeat(vec![asked(1, 1, 0)]), "only what is missing");
+        let other = Event::TrainRequested(TrainRequested { shards: 3, ..request() });
+        assert_eq!(open(&history, &other.first("other", "/test", JOB, at(9)).unwrap()), Opening::Taken);
+        assert_eq!(open(&[cancelled()], &wish()), Opening::Keep, "stopped before it began");
+        let stopped = [wish(), asked(0, 1, 0), cancelled()];
+        assert_eq!(open(&stopped, &wish()), Opening::Repeat(Vec::new()));
+    }
+
+    #[test]
+    fn the_forest_is_put_together_when_the_last_shard_is_in() {
+        let complete = |history: &[CloudEvent]| complete(&job::replay(history), history);
+        let mut history = vec![wish(), asked(0, 1, 0), asked(1, 1, 0), trained(1, 5)];
+        assert_eq!(complete(&history), Completion::Wait);
+        history.push(trained(0, 6));
+        let Completion::Merge(shards) = complete(&history) else { panic!("not merged") };
+        assert_eq!(shards.iter().map(|shard| shard.shard).collect::<Vec<_>>(), [0, 1], "in tree order");
+        history.push(whole(7));
+        assert_eq!(complete(&history), Completion::Repeat(Box::new(whole(7))));
+        history.insert(3, cancelled());
+        assert_eq!(complete(&history), Completion::Wait);
+    }
+
+    #[test]
+    fn a_late_shard_is_asked_for_again_with_growing_patience() {
+        let overdue = |history: &[CloudEvent], seconds| overdue(&job::replay(history), history, at(seconds));
+        let mut history = vec![wish(), asked(0, 1, 0), asked(1, 1, 0), trained(0, 5)];
+        assert_eq!(overdue(&history, 119), Overdue::Nothing);
+        assert_eq!(overdue(&history, 120), Overdue::Shards(vec![(1, 2)]));
+        history.push(asked(1, 2, 120));
+        assert_eq!(overdue(&history, 120 + 239), Overdue::Nothing);
+        assert_eq!(overdue(&history, 120 + 240), Overdue::Shards(vec![(1, 3)]));
+        history.push(asked(1, SHARD_ATTEMPTS_MAX, 1000));
+        let Overdue::GiveUp(failure) = overdue(&history, 1_000_000) else { panic!("goes on for ever") };
+        assert!(failure.reason.contains("shard 1 was asked for 5 times"), "{}", failure.reason);
+    }
+
+    #[test]
+    fn a_forest_that_nobody_registers_is_said_again_at_growing_intervals() {
+        let history = [wish(), asked(0, 1, 0), asked(1, 1, 0), trained(0, 5), trained(1, 6), whole(0)];
+        let state = job::replay(&history);
+        let due: Vec<i64> = (0..60)
+            .map(|minute| minute * 60)
+            .filter(|&seconds| overdue(&state, &history, at(seconds)) != Overdue::Nothing)
+            .map(|seconds| seconds / 60)
+            .collect();
+        assert_eq!(due, [2, 4, 8, 16, 32]);
+    }
+
+    #[test]
+    fn shards_that_nobody_put_together_are_put_together() {
+        let history = [wish(), asked(0, 1, 0), asked(1, 1, 0), trained(0, 5), trained(1, 6)];
+        let state = job::replay(&history);
+        assert_eq!(overdue(&state, &history, at(100)), Overdue::Nothing);
+        assert_eq!(overdue(&state, &history, at(126)), Overdue::Merge);
+    }
+
+    #[test]
+    fn a_dead_letter_fails_its_job_only_when_no_retry_could_help() {
+        let letter = |event: &CloudEvent, code: i32| {
+            let mut letter = event.clone();
+            letter.set_extension("knativeerrorcode", code).unwrap();
+            let data = r#"{"type": "urn:regrove:problem:shard-untrainable", "detail": "too deep"}"#;
+            letter.set_extension("knativeerrordata", BASE64.encode(data)).unwrap();
+            letter
+        };
+        let history = vec![wish(), asked(0, 1, 0)];
+        let bury = |history: &[CloudEvent], letter: &CloudEvent| bury(&job::replay(history), history, letter);
+        for code in [500, 502, 503, 504, 404, 408, 409, 429] {
+            assert_eq!(bury(&history, &letter(&asked(0, 1, 0), code)), None, "{code} is tried again");
+        }
+        for code in [400, 413, 422] {
+            let failure = bury(&history, &letter(&asked(0, 1, 0), code)).unwrap();
+            assert_eq!(failure.step, "train-shard");
+            assert_eq!((failure.reason.as_str(), failure.problem.as_str()), ("too deep", "shard-untrainable"));
+        }
+        assert_eq!(bury(&history, &letter(&asked(1, 1, 0), 422)), None, "not an event of this job");
+        assert!(bury(&[], &letter(&wish(), 422)).is_some(), "a request that never became a job");
+        assert_eq!(bury(&[wish(), cancelled()], &letter(&asked(0, 1, 0), 422)), None, "ended already");
+    }
+
+    #[test]
+    fn an_end_is_final() {
+        assert!(cancel(&job::replay(&[wish()]), &[wish()], None).is_ok());
+        let stopped = [wish(), cancelled()];
+        assert_eq!(cancel(&job::replay(&stopped), &stopped, None), Err(vec![cancelled()]));
+    }
+}

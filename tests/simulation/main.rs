@@ -1,0 +1,30 @@
+//! The functions and the record in one process, under a broker that delivers as badly as it may: twice, late, in
+//! reverse, with answers lost. Whatever it does, a job has one run, one version and the same bytes.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
+
+mod bad_input;
+mod delivery;
+mod world;
+
+use regrove_events::event::{DatasetRequest, ModelRequest, TrainRequested};
+use serde_json::json;
+
+/// A small job: 12 trees in 4 shards on 300 rows.
+fn request() -> TrainRequested {
+    let params = json!({"n_estimators": 12, "max_depth": 6, "random_state": 7});
+    TrainRequested {
+        dataset: DatasetRequest {
+            uri: "synthetic:make_classification?n_samples=300&n_features=8&n_informative=4&n_redundant=2&n_classes=3&random_state=3"
+                .to_owned(),
+            target: "target".to_owned(),
+            name: None,
+        },
+        params: params.as_object().unwrap().clone(),
+        shards: 4,
+        test_size: 0.25,
+        model: ModelRequest { name: "Simulated".to_owned(), alias: Some("champion".to_owned()), description: None },
+        experiment: "simulation".to_owned(),
+        objective: None,
+    }
+}
