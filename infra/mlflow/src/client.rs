@@ -264,6 +264,10 @@ impl Client {
         };
         match (status, error_code.as_str()) {
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, _) => Error::Unauthorized { call, status: code },
+            // MLflow passes the database's words on: two writers of the same row, of which one came second.
+            (StatusCode::BAD_REQUEST, "BAD_REQUEST") if message.contains("IntegrityError") => {
+                Error::Contended { call, message }
+            }
             (_, "RESOURCE_ALREADY_EXISTS") => Error::AlreadyExists { message },
             (StatusCode::NOT_FOUND, "RESOURCE_DOES_NOT_EXIST" | "NOT_FOUND") => Error::NotFound { what: call, message },
             (StatusCode::NOT_FOUND, "ENDPOINT_NOT_FOUND") => Error::NoSuchEndpoint { call },
@@ -353,6 +357,9 @@ mod tests {
         assert!(matches!(sorted(401, None, "no"), Error::Unauthorized { status: 401, .. }));
         assert!(matches!(sorted(400, Some("RESOURCE_ALREADY_EXISTS"), ""), Error::AlreadyExists { .. }));
         assert!(matches!(sorted(400, Some("INVALID_PARAMETER_VALUE"), ""), Error::Refused { status: 400, .. }));
+        let raced = "(sqlite3.IntegrityError) UNIQUE constraint failed: params.key, params.run_uuid";
+        assert!(sorted(400, Some("BAD_REQUEST"), raced).is_retryable());
+        assert!(!sorted(400, Some("BAD_REQUEST"), "Bad Request").is_retryable());
         assert!(matches!(sorted(302, None, ""), Error::NotMlflow { .. }));
     }
 

@@ -57,6 +57,14 @@ pub enum Error {
         /// What the server said.
         message: String,
     },
+    /// Another process wrote the same thing at the same moment, and the server's database let only one of them through.
+    #[error("somebody else wrote the same at the same moment in {call}: {message}")]
+    Contended {
+        /// Which call.
+        call: String,
+        /// What the server said.
+        message: String,
+    },
     /// The named experiment, run, model, version, alias or artifact does not exist.
     #[error("{what} does not exist in MLflow: {message}")]
     NotFound {
@@ -161,7 +169,11 @@ impl Error {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
-            Self::Unreachable { .. } | Self::Timeout { .. } | Self::Unavailable { .. } | Self::RunDeleted { .. }
+            Self::Unreachable { .. }
+                | Self::Timeout { .. }
+                | Self::Unavailable { .. }
+                | Self::RunDeleted { .. }
+                | Self::Contended { .. }
         )
     }
 

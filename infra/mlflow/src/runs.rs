@@ -208,8 +208,9 @@ impl Client {
     /// # Errors
     /// [`Error::NoSuchEndpoint`] on 2.x.
     pub async fn log_outputs(&self, run_id: &str, models: &[ModelOutput]) -> Result<(), Error> {
-        let _: Value = self.post("runs/outputs", &json!({"run_id": run_id, "models": models})).await?;
-        Ok(())
+        let body = json!({"run_id": run_id, "models": models});
+        let reply: Result<Value, Error> = self.post("runs/outputs", &body).await;
+        reply.map(drop).map_err(|error| deleted(run_id, error))
     }
 
     /// Notes a model on its run, the way of 2.x; `model` is the content of its `MLmodel` as an object.

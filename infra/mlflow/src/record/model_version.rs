@@ -48,12 +48,17 @@ impl Record {
     /// (3.x) or artifacts of the run (2.x), files, registered name, version, alias.
     ///
     /// # Errors
-    /// [`Error::Conflicting`] when the job has a version with another content; what the server refuses.
+    /// [`Error::Conflicting`] when the job has a version with another content; [`Error::RunDeleted`] when the run lost a
+    /// race (retryable, from [`Record::ensure_run`] on); what the server refuses.
     pub async fn ensure_model_version(&self, request: &ModelVersionRequest) -> Result<ModelVersion, Error> {
         let sha256 = model_dir::native_sha256(&request.model);
         let version = match self.version_of_job(request).await? {
             Some(version) => version,
-            None => self.register(request, &sha256).await?,
+            None => match self.register(request, &sha256).await {
+                // A process that won the race may have deleted what this one was working on.
+                Err(error) if error.is_not_found() => self.version_of_job(request).await?.ok_or(error)?,
+                registered => registered?,
+            },
         };
         match version.tag(SHA256_TAG) {
             Some(existing) if existing != sha256 => Err(Error::Conflicting {
@@ -70,6 +75,10 @@ impl Record {
 
     async fn register(&self, request: &ModelVersionRequest, sha256: &str) -> Result<ModelVersion, Error> {
         let run = self.client.run(&request.run_id).await?;
+        if run.info.lifecycle_stage == "deleted" {
+            let message = format!("see the run of job {}", request.job_id);
+            return Err(Error::RunDeleted { run_id: request.run_id.clone(), message });
+        }
         let stored = match self.logged_model_of(&run, request).await {
             Err(Error::NoSuchEndpoint { .. }) => self.store_on_run(&run, request).await?,
             model => self.store_logged_model(&run, model?, request).await?,
