@@ -1,0 +1,126 @@
+"""Writes sklearn/cases.json: forests of random parameters on random data, as scikit-learn grows them.
+
+Run once with scikit-learn 1.9: python make_cases.py > sklearn/cases.json
+The data are drawn from numpy.random.RandomState(seed) alone, so that the tests can make them again.
+"""
+
+import hashlib
+import json
+import warnings
+
+import numpy as np
+from sklearn import ensemble, metrics
+from sklearn.model_selection import train_test_split
+
+N_CASES = 96
+
+
+def sha256(array, kind):
+    return hashlib.sha256(np.ascontiguousarray(array, dtype=kind).tobytes()).hexdigest()
+
+
+def data(case):
+    stream = np.random.RandomState(case["seed"])
+    x = stream.standard_normal((case["n_samples"], case["n_features"]))
+    if case["decimals"] is not None:
+        scale = 10.0 ** case["decimals"]
+        x = np.rint(x * scale) / scale
+    noise = stream.random_sample(case["n_samples"])
+    y = 2.0 * x[:, 0] - x[:, -1] + noise
+    if case["n_classes"]:
+        y = np.clip(np.floor(y + case["n_classes"] / 2), 0, case["n_classes"] - 1).astype(int)
+    x[stream.random_sample(x.shape) < case["missing"]] = np.nan
+    return x, y
+
+
+def parameters(rng, regressor, n_samples, n_features):
+    pick = lambda *values: values[rng.randint(len(values))]
+    params = {
+        "n_estimators": int(rng.randint(1, 5)),
+        "max_depth": pick(None, None, 1, 3, 8),
+        "min_samples_split": pick(2, 2, 5, 0.1),
+        "min_samples_leaf": pick(1, 1, 1, 3, 0.05),
+        "min_weight_fraction_leaf": pick(0.0, 0.0, 0.05),
+        "max_features": pick("sqrt", "log2", None, 0.5, 1, 1.0),
+        "max_leaf_nodes": pick(None, None, 5, 20),
+        "min_impurity_decrease": pick(0.0, 0.0, 0.0, 0.01),
+        "bootstrap": bool(rng.randint(2)),
+        "random_state": int(rng.randint(2**31)),
+        "ccp_alpha": pick(0.0, 0.0, 0.005),
+    }
+    params["criterion"] = "squared_error" if regressor else pick("gini", "gini", "entropy", "log_loss")
+    if params["bootstrap"]:
+        params["max_samples"] = pick(None, None, 0.5, n_samples // 3)
+        params["oob_score"] = bool(rng.randint(2))
+    if not regressor:
+        params["class_weight"] = pick(None, None, "balanced", "balanced_subsample", {"0": 2.0, "1": 0.3})
+    return params
+
+
+def measures(y, output, regressor, n_classes):
+    if regressor:
+        return {
+            "r2": metrics.r2_score(y, output),
+            "mse": metrics.mean_squared_error(y, output),
+            "mae": metrics.mean_absolute_error(y, output),
+        }
+    guess = output.argmax(axis=1)
+    score = metrics.roc_auc_score(y, output[:, 1]) if n_classes == 2 else metrics.roc_auc_score(y, output, multi_class="ovr")
+    return {
+        "accuracy": metrics.accuracy_score(y, guess),
+        "balanced_accuracy": metrics.balanced_accuracy_score(y, guess),
+        "log_loss": metrics.log_loss(y, output),
+        "roc_auc": score,
+        "f1_macro": metrics.f1_score(y, guess, average="macro"),
+        "f1_weighted": metrics.f1_score(y, guess, average="weighted"),
+        "confusion_matrix": metrics.confusion_matrix(y, guess).tolist(),
+    }
+
+
+def make(number):
+    rng = np.random.RandomState(number)
+    estimator = ["RandomForestClassifier", "RandomForestRegressor", "ExtraTreesClassifier", "ExtraTreesRegressor"][number % 4]
+    regressor = estimator.endswith("Regressor")
+    case = {
+        "seed": number,
+        "n_samples": int(rng.randint(30, 300)),
+        "n_features": int(rng.randint(1, 12)),
+        "n_classes": 0 if regressor else int(rng.randint(2, 5)),
+        "decimals": [None, 0, 1][rng.randint(3)],
+        "missing": float([0.0, 0.0, 0.02, 0.3][rng.randint(4)]),
+        "estimator": estimator,
+    }
+    params = parameters(rng, regressor, case["n_samples"], case["n_features"])
+    x, y = data(case)
+    if not regressor and case["n_classes"] == 2 and not case["missing"] and rng.randint(2):
+        params["monotonic_cst"] = [int(sign) for sign in rng.randint(-1, 2, case["n_features"])]
+    case["params"] = params
+    arguments = dict(params)
+    if isinstance(params.get("class_weight"), dict):
+        weights = {int(label): weight for label, weight in params["class_weight"].items()}
+        arguments["class_weight"] = {label: weights.get(label, 1.0) for label in range(case["n_classes"])}
+    model = getattr(ensemble, estimator)(**arguments).fit(x, y)
+    output = model.predict(x) if regressor else model.predict_proba(x)
+    case["trees"] = [
+        {
+            "node_count": int(tree.tree_.node_count),
+            "feature_sha256": sha256(tree.tree_.feature, "<i8"),
+            "threshold_sha256": sha256(tree.tree_.threshold, "<f8"),
+            "children_left_sha256": sha256(tree.tree_.children_left, "<i8"),
+            "value_sha256": sha256(tree.tree_.value, "<f8"),
+        }
+        for tree in model.estimators_
+    ]
+    case["output_sha256"] = sha256(output, "<f8")
+    case["feature_importances"] = model.feature_importances_.tolist()
+    case["oob_score"] = float(model.oob_score_) if params.get("oob_score") else None
+    case["measures"] = measures(y, output, regressor, case["n_classes"])
+    if not regressor:
+        train, test = train_test_split(np.arange(len(y)), stratify=y, test_size=0.25, random_state=number)
+        case["split"] = [train.tolist(), test.tolist()]
+    return case
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    print("[\n" + ",\n".join(json.dumps(make(number)) for number in range(N_CASES)) + "\n]")
