@@ -46,7 +46,6 @@ pub fn export(forest: &Forest) -> Result<Vec<u8>, Error> {
     let model = Model {
         ir_version: IR_VERSION,
         producer_name: "regrove".to_owned(),
-        producer_version: env!("CARGO_PKG_VERSION").to_owned(),
         graph: Some(graph),
         opset_import: vec![OperatorSet::new("", OPSET), OperatorSet::new("ai.onnx.ml", OPSET_ML)],
     };

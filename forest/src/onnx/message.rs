@@ -9,8 +9,6 @@ pub(super) struct Model {
     pub(super) ir_version: i64,
     #[prost(string, tag = "2")]
     pub(super) producer_name: String,
-    #[prost(string, tag = "3")]
-    pub(super) producer_version: String,
     #[prost(message, optional, tag = "7")]
     pub(super) graph: Option<Graph>,
     #[prost(message, repeated, tag = "8")]

@@ -1,0 +1,171 @@
+//! Data sets in: CSV with its errors, the canonical form, synthetic sets by name.
+
+#![expect(clippy::unwrap_used, reason = "tests: a failure is the answer")]
+
+use regrove_forest::datasets::{Synthetic, SyntheticError};
+use regrove_forest::frame::FrameError;
+use regrove_forest::{Error, Frame, FrameLimits, Label, Target};
+
+fn read(csv: &str) -> Result<Frame, Error> {
+    Frame::from_csv(csv.as_bytes(), "y", &FrameLimits::default())
+}
+
+fn refused(csv: &str, limits: &FrameLimits) -> String {
+    Frame::from_csv(csv.as_bytes(), "y", limits).unwrap_err().to_string()
+}
+
+#[test]
+fn columns_labels_and_missing_values() {
+    let frame = read("a, y ,b\n1,10,\n-2.5,2,nan\n3e2,10,7\n").unwrap();
+    assert_eq!(frame.feature_names(), ["a", "b"]);
+    assert_eq!(frame.column(0), [1.0, -2.5, 300.0]);
+    assert!(frame.column(1)[0].is_nan() && frame.column(1)[1].is_nan());
+    assert_eq!(frame.classes(), [Label::Int(2), Label::Int(10)]);
+    assert_eq!(frame.class_indexes(), [1, 0, 1]);
+    assert_eq!(frame.rows()[4..], [300.0, 7.0]);
+}
+
+#[test]
+fn labels_are_numbers_only_if_all_are() {
+    let labels = |cells: &[&str]| {
+        let cells: Vec<String> = cells.iter().map(|cell| (*cell).to_owned()).collect();
+        Label::from_cells(&cells)
+    };
+    assert_eq!(labels(&["1.0", "-3", "2.00"]), [Label::Int(1), Label::Int(-3), Label::Int(2)]);
+    assert_eq!(labels(&["1", "x"]), [Label::Str("1".to_owned()), Label::Str("x".to_owned())]);
+    assert_eq!(labels(&["1.5", "2."]), [Label::Str("1.5".to_owned()), Label::Str("2.".to_owned())]);
+    assert_eq!(serde_json::to_string(&labels(&["1", "x"])).unwrap(), r#"["1","x"]"#);
+    assert_eq!(serde_json::from_str::<Vec<Label>>(r#"[1,"1"]"#).unwrap(), [Label::Int(1), Label::Str("1".to_owned())]);
+}
+
+#[test]
+fn bad_csv_is_refused_with_its_place() {
+    let limits = FrameLimits::default();
+    for (csv, reason) in [
+        ("", "target column `y` is not in the header: "),
+        ("a,y\n", "the data set has no rows"),
+        ("y\n1\n", "the data set has no feature column"),
+        ("a,b\n1,2\n", "target column `y` is not in the header: a, b"),
+        ("a,a,y\n1,2,3\n", "column name `a` appears more than once"),
+        ("a,y\n1,2\n1,2,3\n", "row 2 has 3 cells, the header has 2"),
+        ("a,y\n1,2\n1\n", "row 2 has 1 cells, the header has 2"),
+        ("a,y\n1,2\nx,2\n", "row 2, column `a`: \"x\" is not a number"),
+        ("a,y\n1e39,2\n", "row 1, column `a`: 1e39 is infinite or too large for float32"),
+        ("a,y\n-inf,2\n", "row 1, column `a`: -inf is infinite or too large for float32"),
+        ("a,y\n1,\n", "row 1, column `y`: the target is empty"),
+    ] {
+        assert_eq!(refused(csv, &limits), reason, "{csv:?}");
+    }
+    let error = Frame::from_csv(&b"a,y\n\xff,1\n"[..], "y", &limits).unwrap_err();
+    assert_eq!(error.to_string(), "row 1: not valid UTF-8");
+    let error = Frame::from_csv_regression(&b"a,y\n1,2.5\n1,x\n"[..], "y", &limits).unwrap_err();
+    assert_eq!(error.to_string(), "row 2, column `y`: \"x\" is not a number");
+}
+
+#[test]
+fn limits_hold() {
+    let csv = "a,y\n1,2\n3,4\n";
+    let limits = FrameLimits { rows_max: 2, columns_max: 2, bytes_max: csv.len() as u64 };
+    assert_eq!(Frame::from_csv(csv.as_bytes(), "y", &limits).unwrap().n_samples(), 2);
+    let with = |change: &dyn Fn(&mut FrameLimits)| {
+        let mut limits = limits;
+        change(&mut limits);
+        refused(csv, &limits)
+    };
+    let hint = "raise the limit or use a smaller set";
+    assert_eq!(with(&|limits| limits.rows_max = 1), format!("the data set has more than 1 rows; {hint}"));
+    assert_eq!(with(&|limits| limits.columns_max = 1), format!("the data set has more than 1 columns; {hint}"));
+    assert_eq!(with(&|limits| limits.bytes_max = 11), format!("the data set has more than 11 bytes; {hint}"));
+}
+
+fn small() -> Frame {
+    read("a,b,y\n1,2,x\n3,,z\n5,6,x\n").unwrap()
+}
+
+#[test]
+fn the_canonical_form_keeps_everything_and_never_changes() {
+    let frame = small();
+    let bytes = frame.to_bytes().unwrap();
+    let back = Frame::from_bytes(&bytes).unwrap();
+    assert_eq!(back.to_bytes().unwrap(), bytes);
+    assert_eq!((back.classes(), back.class_indexes()), (frame.classes(), frame.class_indexes()));
+    // Jobs name their data by this hash: it must stay the same in every later version.
+    assert_eq!(frame.sha256().unwrap(), "d6ed8564d03dd3da3942f8985fb21218a5acc84fe14d402149fe277bc1f625c6");
+    let numbers = Frame::new(vec!["a".to_owned()], vec![1.0, 2.0], "y", Target::Values(vec![0.5, -1.0])).unwrap();
+    assert_eq!(Frame::from_bytes(&numbers.to_bytes().unwrap()).unwrap(), numbers);
+}
+
+#[test]
+fn a_cut_or_longer_canonical_form_is_refused() {
+    let bytes = small().to_bytes().unwrap();
+    for len in 0..bytes.len() {
+        assert!(matches!(Frame::from_bytes(&bytes[..len]), Err(Error::Frame(_))), "cut at {len}");
+    }
+    assert!(Frame::from_bytes(&[bytes.as_slice(), &[0]].concat()).is_err());
+}
+
+#[test]
+fn no_flipped_bit_makes_the_reader_panic() {
+    let bytes = small().to_bytes().unwrap();
+    for at in 0..bytes.len() {
+        for bit in 0..8 {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1 << bit;
+            // Another frame or an error; either way the caller compares the hash.
+            if let Ok(frame) = Frame::from_bytes(&changed) {
+                assert_ne!(frame.sha256().unwrap(), small().sha256().unwrap(), "bit {bit} of byte {at}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_can_be_taken_in_any_order_and_more_than_once() {
+    let part = small().take(&[2, 0, 2]).unwrap();
+    assert_eq!(part.column(0), [5.0, 1.0, 5.0]);
+    assert_eq!(part.class_indexes(), [0, 0, 0]);
+    assert_eq!(part.classes().len(), 2);
+    assert!(matches!(small().take(&[]), Err(FrameError::NoRows)));
+    assert!(matches!(small().take(&[3]), Err(FrameError::Index { index: 3, bound: 3, .. })));
+}
+
+#[test]
+fn parts_that_do_not_fit_make_no_frame() {
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let target = || Target::Values(vec![1.0, 2.0]);
+    let new =
+        |features: &[&str], columns: Vec<f32>, target| Frame::new(names(features), columns, "y", target).unwrap_err();
+    assert!(matches!(new(&["a"], vec![1.0], target()), FrameError::Length { got: 1, expected: 2, .. }));
+    assert!(matches!(new(&["y"], vec![1.0, 2.0], target()), FrameError::DuplicateName(_)));
+    assert!(matches!(new(&["a"], vec![1.0, f32::INFINITY], target()), FrameError::OutOfRange { row: 2, .. }));
+    let classes = Target::Classes { classes: vec![Label::Int(0)], indexes: vec![0, 1] };
+    assert!(matches!(new(&["a"], vec![1.0, 2.0], classes), FrameError::Index { index: 1, bound: 1, .. }));
+}
+
+#[test]
+fn a_synthetic_set_is_read_written_and_refused_by_name() {
+    let text = "make_classification?n_samples=30&n_features=5&n_informative=3&random_state=7";
+    let synthetic = Synthetic::parse(text).unwrap();
+    assert_eq!(Synthetic::parse(&synthetic.to_string()).unwrap(), synthetic);
+    assert_eq!(synthetic.frame().unwrap().n_samples(), 30);
+    for (text, reason) in [
+        ("make_moons?n_samples=3", "unknown generator `make_moons`; known: make_classification"),
+        ("make_classification?rows=3", "make_classification has no argument `rows`"),
+        ("make_classification?n_samples=3&n_samples=4", "argument `n_samples` is given twice"),
+        ("make_classification?n_samples=x", "`n_samples` must be a whole number, got \"x\""),
+        ("make_classification?shuffle=1", "`shuffle` must be true or false, got \"1\""),
+    ] {
+        assert_eq!(Synthetic::parse(text).unwrap_err().to_string(), reason);
+    }
+    for text in [
+        "n_samples=0",
+        "n_features=3&n_informative=4",
+        "n_informative=1",
+        "flip_y=2",
+        "class_sep=0",
+        "n_samples=99999999999999",
+    ] {
+        let synthetic = Synthetic::parse(&format!("make_classification?{text}")).unwrap();
+        assert!(matches!(synthetic.frame(), Err(Error::Synthetic(SyntheticError::Range { .. }))), "{text}");
+    }
+}
