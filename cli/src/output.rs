@@ -1,9 +1,8 @@
 //! What a command prints: JSON for programs, text for people; results on standard output, progress on standard error.
 
 use std::fmt::Display;
-use std::io::Write as _;
-
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ContentArrangement, Table};
+use comfy_table::presets::NOTHING;
 use serde::Serialize;
 
 /// The arguments or files that the user gave are wrong: exit code 2.
@@ -60,7 +59,7 @@ fn line(mut to: impl std::io::Write, text: &str) -> anyhow::Result<()> {
 /// A table without lines, as kubectl prints them.
 pub(crate) fn table(head: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     table.set_header(head.iter().map(|name| name.to_uppercase()));
     for row in rows {
         table.add_row(row);
