@@ -11,12 +11,43 @@ use crate::go_duration::parse_whole_seconds;
 const PROGRESS_DEADLINE: &str = "serving.knative.dev/progress-deadline";
 
 /// Spellings of earlier releases that are still read.
-const ALIASES: [(&str, &str); 4] = [
+const ALIASES: [(&str, &str); 10] = [
     ("min-scale", "minScale"),
     ("max-scale", "maxScale"),
     ("initial-scale", "initialScale"),
     ("target-utilization-percentage", "targetUtilizationPercentage"),
+    ("target-burst-capacity", "targetBurstCapacity"),
+    ("panic-window-percentage", "panicWindowPercentage"),
+    ("panic-threshold-percentage", "panicThresholdPercentage"),
+    ("metric-aggregation-algorithm", "metricAggregationAlgorithm"),
+    ("scale-down-delay", "scaleDownDelay"),
+    ("scale-to-zero-pod-retention-period", "scaleToZeroPodRetentionPeriod"),
 ];
+
+/// Keys under `autoscaling.knative.dev/` that have a meaning.
+const KNOWN: [&str; 15] = [
+    "class",
+    "metric",
+    "metric-aggregation-algorithm",
+    "target",
+    "target-utilization-percentage",
+    "target-burst-capacity",
+    "window",
+    "panic-window-percentage",
+    "panic-threshold-percentage",
+    "min-scale",
+    "max-scale",
+    "initial-scale",
+    "activation-scale",
+    "scale-down-delay",
+    "scale-to-zero-pod-retention-period",
+];
+
+/// Whether an annotation is one of the autoscaler's, but has no meaning to it.
+pub(crate) fn is_unknown_annotation(name: &str) -> bool {
+    let key = name.strip_prefix(ANNOTATION_PREFIX);
+    key.is_some_and(|key| !KNOWN.contains(&key) && !ALIASES.iter().any(|(_, alias)| *alias == key))
+}
 
 /// Longest progress deadline that is of any use: one day.
 const PROGRESS_DEADLINE_MAX: Duration = Duration::from_hours(24);

@@ -9,11 +9,12 @@ use super::documents::{Source, read_documents};
 use super::eventing::{Broker, Trigger};
 use super::fields::{Cursor, Fields, Findings};
 use super::flows::{Parallel, Sequence};
-use super::metadata::Metadata;
+use super::metadata::{Destination, Metadata};
 use super::problem::{Problem, Problems};
 use super::service::Service;
 use super::settings::Settings;
 use super::sources::{PingSource, SinkBinding};
+use crate::delivery::DeliverySpec;
 
 /// Everything that was read.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -93,6 +94,15 @@ impl Application {
     pub fn broker_of(&self, trigger: &Trigger) -> Option<&Broker> {
         self.brokers.iter().find(|broker| {
             broker.metadata.name == trigger.broker && broker.metadata.namespace == trigger.metadata.namespace
+        })
+    }
+
+    /// The bindings that give a service its sink, in the order of the manifests; Knative lets the last one win.
+    pub fn sink_bindings_of<'a>(&'a self, service: &'a Service) -> impl Iterator<Item = &'a SinkBinding> {
+        let metadata = &service.metadata;
+        self.sink_bindings.iter().filter(move |binding| {
+            binding.metadata.namespace == metadata.namespace
+                && binding.subject.selects("serving.knative.dev/v1", "Service", metadata)
         })
     }
 }
@@ -184,7 +194,13 @@ impl Reading {
     }
 
     fn read_fields(&mut self, object: &Object, findings: &Findings) -> Option<()> {
-        let mut fields = Cursor::root(&object.value, findings).fields()?;
+        let root = Cursor::root(&object.value, findings);
+        let mut fields = root.fields()?;
+        if !fields.has("apiVersion") && !fields.has("kind") {
+            // Folders of manifests also hold such things as Helm values.
+            root.warning("no Kubernetes object, as it has neither apiVersion nor kind: it is passed over");
+            return None;
+        }
         let api_version = fields.required_string("apiVersion");
         let kind = fields.required_string("kind");
         let (api_version, kind) = (api_version?, kind?);
@@ -241,31 +257,105 @@ impl Reading {
     fn check_references(&mut self) {
         let mut doubts = Vec::new();
         for trigger in &self.application.triggers {
-            let metadata = &trigger.metadata;
-            let key = ("Trigger".to_owned(), metadata.namespace.clone(), metadata.name.clone());
-            let Some(place) = self.seen.get(&key) else {
+            if let Some(place) = self.place_of("Trigger", &trigger.metadata) {
+                doubts.extend(self.application.doubts_of(trigger).map(|(path, doubt)| place.problem(path, doubt)));
+            }
+        }
+        for (kind, metadata, destinations) in self.application.destinations() {
+            let Some(place) = self.place_of(kind, metadata) else {
                 continue;
             };
-            match self.application.broker_of(trigger) {
-                None => doubts.push(place.problem(
-                    "spec.broker".to_owned(),
-                    format!(
-                        "there is no Broker `{}` in namespace {}: the Trigger gets no events",
-                        trigger.broker, metadata.namespace
-                    ),
-                )),
-                Some(broker) if trigger.drops_dead_letter_sink(broker) => doubts.push(place.problem(
-                    "spec.delivery".to_owned(),
-                    format!(
-                        "it replaces the delivery of Broker `{}` as a whole, whose deadLetterSink is thereby dropped; \
-                         repeat the deadLetterSink here",
-                        trigger.broker
-                    ),
-                )),
-                Some(_) => {}
+            for (path, destination) in destinations {
+                let Some(reference) = destination.and_then(|destination| destination.reference.as_ref()) else {
+                    continue;
+                };
+                let namespace = reference.namespace.as_deref().unwrap_or(&metadata.namespace);
+                let group = reference.api_version.split_once('/').map_or("", |(group, _)| group);
+                let key = (reference.kind.clone(), namespace.to_owned(), reference.name.clone());
+                if !group.is_empty() && KINDS.contains(&(group, key.0.as_str())) && !self.seen.contains_key(&key) {
+                    let doubt = format!("there is no {} `{}` in namespace {namespace}", key.0, key.2);
+                    doubts.push(place.problem(path, doubt));
+                }
             }
         }
         self.application.warnings.extend(doubts);
+    }
+
+    fn place_of(&self, kind: &str, metadata: &Metadata) -> Option<&Place> {
+        self.seen.get(&(kind.to_owned(), metadata.namespace.clone(), metadata.name.clone()))
+    }
+}
+
+/// Paths of destinations in an object, with what stands there.
+type Destinations<'a> = Vec<(String, Option<&'a Destination>)>;
+
+impl Application {
+    /// What a user should know of a trigger and its broker.
+    fn doubts_of(&self, trigger: &Trigger) -> Option<(String, String)> {
+        let broker = &trigger.broker;
+        match self.broker_of(trigger) {
+            None => Some((
+                "spec.broker".to_owned(),
+                format!(
+                    "there is no Broker `{broker}` in namespace {}: the Trigger gets no events",
+                    trigger.metadata.namespace
+                ),
+            )),
+            Some(found) if trigger.drops_dead_letter_sink(found) => Some((
+                "spec.delivery".to_owned(),
+                format!(
+                    "it replaces the delivery of Broker `{broker}` as a whole, whose deadLetterSink is thereby dropped; \
+                     repeat the deadLetterSink here"
+                ),
+            )),
+            Some(_) => None,
+        }
+    }
+
+    /// Every destination that an object names: (kind, metadata, places).
+    fn destinations(&self) -> Vec<(&'static str, &Metadata, Destinations<'_>)> {
+        fn sink(delivery: Option<&DeliverySpec>) -> Option<&Destination> {
+            delivery.and_then(|spec| spec.dead_letter_sink.as_ref())
+        }
+        let at = |path: &str| path.to_owned();
+        let mut all = Vec::new();
+        for broker in &self.brokers {
+            let places = vec![(at("spec.delivery.deadLetterSink"), sink(broker.delivery.as_ref()))];
+            all.push(("Broker", &broker.metadata, places));
+        }
+        for trigger in &self.triggers {
+            let dead = sink(trigger.delivery.as_ref());
+            let places =
+                vec![(at("spec.subscriber"), Some(&trigger.subscriber)), (at("spec.delivery.deadLetterSink"), dead)];
+            all.push(("Trigger", &trigger.metadata, places));
+        }
+        for binding in &self.sink_bindings {
+            all.push(("SinkBinding", &binding.metadata, vec![(at("spec.sink"), Some(&binding.sink))]));
+        }
+        for source in &self.ping_sources {
+            all.push(("PingSource", &source.metadata, vec![(at("spec.sink"), Some(&source.sink))]));
+        }
+        for sequence in &self.sequences {
+            let mut places = vec![(at("spec.reply"), sequence.reply.as_ref())];
+            for (index, step) in sequence.steps.iter().enumerate() {
+                let path = format!("spec.steps[{index}]");
+                places.push((format!("{path}.delivery.deadLetterSink"), sink(step.delivery.as_ref())));
+                places.push((path, Some(&step.destination)));
+            }
+            all.push(("Sequence", &sequence.metadata, places));
+        }
+        for parallel in &self.parallels {
+            let mut places = vec![(at("spec.reply"), parallel.reply.as_ref())];
+            for (index, branch) in parallel.branches.iter().enumerate() {
+                let path = |field: &str| format!("spec.branches[{index}].{field}");
+                places.push((path("subscriber"), Some(&branch.subscriber)));
+                places.push((path("filter"), branch.filter.as_ref()));
+                places.push((path("reply"), branch.reply.as_ref()));
+                places.push((path("delivery.deadLetterSink"), sink(branch.delivery.as_ref())));
+            }
+            all.push(("Parallel", &parallel.metadata, places));
+        }
+        all
     }
 }
 

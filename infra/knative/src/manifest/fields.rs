@@ -77,7 +77,10 @@ impl<'a> Cursor<'a> {
 
     fn mismatch(&self, wanted: &str) {
         let hint = match (wanted, self.value) {
-            ("a string", Value::Bool(_) | Value::Number(_)) => format!("; quote it: \"{}\"", self.value),
+            ("a string", Value::Number(number)) => format!("; quote it: \"{number}\""),
+            ("a string", Value::Bool(_)) => {
+                "; quote it: without quotes, true, yes, on, y and their opposites are booleans".to_owned()
+            }
             _ => String::new(),
         };
         self.error(format!("must be {wanted}, got {}{hint}", type_name(self.value)));
@@ -171,6 +174,11 @@ impl<'a> Fields<'a> {
             None | Some(Value::Null) => None,
             Some(value) => Some(Cursor { value, path: join(&self.path, name), findings: self.findings }),
         }
+    }
+
+    /// Whether there is a member `name`, be it `null`.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.map.contains_key(name)
     }
 
     /// The member `name`, whose absence is a fault.

@@ -147,6 +147,20 @@ fn is_absolute(uri: &str) -> bool {
 }
 
 impl Destination {
+    /// The URL of the destination, given the address of its reference (unless it has none).
+    ///
+    /// A `uri` beside a reference is resolved against that address as RFC 3986 says: `/path` replaces the address's
+    /// path. `None` when there is a reference without an address, or when the result is no URL.
+    pub fn resolve(&self, address: Option<&str>) -> Option<String> {
+        let url = match (&self.reference, &self.uri) {
+            (None, Some(uri)) => url::Url::parse(uri).ok()?,
+            (Some(_), None) => url::Url::parse(address?).ok()?,
+            (Some(_), Some(uri)) => url::Url::parse(address?).ok()?.join(uri).ok()?,
+            (None, None) => return None,
+        };
+        Some(url.into())
+    }
+
     pub(crate) fn read(node: &Cursor<'_>) -> Option<Self> {
         let mut fields = node.fields()?;
         let destination = Self::read_fields(&mut fields);
