@@ -1,0 +1,483 @@
+//! The broker's journal: every accepted event and every delivery that is still to be made, in SQLite.
+//!
+//! One thread writes. It takes all commands that are waiting and commits them together, so that a burst of events costs
+//! one sync of the disk. Commands that nobody waits for are held back a moment to share the commit of others.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use regrove_events::{CloudEvent, json_format};
+use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use tokio::sync::oneshot;
+
+use super::schema;
+use crate::clock::now_ms;
+
+/// Most commands in one commit.
+const BATCH_MAX: usize = 1024;
+/// How long outcomes of deliveries wait for others to share a commit with. One that is lost with the process means
+/// that its event is delivered again, which at-least-once allows.
+const OUTCOME_DELAY: Duration = Duration::from_millis(5);
+/// How often another process's changes (`regrove event redrive`) are looked for.
+const FOREIGN_CHANGE_INTERVAL: Duration = Duration::from_secs(1);
+/// How long events are kept after all their deliveries succeeded.
+pub(crate) const RETENTION: Duration = Duration::from_hours(24);
+/// Events kept at most, those aside that are still to be delivered or are dead letters.
+pub(crate) const EVENTS_KEPT_MAX: i64 = 50_000;
+/// Dead letters kept at most; the oldest go first.
+pub(crate) const DEAD_LETTERS_KEPT_MAX: i64 = 10_000;
+/// Accepted events between two prunings.
+const PRUNE_EVERY: usize = 1_000;
+/// Events deleted in one pruning, so that it never holds up deliveries for long.
+const PRUNED_MAX: i64 = 2_000;
+
+/// The broker's file cannot be used.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the event journal {} cannot be used: {reason}", path.display())]
+pub struct JournalError {
+    /// The file.
+    pub path: PathBuf,
+    /// What SQLite said.
+    pub reason: String,
+}
+
+/// An event on its way into the journal.
+#[derive(Debug)]
+pub(crate) struct NewEvent {
+    pub(crate) event: Arc<StoredEvent>,
+    /// Triggers that want it.
+    pub(crate) triggers: Vec<Arc<str>>,
+}
+
+/// An event as it is kept.
+#[derive(Debug, Clone)]
+pub(crate) struct StoredEvent {
+    pub(crate) namespace: String,
+    pub(crate) broker: String,
+    pub(crate) event: CloudEvent,
+    /// Request headers that travel with the event.
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+/// Sequence numbers of an event's deliveries, in the order of its triggers.
+pub(crate) type Deliveries = Vec<i64>;
+
+/// Why a delivery is a dead letter, or will be one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DeadCause {
+    pub(crate) destination: String,
+    pub(crate) code: u16,
+    pub(crate) data: String,
+    pub(crate) error: String,
+}
+
+/// A delivery that is to be made.
+#[derive(Debug, Clone)]
+pub(crate) struct Pending {
+    pub(crate) seq: i64,
+    pub(crate) event: Arc<StoredEvent>,
+    /// Attempts made, in the present stage.
+    pub(crate) attempt: u32,
+    /// Set when the subscriber has failed for good and the dead letter sink is next.
+    pub(crate) dead: Option<DeadCause>,
+}
+
+/// What one attempt led to.
+#[derive(Debug)]
+pub(crate) struct Outcome {
+    pub(crate) delivery: i64,
+    pub(crate) dead_letter_stage: bool,
+    pub(crate) attempt: u32,
+    pub(crate) started_at: i64,
+    pub(crate) destination: String,
+    pub(crate) code: Option<u16>,
+    pub(crate) latency: Duration,
+    pub(crate) error: Option<String>,
+    pub(crate) next: Next,
+}
+
+/// What follows an attempt.
+#[derive(Debug)]
+pub(crate) enum Next {
+    /// Done; the reply goes into the same commit.
+    Delivered(Option<NewEvent>),
+    /// Another attempt at this time.
+    Retry(i64),
+    /// On to the dead letter sink.
+    DeadLetter(DeadCause),
+    /// The dead letter sink took it.
+    InSink,
+    /// Nobody takes it.
+    Dropped(DeadCause),
+}
+
+/// Deliveries that are due, and when the next of the others is.
+#[derive(Debug, Default)]
+pub(crate) struct Due {
+    pub(crate) pending: Vec<Pending>,
+    pub(crate) next_at: Option<i64>,
+}
+
+type Answer<T> = oneshot::Sender<Result<T, JournalError>>;
+
+enum Command {
+    Accept(NewEvent, Answer<Deliveries>),
+    Settle(Box<Outcome>, Answer<Deliveries>),
+    Due { trigger: Arc<str>, now: i64, limit: usize, answer: Answer<Due> },
+    DropOrphans { triggers: Vec<Arc<str>>, answer: Answer<usize> },
+    Close,
+}
+
+impl Command {
+    fn is_urgent(&self) -> bool {
+        !matches!(self, Self::Settle(outcome, _) if !matches!(outcome.next, Next::Delivered(Some(_))))
+    }
+}
+
+/// The journal of all brokers of a runtime.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    commands: Sender<Command>,
+    path: PathBuf,
+    writer: std::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Journal {
+    /// Opens the file and starts the writer. `foreign_change` is called when another process has changed the file.
+    pub(crate) fn open(home: &Path, foreign_change: impl Fn() + Send + 'static) -> Result<Self, JournalError> {
+        let path = schema::path(home);
+        let failed = |reason: String| JournalError { path: path.clone(), reason };
+        let connection = schema::create(home).map_err(|error| failed(error.to_string()))?;
+        let (commands, queue) = mpsc::channel();
+        let mut writer = Writer { connection, path: path.clone(), accepted: PRUNE_EVERY, version: 0 };
+        let writer = thread::Builder::new()
+            .name("regrove-journal".to_owned())
+            .spawn(move || writer.run(&queue, &foreign_change))
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(Self { commands, path, writer: std::sync::Mutex::new(Some(writer)) })
+    }
+
+    async fn ask<T>(&self, command: impl FnOnce(Answer<T>) -> Command) -> Result<T, JournalError> {
+        let (answer, result) = oneshot::channel();
+        let failed = |reason: &str| JournalError { path: self.path.clone(), reason: reason.to_owned() };
+        self.commands.send(command(answer)).map_err(|_| failed("it is closed"))?;
+        result.await.map_err(|_| failed("the write was given up"))?
+    }
+
+    /// Stores an event and its deliveries. They are on disk when this returns.
+    pub(crate) async fn accept(&self, event: NewEvent) -> Result<Deliveries, JournalError> {
+        self.ask(|answer| Command::Accept(event, answer)).await
+    }
+
+    /// Stores what an attempt led to; answers with the deliveries of the reply, if there is one.
+    pub(crate) async fn settle(&self, outcome: Outcome) -> Result<Deliveries, JournalError> {
+        self.ask(|answer| Command::Settle(Box::new(outcome), answer)).await
+    }
+
+    /// Up to `limit` deliveries of a trigger that are due.
+    pub(crate) async fn due(&self, trigger: Arc<str>, now: i64, limit: usize) -> Result<Due, JournalError> {
+        self.ask(|answer| Command::Due { trigger, now, limit, answer }).await
+    }
+
+    /// Makes dead letters of what waits for triggers that are no more; answers how many there were.
+    pub(crate) async fn drop_orphans(&self, triggers: Vec<Arc<str>>) -> Result<usize, JournalError> {
+        self.ask(|answer| Command::DropOrphans { triggers, answer }).await
+    }
+
+    /// Writes what is left and closes the file.
+    pub(crate) fn close(&self) {
+        // The writer may have ended by itself.
+        drop(self.commands.send(Command::Close));
+        let writer = self.writer.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+        if let Some(writer) = writer
+            && writer.join().is_err()
+        {
+            tracing::error!("the thread of the event journal panicked");
+        }
+    }
+}
+
+struct Writer {
+    connection: Connection,
+    path: PathBuf,
+    accepted: usize,
+    version: i64,
+}
+
+impl Writer {
+    fn run(&mut self, queue: &Receiver<Command>, foreign_change: &(impl Fn() + Send)) {
+        self.version = self.data_version();
+        loop {
+            let first = match queue.recv_timeout(FOREIGN_CHANGE_INTERVAL) {
+                Ok(command) => command,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.look_for_foreign_changes(foreign_change);
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
+            let (batch, close) = gather(first, queue);
+            self.commit(batch);
+            if close {
+                return;
+            }
+            if self.accepted >= PRUNE_EVERY {
+                self.accepted = 0;
+                if let Err(error) = prune(&self.connection) {
+                    tracing::warn!(%error, "old events were not deleted");
+                }
+            }
+            self.look_for_foreign_changes(foreign_change);
+        }
+    }
+
+    fn data_version(&self) -> i64 {
+        self.connection.pragma_query_value(None, "data_version", |row| row.get(0)).unwrap_or(self.version)
+    }
+
+    fn look_for_foreign_changes(&mut self, foreign_change: &impl Fn()) {
+        let version = self.data_version();
+        if version != self.version {
+            self.version = version;
+            foreign_change();
+        }
+    }
+
+    /// Carries out all commands in one transaction, then answers. If anything fails, nothing has happened.
+    fn commit(&mut self, batch: Vec<Command>) {
+        let mut replies: Vec<Box<dyn FnOnce(Option<JournalError>)>> = Vec::with_capacity(batch.len());
+        let mut accepted = 0;
+        let written =
+            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
+                for command in batch {
+                    match command {
+                        Command::Accept(event, answer) => {
+                            accepted += 1;
+                            let result = insert(&transaction, &event);
+                            answer_later(&mut replies, answer, result)?;
+                        }
+                        Command::Settle(outcome, answer) => {
+                            let result = settle(&transaction, &outcome);
+                            answer_later(&mut replies, answer, result)?;
+                        }
+                        Command::Due { trigger, now, limit, answer } => {
+                            let result = due(&transaction, &trigger, now, limit);
+                            answer_later(&mut replies, answer, result)?;
+                        }
+                        Command::DropOrphans { triggers, answer } => {
+                            let result = drop_orphans(&transaction, &triggers);
+                            answer_later(&mut replies, answer, result)?;
+                        }
+                        Command::Close => {}
+                    }
+                }
+                transaction.commit()
+            });
+        self.accepted += accepted;
+        let error = written.err().map(|error| JournalError { path: self.path.clone(), reason: error.to_string() });
+        if let Some(error) = &error {
+            tracing::error!("{error}");
+        }
+        for reply in replies {
+            reply(error.clone());
+        }
+    }
+}
+
+/// Takes what waits, and a little of what comes, unless somebody is waiting for an answer.
+fn gather(first: Command, queue: &Receiver<Command>) -> (Vec<Command>, bool) {
+    let began = Instant::now();
+    let mut close = matches!(first, Command::Close);
+    let mut urgent = first.is_urgent();
+    let mut batch = vec![first];
+    while batch.len() < BATCH_MAX && !close {
+        let next = if urgent {
+            queue.try_recv().ok()
+        } else {
+            queue.recv_timeout(OUTCOME_DELAY.saturating_sub(began.elapsed())).ok()
+        };
+        let Some(next) = next else {
+            break;
+        };
+        close = matches!(next, Command::Close);
+        urgent |= next.is_urgent();
+        batch.push(next);
+    }
+    (batch, close)
+}
+
+/// Keeps a result until the commit. A failed statement fails the whole batch, so its asker is told here.
+fn answer_later<T: 'static>(
+    replies: &mut Vec<Box<dyn FnOnce(Option<JournalError>)>>,
+    answer: Answer<T>,
+    result: rusqlite::Result<T>,
+) -> rusqlite::Result<()> {
+    let (value, failure) = match result {
+        Ok(value) => (Some(value), None),
+        Err(error) => (None, Some(error)),
+    };
+    replies.push(Box::new(move |error| {
+        let result = match (error, value) {
+            (Some(error), _) => Err(error),
+            (None, Some(value)) => Ok(value),
+            // A statement without a value has failed, and then there is an error.
+            (None, None) => return,
+        };
+        // Whoever asked may have gone away.
+        drop(answer.send(result));
+    }));
+    failure.map_or(Ok(()), Err)
+}
+
+fn insert(transaction: &Transaction<'_>, new: &NewEvent) -> rusqlite::Result<Deliveries> {
+    let stored = &new.event;
+    let now = now_ms();
+    let headers = serde_json::to_string(&stored.headers).unwrap_or_default();
+    transaction
+        .prepare_cached(
+            "INSERT INTO events (namespace, broker, id, type, headers, event, accepted_at)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+        )?
+        .execute(params![
+            stored.namespace,
+            stored.broker,
+            stored.event.id(),
+            stored.event.ty(),
+            headers,
+            json_format::to_vec(&stored.event),
+            now
+        ])?;
+    let event = transaction.last_insert_rowid();
+    let mut statement =
+        transaction.prepare_cached("INSERT INTO deliveries (event, trigger, next_at) VALUES (?1, ?2, ?3)")?;
+    new.triggers.iter().map(|trigger| statement.insert(params![event, &**trigger, now])).collect()
+}
+
+fn settle(transaction: &Transaction<'_>, outcome: &Outcome) -> rusqlite::Result<Deliveries> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO attempts (delivery, at, stage, attempt, destination, code, latency_us, error)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+        )?
+        .execute(params![
+            outcome.delivery,
+            outcome.started_at,
+            outcome.dead_letter_stage,
+            outcome.attempt,
+            outcome.destination,
+            outcome.code,
+            i64::try_from(outcome.latency.as_micros()).unwrap_or(i64::MAX),
+            outcome.error
+        ])?;
+    let now = now_ms();
+    let end = |state: i64| -> rusqlite::Result<()> {
+        transaction
+            .prepare_cached("UPDATE deliveries SET state = ?2, attempt = ?3, ended_at = ?4 WHERE seq = ?1")?
+            .execute(params![outcome.delivery, state, outcome.attempt, now])?;
+        Ok(())
+    };
+    match &outcome.next {
+        Next::Delivered(reply) => {
+            end(1)?;
+            return reply.as_ref().map_or(Ok(Vec::new()), |reply| insert(transaction, reply));
+        }
+        Next::InSink => end(2)?,
+        Next::Dropped(cause) => {
+            end(3)?;
+            note_cause(transaction, outcome.delivery, cause)?;
+        }
+        Next::Retry(at) => {
+            transaction
+                .prepare_cached("UPDATE deliveries SET attempt = ?2, next_at = ?3 WHERE seq = ?1")?
+                .execute(params![outcome.delivery, outcome.attempt, at])?;
+        }
+        Next::DeadLetter(cause) => {
+            transaction
+                .prepare_cached("UPDATE deliveries SET stage = 1, attempt = 0, next_at = ?2 WHERE seq = ?1")?
+                .execute(params![outcome.delivery, now])?;
+            note_cause(transaction, outcome.delivery, cause)?;
+        }
+    }
+    Ok(Vec::new())
+}
+
+fn note_cause(transaction: &Transaction<'_>, delivery: i64, cause: &DeadCause) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "UPDATE deliveries SET error_destination = ?2, error_code = ?3, error_data = ?4, error = ?5 WHERE seq = ?1",
+        )?
+        .execute(params![delivery, cause.destination, cause.code, cause.data, cause.error])?;
+    Ok(())
+}
+
+fn due(transaction: &Transaction<'_>, trigger: &str, now: i64, limit: usize) -> rusqlite::Result<Due> {
+    let mut statement = transaction.prepare_cached(
+        "SELECT d.seq, d.stage, d.attempt, d.error_destination, d.error_code, d.error_data, d.error,
+                e.namespace, e.broker, e.headers, e.event
+         FROM deliveries d JOIN events e ON e.seq = d.event
+         WHERE d.trigger = ?1 AND d.state = 0 AND d.next_at <= ?2 ORDER BY d.next_at, d.seq LIMIT ?3",
+    )?;
+    let rows = statement.query_map(params![trigger, now, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+        let stage: i64 = row.get(1)?;
+        let dead = if stage == 0 {
+            None
+        } else {
+            Some(DeadCause {
+                destination: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
+                code: row.get::<_, Option<u16>>(4)?.unwrap_or_default(),
+                data: row.get::<_, Option<String>>(5)?.unwrap_or_default(),
+                error: row.get::<_, Option<String>>(6)?.unwrap_or_default(),
+            })
+        };
+        let headers: String = row.get(9)?;
+        let bytes: Vec<u8> = row.get(10)?;
+        let event = json_format::from_slice(&bytes).map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(10, rusqlite::types::Type::Blob, error.into())
+        })?;
+        let event = StoredEvent {
+            namespace: row.get(7)?,
+            broker: row.get(8)?,
+            event,
+            headers: serde_json::from_str(&headers).unwrap_or_default(),
+        };
+        Ok(Pending { seq: row.get(0)?, event: Arc::new(event), attempt: row.get(2)?, dead })
+    })?;
+    let pending = rows.collect::<rusqlite::Result<Vec<_>>>()?;
+    let next_at = transaction
+        .prepare_cached("SELECT MIN(next_at) FROM deliveries WHERE trigger = ?1 AND state = 0 AND next_at > ?2")?
+        .query_row(params![trigger, now], |row| row.get(0))
+        .optional()?
+        .flatten();
+    Ok(Due { pending, next_at })
+}
+
+fn drop_orphans(transaction: &Transaction<'_>, triggers: &[Arc<str>]) -> rusqlite::Result<usize> {
+    let known = serde_json::to_string(&triggers.iter().map(|trigger| &**trigger).collect::<Vec<_>>());
+    transaction.execute(
+        "UPDATE deliveries SET state = 3, ended_at = ?2, error = 'its trigger is no longer in the manifests'
+         WHERE state = 0 AND trigger NOT IN (SELECT value FROM json_each(?1))",
+        params![known.unwrap_or_default(), now_ms()],
+    )
+}
+
+/// Deletes what is no longer kept.
+fn prune(connection: &Connection) -> rusqlite::Result<()> {
+    let old = now_ms() - i64::try_from(RETENTION.as_millis()).unwrap_or(i64::MAX);
+    connection.execute(
+        "UPDATE deliveries SET state = 4 WHERE seq IN (
+            SELECT seq FROM deliveries WHERE state IN (2, 3) ORDER BY ended_at DESC, seq DESC LIMIT ?2 OFFSET ?1)",
+        params![DEAD_LETTERS_KEPT_MAX, PRUNED_MAX],
+    )?;
+    connection.execute(
+        "DELETE FROM events WHERE seq IN (
+            SELECT seq FROM events e
+            WHERE (e.accepted_at < ?1 OR e.seq <= (SELECT MAX(seq) FROM events) - ?2)
+              AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.seq AND d.state IN (0, 2, 3))
+            ORDER BY seq LIMIT ?3)",
+        params![old, EVENTS_KEPT_MAX, PRUNED_MAX],
+    )?;
+    Ok(())
+}

@@ -1,0 +1,146 @@
+//! Where events are sent.
+
+use std::sync::Arc;
+
+use http::Uri;
+use http::uri::Scheme;
+use regrove_knative::manifest::{Destination, Reference};
+
+use crate::serving::revision::Revision;
+
+/// Host of brokers in Knative's own URLs.
+const BROKER_HOST: &str = "broker-ingress.knative-eventing.svc.cluster.local";
+
+/// A destination as the manifests name it, checked for its form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum TargetSpec {
+    /// A Knative Service, and the path and query to call.
+    Service { namespace: String, name: String, path: String },
+    /// A Broker of the same runtime.
+    Broker { namespace: String, name: String },
+    /// Any HTTP server.
+    Http(Uri),
+}
+
+impl TargetSpec {
+    /// Understands a destination in an object of `namespace`.
+    pub(crate) fn of(destination: &Destination, namespace: &str) -> Result<Self, String> {
+        match (&destination.reference, &destination.uri) {
+            (Some(reference), uri) => Self::of_reference(reference, uri.as_deref(), namespace),
+            (None, Some(uri)) => Self::of_uri(uri),
+            (None, None) => Err("a destination needs `ref` or `uri`".to_owned()),
+        }
+    }
+
+    fn of_reference(reference: &Reference, uri: Option<&str>, namespace: &str) -> Result<Self, String> {
+        let namespace = reference.namespace.clone().unwrap_or_else(|| namespace.to_owned());
+        let name = reference.name.clone();
+        let group = reference.api_version.split_once('/').map_or("", |(group, _)| group);
+        match (group, reference.kind.as_str()) {
+            // A plain Kubernetes Service of that name is not run here, but a Knative one answers to the same host.
+            ("serving.knative.dev" | "", "Service") => {
+                let path = uri.map_or_else(|| "/".to_owned(), |uri| format!("/{}", uri.trim_start_matches('/')));
+                Ok(Self::Service { namespace, name, path })
+            }
+            ("eventing.knative.dev", "Broker") if uri.is_none() => Ok(Self::Broker { namespace, name }),
+            ("eventing.knative.dev", "Broker") => Err("`uri` beside a `ref` to a Broker leads nowhere".to_owned()),
+            _ => Err(format!(
+                "`ref` to {} {} is not supported here: use a Service, a Broker or a `uri`",
+                reference.api_version, reference.kind
+            )),
+        }
+    }
+
+    fn of_uri(text: &str) -> Result<Self, String> {
+        let uri: Uri = text.parse().map_err(|error| format!("`{text}` is not a URI: {error}"))?;
+        if uri.scheme() != Some(&Scheme::HTTP) {
+            return Err(format!("`{text}`: only http destinations are supported here"));
+        }
+        let host = uri.host().unwrap_or_default();
+        let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+        if host == BROKER_HOST {
+            if let Some((namespace, name)) = path.trim_matches('/').split_once('/') {
+                return Ok(Self::Broker { namespace: namespace.to_owned(), name: name.to_owned() });
+            }
+        } else if let Some(labels) = host.strip_suffix(".svc.cluster.local").or(host.strip_suffix(".svc"))
+            && let Some((name, namespace)) = labels.split_once('.')
+        {
+            return Ok(Self::Service { namespace: namespace.to_owned(), name: name.to_owned(), path });
+        }
+        Ok(Self::Http(uri))
+    }
+}
+
+/// A destination that can be sent to.
+#[derive(Debug, Clone)]
+pub(crate) enum Target {
+    Service { revision: Arc<Revision>, path: String },
+    Broker { namespace: String, name: String },
+    Http(Uri),
+}
+
+impl Target {
+    /// URL for records and dead letters.
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::Service { revision, path } => {
+                let host = Self::host(revision);
+                if path == "/" { format!("http://{host}") } else { format!("http://{host}{path}") }
+            }
+            Self::Broker { namespace, name } => broker_url(namespace, name),
+            Self::Http(uri) => uri.to_string(),
+        }
+    }
+
+    /// Name of a service inside the cluster.
+    pub(crate) fn host(revision: &Revision) -> String {
+        format!("{}.{}.svc.cluster.local", revision.spec.name, revision.spec.namespace)
+    }
+}
+
+/// URL of a broker as Knative writes it.
+pub(crate) fn broker_url(namespace: &str, name: &str) -> String {
+    format!("http://{BROKER_HOST}/{namespace}/{name}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reference(api_version: &str, kind: &str, uri: Option<&str>) -> Result<TargetSpec, String> {
+        let reference = Reference {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+            name: "thing".to_owned(),
+            namespace: None,
+        };
+        TargetSpec::of(&Destination { reference: Some(reference), uri: uri.map(str::to_owned) }, "here")
+    }
+
+    fn uri(text: &str) -> Result<TargetSpec, String> {
+        TargetSpec::of(&Destination { reference: None, uri: Some(text.to_owned()) }, "here")
+    }
+
+    fn service(path: &str) -> TargetSpec {
+        TargetSpec::Service { namespace: "here".to_owned(), name: "thing".to_owned(), path: path.to_owned() }
+    }
+
+    #[test]
+    fn references_and_uris_are_understood() {
+        let broker = TargetSpec::Broker { namespace: "here".to_owned(), name: "thing".to_owned() };
+        assert_eq!(reference("serving.knative.dev/v1", "Service", None), Ok(service("/")));
+        assert_eq!(reference("serving.knative.dev/v1", "Service", Some("/dead-letters")), Ok(service("/dead-letters")));
+        assert_eq!(reference("serving.knative.dev/v1", "Service", Some("dead?x=1")), Ok(service("/dead?x=1")));
+        assert_eq!(reference("eventing.knative.dev/v1", "Broker", None), Ok(broker.clone()));
+        assert_eq!(uri("http://thing.here.svc.cluster.local/p?q"), Ok(service("/p?q")));
+        assert_eq!(uri("http://broker-ingress.knative-eventing.svc.cluster.local/here/thing"), Ok(broker));
+        assert_eq!(uri("http://127.0.0.1:9/x"), Ok(TargetSpec::Http(Uri::from_static("http://127.0.0.1:9/x"))));
+    }
+
+    #[test]
+    fn what_cannot_be_sent_to_is_named() {
+        assert!(reference("v1", "Pod", None).unwrap_err().contains("Pod"));
+        assert!(reference("eventing.knative.dev/v1", "Broker", Some("/x")).is_err());
+        assert!(uri("https://example.com").unwrap_err().contains("only http"));
+    }
+}

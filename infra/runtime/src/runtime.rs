@@ -1,0 +1,366 @@
+//! Starting everything, and stopping it in order.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use regrove_knative::manifest::PingSource;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::broadcast;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::{Broker, IngressConfig, Journal, Sender, Target, TargetSpec, TriggerSpec, Triggers, run_ping};
+use crate::config::{Addresses, RuntimeConfig};
+use crate::error::{Error, Fault};
+use crate::events_out::EventsOut;
+use crate::home::{self, HomeLock};
+use crate::http_server::{self, listen};
+use crate::plan::{Bound, Plan, PlannedTrigger};
+use crate::runtime_event::{LogLine, RuntimeEvent};
+use crate::serving::gateway::Gateway;
+use crate::serving::process::Spawner;
+use crate::serving::revision::{Revision, Surroundings};
+use crate::serving::scaler;
+use crate::status::{ServiceStatus, Status};
+
+/// Added to the grace for what comes after the requests: SIGTERM, and the last writes.
+const SHUTDOWN_MARGIN: Duration = Duration::from_secs(5);
+
+/// A running application.
+///
+/// Dropping it without [`Runtime::shutdown`] kills its processes.
+#[derive(Debug)]
+pub struct Runtime {
+    addresses: Addresses,
+    domain: String,
+    grace: Duration,
+    warnings: Vec<String>,
+    passed_over: Vec<(String, String)>,
+    gateway: Arc<Gateway>,
+    broker: Arc<Broker>,
+    events: EventsOut,
+    stop: Stop,
+    deliveries: TaskTracker,
+    replicas: TaskTracker,
+    servers: TaskTracker,
+    _lock: HomeLock,
+}
+
+/// The order in which things stop.
+#[derive(Debug)]
+struct Stop {
+    /// No new deliveries, pings or scaling.
+    deliveries: CancellationToken,
+    /// No new connections.
+    servers: CancellationToken,
+    /// No more processes.
+    kill: CancellationToken,
+}
+
+struct Sockets {
+    gateway: TcpListener,
+    ingress: TcpListener,
+    record: Option<TcpListener>,
+}
+
+impl Sockets {
+    fn open(config: &RuntimeConfig) -> Result<Self, Error> {
+        Ok(Self {
+            gateway: listen("gateway", "--gateway-port", config.gateway)?,
+            ingress: listen("broker ingress", "--ingress-port", config.ingress)?,
+            record: config.record.map(|address| listen("record", "--record-port", address)).transpose()?,
+        })
+    }
+
+    fn addresses(&self) -> std::io::Result<Addresses> {
+        Ok(Addresses {
+            gateway: self.gateway.local_addr()?,
+            ingress: self.ingress.local_addr()?,
+            record: self.record.as_ref().map(TcpListener::local_addr).transpose()?,
+        })
+    }
+}
+
+impl Runtime {
+    /// Starts everything; functions start when they are needed. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Error`]; nothing is left running then.
+    pub async fn start(mut config: RuntimeConfig) -> Result<Self, Error> {
+        if !(config.time_scale.is_finite() && config.time_scale >= 1.0) {
+            return Err(Error::TimeScale(config.time_scale));
+        }
+        let lock = home::lock(&config.home)?;
+        let sockets = Sockets::open(&config)?;
+        let addresses = sockets.addresses().map_err(|source| Error::Home { home: config.home.clone(), source })?;
+        // From here on the port is the one that functions can call.
+        config.gateway = addresses.gateway;
+        let bound = Bound { ingress: addresses.ingress, record: addresses.record };
+        let plan = Plan::make(&config, bound).map_err(Error::Faults)?;
+        let record = match &sockets.record {
+            Some(_) => Some(regrove_record::Store::open(&config.home.join("record"))?),
+            None => None,
+        };
+        let stop = Stop {
+            deliveries: CancellationToken::new(),
+            servers: CancellationToken::new(),
+            kill: CancellationToken::new(),
+        };
+        let events = EventsOut::new();
+        let replicas = TaskTracker::new();
+        let surroundings = Surroundings {
+            spawner: Spawner::start(Handle::current()).map_err(Error::Thread)?,
+            events: events.clone(),
+            tasks: replicas.clone(),
+            kill: stop.kill.clone(),
+            time_scale: config.time_scale,
+        };
+        let gateway = Arc::new(serving(&plan, &config.domain, &surroundings));
+        let broker = eventing(&plan, &config, &gateway, &events).await?;
+        let runtime = Self {
+            addresses,
+            domain: config.domain.clone(),
+            grace: config.shutdown_grace,
+            warnings: plan.warnings,
+            passed_over: config.application.passed_over.clone(),
+            gateway,
+            broker,
+            events,
+            stop,
+            deliveries: TaskTracker::new(),
+            replicas,
+            servers: TaskTracker::new(),
+            _lock: lock,
+        };
+        runtime.run_servers(sockets, record);
+        runtime.run_scalers(&config);
+        runtime.run_deliveries(&config, plan.pings)?;
+        Ok(runtime)
+    }
+
+    fn run_servers(&self, sockets: Sockets, record: Option<regrove_record::Store>) {
+        let stop = &self.stop.servers;
+        self.servers.spawn(http_server::serve(sockets.gateway, Arc::clone(&self.gateway), stop.clone()));
+        self.servers.spawn(http_server::serve(sockets.ingress, Arc::clone(&self.broker), stop.clone()));
+        if let (Some(listener), Some(store)) = (sockets.record, record) {
+            let stop = stop.clone();
+            let serving = axum::serve(listener, regrove_record::router(store))
+                .with_graceful_shutdown(async move { stop.cancelled().await });
+            self.servers.spawn(async move {
+                if let Err(error) = serving.await {
+                    tracing::error!(%error, "the embedded record stopped");
+                }
+            });
+        }
+    }
+
+    fn run_scalers(&self, config: &RuntimeConfig) {
+        for revision in self.gateway.revisions() {
+            let stop = self.stop.deliveries.clone();
+            let run = scaler::run(Arc::clone(revision), config.time_scale, config.start_at_zero, stop);
+            self.deliveries.spawn(run);
+        }
+    }
+
+    fn run_deliveries(&self, config: &RuntimeConfig, pings: Vec<(PingSource, TargetSpec)>) -> Result<(), Error> {
+        let sender = Arc::new(Sender::new(config.event_bytes_max));
+        let stop = &self.stop.deliveries;
+        self.broker.triggers().start(&self.broker, &self.events, &sender, &self.deliveries, stop);
+        for (source, target) in pings {
+            let target = resolve(&self.gateway, &target).map_err(|fault| Error::Faults(vec![fault]))?;
+            let (broker, sender) = (Arc::clone(&self.broker), Arc::clone(&sender));
+            self.deliveries.spawn(run_ping(source, target, broker, sender, stop.clone()));
+        }
+        Ok(())
+    }
+
+    /// Where it listens.
+    pub fn addresses(&self) -> Addresses {
+        self.addresses
+    }
+
+    /// URL of a broker's ingress, where events are posted.
+    pub fn broker_url(&self, namespace: &str, name: &str) -> String {
+        format!("http://{}/{namespace}/{name}", self.addresses.ingress)
+    }
+
+    /// Public URL of a service.
+    pub fn service_url(&self, namespace: &str, name: &str) -> String {
+        format!("http://{name}.{namespace}.{}:{}", self.domain, self.addresses.gateway.port())
+    }
+
+    /// What is not wrong, but may not be meant.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// (kind, name) of the objects that are of no kind that is run here.
+    pub fn passed_over(&self) -> &[(String, String)] {
+        &self.passed_over
+    }
+
+    /// Everything that happens from now on. A receiver that lags by more than
+    /// [`WATCHER_LAG_MAX`](crate::WATCHER_LAG_MAX) events loses the oldest.
+    pub fn watch(&self) -> broadcast::Receiver<RuntimeEvent> {
+        self.events.subscribe()
+    }
+
+    /// Milliseconds that starts from zero cost the requests which caused them, their own work left out, by
+    /// `namespace/service`. Services that had none are left out.
+    pub fn cold_starts(&self) -> BTreeMap<String, Vec<f64>> {
+        let revisions = self.gateway.revisions();
+        let starts = revisions.map(|revision| (revision.spec.service(), revision.cold_starts()));
+        starts.filter(|(_, starts)| !starts.is_empty()).collect()
+    }
+
+    /// The last lines that a service's replicas wrote, oldest first.
+    pub fn logs(&self, namespace: &str, service: &str) -> Vec<LogLine> {
+        self.gateway.revision(namespace, service).map(|revision| revision.tail.lines()).unwrap_or_default()
+    }
+
+    /// How it stands.
+    pub fn status(&self) -> Status {
+        let of = |revision: &Arc<Revision>| {
+            let (spec, counts) = (&revision.spec, revision.table.counts());
+            ServiceStatus {
+                service: spec.service(),
+                revision: spec.revision.clone(),
+                url: (!spec.cluster_local).then(|| self.service_url(&spec.namespace, &spec.name)),
+                ready: counts.ready,
+                starting: counts.starting,
+                draining: counts.draining,
+                in_flight: counts.in_flight,
+                waiting: counts.waiting,
+            }
+        };
+        Status { services: self.gateway.revisions().map(of).collect() }
+    }
+
+    /// Ends at once what still runs: for a second Ctrl-C while [`Runtime::shutdown`] is under way.
+    pub fn killer(&self) -> Killer {
+        Killer { kill: self.stop.kill.clone() }
+    }
+
+    /// Stops in order: no new deliveries, requests under way end, processes end, the journal is closed. What takes
+    /// longer than the grace is cut off; events that were not delivered stay in the journal.
+    pub async fn shutdown(self) {
+        self.stop.deliveries.cancel();
+        self.deliveries.close();
+        self.replicas.close();
+        self.servers.close();
+        let kill = self.stop.kill.clone();
+        let bounded = |grace| {
+            let kill = kill.clone();
+            async move {
+                tokio::select! {
+                    () = tokio::time::sleep(grace) => {}
+                    () = kill.cancelled() => {}
+                }
+            }
+        };
+        tokio::select! {
+            () = self.deliveries.wait() => {}
+            () = bounded(self.grace) => {}
+        }
+        for revision in self.gateway.revisions() {
+            revision.close(self.grace);
+        }
+        tokio::select! {
+            () = self.replicas.wait() => {}
+            () = bounded(self.grace + SHUTDOWN_MARGIN) => {}
+        }
+        kill.cancel();
+        self.replicas.wait().await;
+        self.stop.servers.cancel();
+        tokio::select! {
+            () = self.servers.wait() => {}
+            () = tokio::time::sleep(SHUTDOWN_MARGIN.min(self.grace)) => {}
+        }
+        let broker = Arc::clone(&self.broker);
+        if tokio::task::spawn_blocking(move || broker.journal.close()).await.is_err() {
+            tracing::error!("the event journal was not closed");
+        }
+    }
+}
+
+/// Ends a runtime's processes at once.
+#[derive(Debug, Clone)]
+pub struct Killer {
+    kill: CancellationToken,
+}
+
+impl Killer {
+    /// Kills all processes; [`Runtime::shutdown`] then has nothing left to wait for.
+    pub fn kill(&self) {
+        self.kill.cancel();
+    }
+}
+
+fn serving(plan: &Plan, domain: &str, surroundings: &Surroundings) -> Gateway {
+    let revisions = plan.revisions.iter().map(|spec| {
+        let key = (spec.namespace.clone(), spec.name.clone());
+        (key, Revision::new(spec.clone(), surroundings.clone()))
+    });
+    Gateway::new(domain, revisions.collect())
+}
+
+async fn eventing(
+    plan: &Plan,
+    config: &RuntimeConfig,
+    gateway: &Gateway,
+    events: &EventsOut,
+) -> Result<Arc<Broker>, Error> {
+    let mut faults = Vec::new();
+    let mut specs = Vec::new();
+    for trigger in &plan.triggers {
+        match resolve_trigger(gateway, trigger) {
+            Ok(spec) => specs.push(spec),
+            Err(fault) => faults.push(fault),
+        }
+    }
+    if !faults.is_empty() {
+        return Err(Error::Faults(faults));
+    }
+    let triggers = Arc::new(Triggers::new(specs));
+    let waking = Arc::clone(&triggers);
+    let journal = Journal::open(&config.home, move || waking.look_again())?;
+    let orphans = journal.drop_orphans(triggers.keys()).await?;
+    if orphans > 0 {
+        tracing::warn!(
+            orphans,
+            "events waited for triggers that are no longer in the manifests; they are dead letters"
+        );
+    }
+    let ingress = IngressConfig { brokers: plan.brokers.clone(), event_bytes_max: config.event_bytes_max };
+    Ok(Broker::new(ingress, journal, triggers, events.clone()))
+}
+
+fn resolve_trigger(gateway: &Gateway, trigger: &PlannedTrigger) -> Result<TriggerSpec, Fault> {
+    Ok(TriggerSpec {
+        key: Arc::clone(&trigger.key),
+        namespace: trigger.namespace.clone(),
+        broker: trigger.broker.clone(),
+        filter: trigger.filter.clone(),
+        subscriber: resolve(gateway, &trigger.subscriber)?,
+        policy: trigger.policy.clone(),
+        dead_letter_sink: trigger.dead_letter_sink.as_ref().map(|sink| resolve(gateway, sink)).transpose()?,
+    })
+}
+
+/// Looks up what a destination names. Planning has checked that it exists.
+fn resolve(gateway: &Gateway, target: &TargetSpec) -> Result<Target, Fault> {
+    Ok(match target {
+        TargetSpec::Service { namespace, name, path } => {
+            let missing = || Fault {
+                object: format!("Service {namespace}/{name}"),
+                reason: "it is not in the manifests".to_owned(),
+            };
+            let revision = gateway.revision(namespace, name).cloned().ok_or_else(missing)?;
+            Target::Service { revision, path: path.clone() }
+        }
+        TargetSpec::Broker { namespace, name } => Target::Broker { namespace: namespace.clone(), name: name.clone() },
+        TargetSpec::Http(uri) => Target::Http(uri.clone()),
+    })
+}

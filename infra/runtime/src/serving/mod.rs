@@ -1,0 +1,15 @@
+//! Knative Serving: revisions, their replicas, the activator in front of them, and the gateway in front of all.
+
+pub(crate) mod answer;
+pub(crate) mod body;
+pub(crate) mod forward;
+pub(crate) mod gateway;
+mod load;
+pub(crate) mod output;
+pub(crate) mod pool;
+mod probe;
+pub(crate) mod process;
+mod replica;
+pub(crate) mod revision;
+pub(crate) mod scaler;
+pub(crate) mod table;

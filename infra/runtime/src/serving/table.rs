@@ -1,0 +1,330 @@
+//! Who serves and who waits: the replicas of one revision, their slots, and the queue of requests.
+//!
+//! Behaviour of Knative's activator: with a concurrency limit a request takes a slot of a replica or waits; without
+//! one it goes to the less busy of two replicas picked at random.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+
+use super::load::{Load, Taken};
+use super::replica::Replica;
+
+/// Requests that may wait per revision, as in Knative's activator.
+pub(crate) const QUEUE_DEPTH_MAX: usize = 10_000;
+
+/// Requests sent to a replica that inherited its socket before it has answered anything. They wait in the socket's
+/// backlog, so the start costs no probe; the rest waits here, so the backlog never overflows.
+const EARLY_REQUESTS_MAX: usize = 64;
+
+/// From this concurrency limit on requests go round; below it the first replica with a free slot takes them.
+const ROUND_ROBIN_FROM: u32 = 4;
+
+/// How far a replica is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// No process, or one that cannot be reached yet.
+    Down,
+    /// A process with an inherited socket that has not answered yet.
+    Early,
+    /// It has answered.
+    Ready,
+    /// It takes no new requests.
+    Draining,
+}
+
+#[derive(Debug)]
+struct Slot {
+    replica: Arc<Replica>,
+    phase: Phase,
+    in_flight: usize,
+}
+
+#[derive(Debug)]
+struct Waiter {
+    lease: oneshot::Sender<Result<Lease, Refusal>>,
+}
+
+/// Why a request gets no replica.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Refusal {
+    /// [`QUEUE_DEPTH_MAX`] requests are waiting already.
+    #[error("pending request queue full")]
+    QueueFull,
+    /// The revision cannot serve.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+/// What a request gets.
+#[derive(Debug)]
+pub(crate) enum Turn {
+    /// A slot, now.
+    Now(Lease),
+    /// A slot, later. `starts` says that the revision is at zero and somebody has to start a replica.
+    Later { lease: oneshot::Receiver<Result<Lease, Refusal>>, starts: bool },
+}
+
+/// A slot of a replica; dropping it frees the slot.
+#[derive(Debug)]
+pub(crate) struct Lease {
+    replica: Arc<Replica>,
+    table: Arc<Table>,
+}
+
+impl Lease {
+    pub(crate) fn replica(&self) -> &Arc<Replica> {
+        &self.replica
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        let mut state = self.table.lock();
+        if let Some(slot) = state.slots.iter_mut().find(|slot| Arc::ptr_eq(&slot.replica, &self.replica)) {
+            slot.in_flight = slot.in_flight.saturating_sub(1);
+            if slot.in_flight == 0 && slot.phase == Phase::Draining {
+                slot.replica.drained.notify_one();
+            }
+        }
+        self.table.hand_out(state);
+    }
+}
+
+#[derive(Debug)]
+struct State {
+    slots: Vec<Slot>,
+    waiting: VecDeque<Waiter>,
+    load: Load,
+    next: usize,
+    random: u64,
+    started: u64,
+}
+
+/// Numbers for people.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Counts {
+    pub(crate) ready: usize,
+    pub(crate) starting: usize,
+    pub(crate) draining: usize,
+    pub(crate) in_flight: usize,
+    pub(crate) waiting: usize,
+}
+
+/// The replicas and the queue of one revision.
+#[derive(Debug)]
+pub(crate) struct Table {
+    concurrency: u32,
+    state: Mutex<State>,
+}
+
+impl Table {
+    /// `concurrency` is the revision's `containerConcurrency`, 0 for no limit.
+    pub(crate) fn new(concurrency: u32) -> Self {
+        let state = State {
+            slots: Vec::new(),
+            waiting: VecDeque::new(),
+            load: Load::new(Instant::now()),
+            next: 0,
+            random: 0x9e37_79b9_7f4a_7c15,
+            started: 0,
+        };
+        Self { concurrency, state: Mutex::new(state) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Takes a slot, or a place in the queue.
+    pub(crate) fn enter(self: &Arc<Self>) -> Result<Turn, Refusal> {
+        let mut state = self.lock();
+        if state.waiting.is_empty()
+            && let Some(replica) = state.pick(self.concurrency)
+        {
+            return Ok(Turn::Now(Lease { replica, table: Arc::clone(self) }));
+        }
+        if state.waiting.len() >= QUEUE_DEPTH_MAX {
+            state.waiting.retain(|waiter| !waiter.lease.is_closed());
+            if state.waiting.len() >= QUEUE_DEPTH_MAX {
+                return Err(Refusal::QueueFull);
+            }
+        }
+        let (sender, lease) = oneshot::channel();
+        state.waiting.push_back(Waiter { lease: sender });
+        let starts = state.slots.iter().all(|slot| slot.phase == Phase::Draining);
+        Ok(Turn::Later { lease, starts })
+    }
+
+    /// Counts a request from its arrival to its end.
+    pub(crate) fn arrive(self: &Arc<Self>) -> Arrival {
+        self.lock().load.arrive(Instant::now());
+        Arrival { table: Arc::clone(self) }
+    }
+
+    /// The load since the last call, and the requests present now.
+    pub(crate) fn take_load(&self) -> (Taken, u32) {
+        let mut state = self.lock();
+        (state.load.take(Instant::now()), state.load.present())
+    }
+
+    /// Puts a replica in, unless there are `at_most` that are not draining. `make` gets the replica's number, from 1.
+    pub(crate) fn try_add(
+        &self,
+        at_most: usize,
+        make: impl FnOnce(u64) -> Option<Arc<Replica>>,
+    ) -> Option<Arc<Replica>> {
+        let mut state = self.lock();
+        if state.live() >= at_most {
+            return None;
+        }
+        let replica = make(state.started + 1)?;
+        state.started += 1;
+        state.slots.push(Slot { replica: Arc::clone(&replica), phase: Phase::Down, in_flight: 0 });
+        Some(replica)
+    }
+
+    /// Takes a replica out.
+    pub(crate) fn remove(&self, replica: &Arc<Replica>) {
+        self.lock().slots.retain(|slot| !Arc::ptr_eq(&slot.replica, replica));
+    }
+
+    /// Says how far a replica is; gives requests out if it can take some. False when it was there already, or drains.
+    pub(crate) fn set_phase(self: &Arc<Self>, replica: &Arc<Replica>, phase: Phase) -> bool {
+        let mut state = self.lock();
+        let Some(slot) = state.slots.iter_mut().find(|slot| Arc::ptr_eq(&slot.replica, replica)) else {
+            return false;
+        };
+        if slot.phase == phase || slot.phase == Phase::Draining || (slot.phase == Phase::Ready && phase == Phase::Early)
+        {
+            return false;
+        }
+        slot.phase = phase;
+        self.hand_out(state);
+        true
+    }
+
+    /// Marks replicas for draining until `keep` are left, and returns those marked: first those that are not ready,
+    /// then the least busy, then the youngest.
+    pub(crate) fn drain_down_to(&self, keep: usize) -> Vec<Arc<Replica>> {
+        let mut state = self.lock();
+        let excess = state.live().saturating_sub(keep);
+        let mut live: Vec<&mut Slot> = state.slots.iter_mut().filter(|slot| slot.phase != Phase::Draining).collect();
+        live.sort_by_key(|slot| (slot.phase == Phase::Ready, slot.in_flight, std::cmp::Reverse(slot.replica.number)));
+        let mut marked = Vec::new();
+        for slot in live.into_iter().take(excess) {
+            slot.phase = Phase::Draining;
+            if slot.in_flight == 0 {
+                slot.replica.drained.notify_one();
+            }
+            marked.push(Arc::clone(&slot.replica));
+        }
+        marked
+    }
+
+    /// Refuses all that wait.
+    pub(crate) fn refuse_waiting(&self, refusal: &Refusal) {
+        let waiting = std::mem::take(&mut self.lock().waiting);
+        for waiter in waiting {
+            drop(waiter.lease.send(Err(refusal.clone())));
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let state = self.lock();
+        let count = |phases: &[Phase]| state.slots.iter().filter(|slot| phases.contains(&slot.phase)).count();
+        Counts {
+            ready: count(&[Phase::Ready]),
+            starting: count(&[Phase::Down, Phase::Early]),
+            draining: count(&[Phase::Draining]),
+            in_flight: state.slots.iter().map(|slot| slot.in_flight).sum(),
+            waiting: state.waiting.iter().filter(|waiter| !waiter.lease.is_closed()).count(),
+        }
+    }
+
+    /// Gives free slots to those who wait. Takes the guard, because a lease that nobody wants is dropped outside of it.
+    fn hand_out(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        let mut given = Vec::new();
+        while !state.waiting.is_empty() {
+            let Some(replica) = state.pick(self.concurrency) else {
+                break;
+            };
+            if let Some(waiter) = state.waiting.pop_front() {
+                given.push((waiter, Lease { replica, table: Arc::clone(self) }));
+            }
+        }
+        drop(state);
+        for (waiter, lease) in given {
+            // A waiter that has gone returns its lease by dropping it, which hands out again.
+            drop(waiter.lease.send(Ok(lease)));
+        }
+    }
+}
+
+impl State {
+    fn live(&self) -> usize {
+        self.slots.iter().filter(|slot| slot.phase != Phase::Draining).count()
+    }
+
+    /// Chooses a replica with a free slot and takes the slot.
+    fn pick(&mut self, concurrency: u32) -> Option<Arc<Replica>> {
+        let limit = if concurrency == 0 { usize::MAX } else { usize::try_from(concurrency).unwrap_or(usize::MAX) };
+        let free = |slot: &Slot| match slot.phase {
+            Phase::Ready => slot.in_flight < limit,
+            Phase::Early => slot.in_flight < limit.min(EARLY_REQUESTS_MAX),
+            Phase::Down | Phase::Draining => false,
+        };
+        let ready = self.slots.iter().any(|slot| slot.phase == Phase::Ready && free(slot));
+        let usable: Vec<usize> = self
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| free(slot) && (!ready || slot.phase == Phase::Ready))
+            .map(|(index, _)| index)
+            .collect();
+        let index = match (usable.as_slice(), concurrency) {
+            ([], _) => return None,
+            ([only], _) => *only,
+            (several, 0) => self.less_busy_of_two(several),
+            ([first, ..], 1..ROUND_ROBIN_FROM) => *first,
+            (several, _) => {
+                self.next = self.next.wrapping_add(1);
+                *several.get(self.next % several.len())?
+            }
+        };
+        let slot = self.slots.get_mut(index)?;
+        slot.in_flight += 1;
+        Some(Arc::clone(&slot.replica))
+    }
+
+    fn less_busy_of_two(&mut self, several: &[usize]) -> usize {
+        let count = several.len();
+        let mut draw = |below: usize| {
+            // Marsaglia's xorshift64: any spread will do.
+            self.random ^= self.random << 13;
+            self.random ^= self.random >> 7;
+            self.random ^= self.random << 17;
+            usize::try_from(self.random % below.max(1) as u64).unwrap_or(0)
+        };
+        let first = draw(count);
+        let second = (first + 1 + draw(count - 1)) % count;
+        let busy =
+            |at: usize| several.get(at).and_then(|&index| self.slots.get(index)).map_or(0, |slot| slot.in_flight);
+        let chosen = if busy(second) < busy(first) { second } else { first };
+        several.get(chosen).copied().unwrap_or_default()
+    }
+}
+
+/// A request that counts as load until this is dropped.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    table: Arc<Table>,
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        self.table.lock().load.leave(Instant::now());
+    }
+}
