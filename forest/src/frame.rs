@@ -4,6 +4,7 @@ mod canonical;
 mod csv_reader;
 mod label;
 
+pub use csv_reader::rows_from_csv;
 pub use label::Label;
 
 /// Rows, columns and bytes that a frame may have, so that input cannot exhaust memory.
@@ -39,11 +40,11 @@ pub enum FrameError {
     /// No column besides the target.
     #[error("the data set has no feature column")]
     NoFeatures,
-    /// The target is not among the columns.
-    #[error("target column `{target}` is not in the header: {columns}")]
-    TargetMissing {
+    /// The target or a feature is not among the columns.
+    #[error("column `{column}` is not in the header: {columns}")]
+    ColumnMissing {
         /// The name asked for.
-        target: String,
+        column: String,
         /// The names present, shortened.
         columns: String,
     },

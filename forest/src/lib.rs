@@ -1,8 +1,13 @@
 //! Tree ensembles: data frames in, trees out, predictions.
 //!
-//! `RandomForestClassifier` grows scikit-learn 1.9's very trees for the same data, parameters and
-//! `random_state`. The crate is pure: bytes in, bytes out; no clock, no environment, no hidden
-//! randomness. The same input gives the same bytes at any thread count.
+//! Random forests and extremely randomised trees, for classes and for numbers, grow scikit-learn 1.9's very trees for the
+//! same data, parameters and `random_state`: features, thresholds, children, counts, values, and so probabilities,
+//! equal to the last bit. With whole row weights every sum is an exact integer and any order of rows will do; where sums
+//! are rounded (fractional class weights, regression) rows are kept in scikit-learn's own order. Natural logarithms
+//! (`entropy`, normal random numbers) are those of the platform's C library, as they are in scikit-learn.
+//!
+//! The crate is pure: bytes in, bytes out; no clock, no environment, no hidden randomness. The same input gives the same
+//! bytes at any thread count and for any partition into shards.
 //!
 //! | module | holds |
 //! | --- | --- |

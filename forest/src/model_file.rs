@@ -21,6 +21,7 @@
 
 mod kernel;
 mod layout;
+mod map;
 mod read;
 mod write;
 
@@ -28,6 +29,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 pub use layout::Node;
+pub use map::map;
 use serde::{Deserialize, Serialize};
 pub(crate) use write::round_down;
 

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests: a failure is the answer")]
 
 use regrove_forest::datasets::{Synthetic, SyntheticError};
-use regrove_forest::frame::FrameError;
+use regrove_forest::frame::{FrameError, rows_from_csv};
 use regrove_forest::{Error, Frame, FrameLimits, Label, Target};
 
 fn read(csv: &str) -> Result<Frame, Error> {
@@ -42,10 +42,10 @@ fn labels_are_numbers_only_if_all_are() {
 fn bad_csv_is_refused_with_its_place() {
     let limits = FrameLimits::default();
     for (csv, reason) in [
-        ("", "target column `y` is not in the header: "),
+        ("", "column `y` is not in the header: "),
         ("a,y\n", "the data set has no rows"),
         ("y\n1\n", "the data set has no feature column"),
-        ("a,b\n1,2\n", "target column `y` is not in the header: a, b"),
+        ("a,b\n1,2\n", "column `y` is not in the header: a, b"),
         ("a,a,y\n1,2,3\n", "column name `a` appears more than once"),
         ("a,y\n1,2\n1,2,3\n", "row 2 has 3 cells, the header has 2"),
         ("a,y\n1,2\n1\n", "row 2 has 1 cells, the header has 2"),
@@ -60,6 +60,20 @@ fn bad_csv_is_refused_with_its_place() {
     assert_eq!(error.to_string(), "row 1: not valid UTF-8");
     let error = Frame::from_csv_regression(&b"a,y\n1,2.5\n1,x\n"[..], "y", &limits).unwrap_err();
     assert_eq!(error.to_string(), "row 2, column `y`: \"x\" is not a number");
+}
+
+#[test]
+fn rows_to_predict_are_found_by_name() {
+    let names = ["b".to_owned(), "a".to_owned()];
+    let read =
+        |csv: &str| rows_from_csv(csv.as_bytes(), &names, &FrameLimits::default()).map_err(|error| error.to_string());
+    assert_eq!(read("a,note,b\n1,x,2\n3,,4\n").unwrap(), [2.0, 1.0, 4.0, 3.0]);
+    assert!(read("a,b\n1,\n").unwrap()[0].is_nan());
+    assert!(read("a,b\n").unwrap().is_empty());
+    assert_eq!(read("a,c\n1,2\n").unwrap_err(), "column `b` is not in the header: a, c");
+    assert_eq!(read("a,b,b\n1,2,3\n").unwrap_err(), "column name `b` appears more than once");
+    assert_eq!(read("a,b\n1,2\n1,z\n").unwrap_err(), "row 2, column `b`: \"z\" is not a number");
+    assert_eq!(read("a,b\n1\n").unwrap_err(), "row 1 has 1 cells, the header has 2");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use regrove_forest::{Error, Forest, Frame, FrameLimits, Label, Model, RandomForestParams, fit, onnx};
+use regrove_forest::{Error, Forest, Frame, FrameLimits, Label, Model, RandomForestParams, fit, model_file, onnx};
 use sha2::{Digest, Sha256};
 
 fn iris() -> Frame {
@@ -132,6 +132,16 @@ fn bytes_at_odd_addresses_are_usable() {
     let model = Model::from_bytes(Arc::new(Odd([&[0], bytes.as_slice()].concat()))).unwrap();
     assert_eq!(model.as_bytes(), bytes);
     assert_eq!(model.predict_rows(&iris().rows(), 150).unwrap(), forest(2).predict(&iris().rows()).unwrap());
+}
+
+#[test]
+fn a_mapped_file_answers_in_place() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/golden/iris-v1.rgf");
+    let bytes = model_file::map(&std::fs::File::open(path).unwrap()).unwrap();
+    let address = (*bytes).as_ref().as_ptr();
+    let model = Model::from_bytes(bytes).unwrap();
+    assert_eq!(model.as_bytes().as_ptr(), address, "nothing was copied");
+    assert_eq!(model.predict_rows(&iris().rows(), 150).unwrap(), forest(3).predict(&iris().rows()).unwrap());
 }
 
 #[test]

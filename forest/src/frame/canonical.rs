@@ -37,31 +37,43 @@ impl Frame {
     ///
     /// Names that cannot be written as JSON (does not happen for valid text).
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
+        let mut bytes = Vec::with_capacity(2 * HEADER_LEN + self.columns.len() * 4 + self.n_samples() * 8);
+        self.write(|part| bytes.extend_from_slice(part))?;
+        Ok(bytes)
+    }
+
+    /// Hands out the canonical form in parts, so that nobody needs a second copy of the data.
+    fn write(&self, mut sink: impl FnMut(&[u8])) -> Result<(), Error> {
         let names = Names {
             features: self.feature_names.clone(),
             target: self.target_name.clone(),
             classes: self.classes().to_vec(),
         };
         let names = serde_json::to_vec(&names).map_err(|_| FrameError::Canonical("names cannot be written"))?;
-        let mut bytes = Vec::with_capacity(HEADER_LEN + names.len() + self.columns.len() * 4 + self.n_samples() * 8);
-        bytes.extend(MAGIC);
-        bytes.extend(VERSION.to_le_bytes());
-        bytes.extend(u32::from(matches!(self.target, Target::Values(_))).to_le_bytes());
+        let mut head = Vec::with_capacity(HEADER_LEN + names.len());
+        head.extend(MAGIC);
+        head.extend(VERSION.to_le_bytes());
+        head.extend(u32::from(matches!(self.target, Target::Values(_))).to_le_bytes());
         for count in [self.n_samples(), self.n_features(), names.len()] {
-            bytes.extend((count as u64).to_le_bytes());
+            head.extend((count as u64).to_le_bytes());
         }
-        bytes.resize(HEADER_LEN, 0);
-        bytes.extend(names);
+        head.resize(HEADER_LEN, 0);
+        head.extend(names);
+        let mut written = 0;
+        let mut put = |part: &[u8]| {
+            sink(&[0; ALIGNMENT][..padding(written)]);
+            sink(part);
+            written = written.next_multiple_of(ALIGNMENT) + part.len();
+        };
+        put(&head);
         for column in self.columns.chunks_exact(self.n_samples()) {
-            pad(&mut bytes);
-            bytes.extend_from_slice(bytemuck::cast_slice(column));
+            put(bytemuck::cast_slice(column));
         }
-        pad(&mut bytes);
         match &self.target {
-            Target::Classes { indexes, .. } => bytes.extend_from_slice(bytemuck::cast_slice(indexes)),
-            Target::Values(values) => bytes.extend_from_slice(bytemuck::cast_slice(values)),
+            Target::Classes { indexes, .. } => put(bytemuck::cast_slice(indexes)),
+            Target::Values(values) => put(bytemuck::cast_slice(values)),
         }
-        Ok(bytes)
+        Ok(())
     }
 
     /// Reads the canonical form.
@@ -117,7 +129,9 @@ impl Frame {
     ///
     /// As [`Frame::to_bytes`].
     pub fn sha256(&self) -> Result<String, Error> {
-        Ok(hex(&Sha256::digest(self.to_bytes()?)))
+        let mut hasher = Sha256::new();
+        self.write(|part| hasher.update(part))?;
+        Ok(hex(&hasher.finalize()))
     }
 }
 
@@ -127,8 +141,9 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
-fn pad(bytes: &mut Vec<u8>) {
-    bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
+/// Zeros needed after `len` bytes to reach the next place where a part may begin.
+fn padding(len: usize) -> usize {
+    len.next_multiple_of(ALIGNMENT) - len
 }
 
 fn numbers<'a, T: 'a, const N: usize>(bytes: &'a [u8], read: fn([u8; N]) -> T) -> impl Iterator<Item = T> + 'a {

@@ -1,6 +1,6 @@
 //! CSV in: a header, numbers, and a target column.
 
-use std::io::Read;
+use std::io::{self, Read};
 
 use super::{Frame, FrameError, FrameLimits, Label, Target};
 use crate::Error;
@@ -41,6 +41,75 @@ impl Frame {
     }
 }
 
+/// Reads the rows to predict from CSV with a header: the named features, wherever their columns are, row-major
+/// `(n_rows, n_features)`. Other columns are not looked at. An empty cell, `nan` or `NaN` is a missing value.
+///
+/// # Errors
+///
+/// As [`Frame::from_csv`], and a feature that is not in the header. No rows are no error.
+pub fn rows_from_csv(reader: impl Read, feature_names: &[String], limits: &FrameLimits) -> Result<Vec<f32>, Error> {
+    let mut csv = Source::open(reader, limits)?;
+    let places = feature_names.iter().map(|name| csv.place(name)).collect::<Result<Vec<_>, _>>()?;
+    let mut rows = Vec::new();
+    while let Some(row) = csv.next()? {
+        for (place, name) in places.iter().zip(feature_names) {
+            rows.push(parse_feature(&csv.record[*place], row, name)?);
+        }
+    }
+    Ok(rows)
+}
+
+/// A CSV file row by row, within limits.
+struct Source<R> {
+    csv: csv::Reader<io::Take<R>>,
+    header: csv::StringRecord,
+    record: csv::StringRecord,
+    row: usize,
+    limits: FrameLimits,
+}
+
+impl<R: Read> Source<R> {
+    fn open(reader: R, limits: &FrameLimits) -> Result<Self, FrameError> {
+        // One byte more than allowed tells "too large" from "just fits".
+        let limited = reader.take(limits.bytes_max.saturating_add(1));
+        let mut csv = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(limited);
+        let header = csv.headers().map_err(|error| csv_error(0, &error))?.clone();
+        if header.len() > limits.columns_max {
+            return Err(FrameError::TooLarge { what: "columns", max: limits.columns_max as u64 });
+        }
+        Ok(Self { csv, header, record: csv::StringRecord::new(), row: 0, limits: *limits })
+    }
+
+    /// Where a column is.
+    fn place(&self, name: &str) -> Result<usize, FrameError> {
+        let mut places = self.header.iter().enumerate().filter(|(_, column)| *column == name).map(|(place, _)| place);
+        match (places.next(), places.next()) {
+            (Some(place), None) => Ok(place),
+            (Some(_), Some(_)) => Err(FrameError::DuplicateName(name.to_owned())),
+            (None, _) => Err(FrameError::ColumnMissing { column: name.to_owned(), columns: names_shown(&self.header) }),
+        }
+    }
+
+    /// Reads the next row into `record` and returns its number, from 1.
+    fn next(&mut self) -> Result<Option<usize>, FrameError> {
+        let more = self.csv.read_record(&mut self.record).map_err(|error| csv_error(self.row + 1, &error))?;
+        if self.csv.position().byte() > self.limits.bytes_max {
+            return Err(FrameError::TooLarge { what: "bytes", max: self.limits.bytes_max });
+        }
+        if !more {
+            return Ok(None);
+        }
+        self.row += 1;
+        if self.row > self.limits.rows_max {
+            return Err(FrameError::TooLarge { what: "rows", max: self.limits.rows_max as u64 });
+        }
+        if self.record.len() != self.header.len() {
+            return Err(FrameError::Ragged { row: self.row, got: self.record.len(), expected: self.header.len() });
+        }
+        Ok(Some(self.row))
+    }
+}
+
 /// The cells of a CSV file, features as numbers by column, targets as text.
 struct Table {
     feature_names: Vec<String>,
@@ -50,60 +119,23 @@ struct Table {
 
 impl Table {
     fn read(reader: impl Read, target: &str, limits: &FrameLimits) -> Result<Self, FrameError> {
-        // One byte more than allowed tells "too large" from "just fits".
-        let mut limited = reader.take(limits.bytes_max.saturating_add(1));
-        let mut csv = csv::ReaderBuilder::new().flexible(true).trim(csv::Trim::All).from_reader(&mut limited);
-        let header = csv.headers().map_err(|error| csv_error(0, &error))?.clone();
-        let target_at = header
-            .iter()
-            .position(|name| name == target)
-            .ok_or_else(|| FrameError::TargetMissing { target: target.to_owned(), columns: names_shown(&header) })?;
-        if header.len() > limits.columns_max {
-            return Err(FrameError::TooLarge { what: "columns", max: limits.columns_max as u64 });
-        }
+        let mut csv = Source::open(reader, limits)?;
+        let target_at = csv.place(target)?;
         let feature_names: Vec<String> =
-            header.iter().enumerate().filter(|(at, _)| *at != target_at).map(|(_, name)| name.to_owned()).collect();
+            csv.header.iter().enumerate().filter(|(at, _)| *at != target_at).map(|(_, name)| name.to_owned()).collect();
         let mut table = Self { columns: vec![Vec::new(); feature_names.len()], feature_names, targets: Vec::new() };
-        let mut record = csv::StringRecord::new();
-        let mut row = 0;
-        while csv.read_record(&mut record).map_err(|error| csv_error(row + 1, &error))? {
-            row += 1;
-            if row > limits.rows_max {
-                return Err(FrameError::TooLarge { what: "rows", max: limits.rows_max as u64 });
+        while let Some(row) = csv.next()? {
+            let target_cell = &csv.record[target_at];
+            if target_cell.is_empty() {
+                return Err(FrameError::EmptyTarget { row, column: target.to_owned() });
             }
-            table.push(row, &record, target_at, header.len(), target)?;
-        }
-        if csv.position().byte() > limits.bytes_max {
-            return Err(FrameError::TooLarge { what: "bytes", max: limits.bytes_max });
+            table.targets.push(target_cell.to_owned());
+            let cells = csv.record.iter().enumerate().filter(|(at, _)| *at != target_at).map(|(_, cell)| cell);
+            for ((cell, column), name) in cells.zip(&mut table.columns).zip(&table.feature_names) {
+                column.push(parse_feature(cell, row, name)?);
+            }
         }
         Ok(table)
-    }
-
-    fn push(
-        &mut self,
-        row: usize,
-        record: &csv::StringRecord,
-        target_at: usize,
-        width: usize,
-        target: &str,
-    ) -> Result<(), FrameError> {
-        if record.len() != width {
-            return Err(FrameError::Ragged { row, got: record.len(), expected: width });
-        }
-        let mut feature = 0;
-        for (at, cell) in record.iter().enumerate() {
-            if at == target_at {
-                if cell.is_empty() {
-                    return Err(FrameError::EmptyTarget { row, column: target.to_owned() });
-                }
-                self.targets.push(cell.to_owned());
-            } else {
-                let value = parse_feature(cell, row, &self.feature_names[feature])?;
-                self.columns[feature].push(value);
-                feature += 1;
-            }
-        }
-        Ok(())
     }
 
     fn into_frame(self, target_name: &str, target: Target) -> Result<Frame, Error> {
