@@ -186,10 +186,12 @@ impl CloudEvent {
     /// Sets or replaces an extension attribute.
     ///
     /// # Errors
-    /// [`Invalid::Name`] if the name is not lower-case letters and digits, or is an attribute of the core.
+    /// [`Invalid::Name`] if the name is not lower-case letters and digits, or is an attribute of the core;
+    /// [`Invalid::Value`] for text with characters that no attribute may hold.
     pub fn set_extension(&mut self, name: &str, value: impl Into<AttributeValue>) -> Result<(), Invalid> {
-        check_extension_name(name)?;
-        self.extensions.insert(name.to_owned(), value.into());
+        let value = value.into();
+        check_extension(self.spec_version, name, &value)?;
+        self.extensions.insert(name.to_owned(), value);
         Ok(())
     }
 
@@ -271,6 +273,15 @@ impl CloudEventBuilder {
                 return Err(Invalid::Empty(name));
             }
         }
+        for (name, value) in [
+            ("id", Some(&event.id)),
+            ("type", Some(&event.ty)),
+            ("subject", event.subject.as_ref()),
+            ("datacontenttype", event.data_content_type.as_ref()),
+            ("dataschema", event.data_schema.as_ref()),
+        ] {
+            check_text(name, value.map_or("", String::as_str))?;
+        }
         check_uri_reference("source", &event.source)?;
         if event.subject.as_deref() == Some("") {
             return Err(Invalid::Empty("subject"));
@@ -285,14 +296,14 @@ impl CloudEventBuilder {
         if let Some(media_type) = &event.data_content_type {
             check_media_type(media_type)?;
         }
-        for name in event.extensions.keys() {
-            check_extension_name(name)?;
+        for (name, value) in &event.extensions {
+            check_extension(event.spec_version, name, value)?;
         }
         Ok(event)
     }
 }
 
-fn check_extension_name(name: &str) -> Result<(), Invalid> {
+fn check_extension(version: SpecVersion, name: &str, value: &AttributeValue) -> Result<(), Invalid> {
     const CORE: [&str; 10] = [
         "specversion",
         "id",
@@ -306,10 +317,23 @@ fn check_extension_name(name: &str) -> Result<(), Invalid> {
         "data_base64",
     ];
     let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
-    if name.is_empty() || !name.bytes().all(plain) || CORE.contains(&name) {
+    let schema_of_0_3 = version == SpecVersion::V0_3 && name == "schemaurl";
+    if name.is_empty() || !name.bytes().all(plain) || CORE.contains(&name) || schema_of_0_3 {
         return Err(Invalid::Name(name.to_owned()));
     }
-    Ok(())
+    match value {
+        AttributeValue::String(text) => check_text(name, text),
+        AttributeValue::Integer(_) | AttributeValue::Boolean(_) => Ok(()),
+    }
+}
+
+/// The type String (core specification, section 3): no control characters and none that Unicode reserves for itself.
+pub(crate) fn check_text(name: &str, text: &str) -> Result<(), Invalid> {
+    let reserved = |c: char| matches!(c, '\u{fdd0}'..='\u{fdef}') || (u32::from(c) & 0xfffe) == 0xfffe;
+    match text.chars().find(|&c| c.is_control() || reserved(c)) {
+        Some(c) => Err(Invalid::value(name, format!("the character U+{:04X} is not allowed", u32::from(c)))),
+        None => Ok(()),
+    }
 }
 
 /// A URI reference (RFC 3986, section 4.1): resolving it against a base must work.
@@ -326,16 +350,26 @@ fn check_uri_reference(name: &'static str, text: &str) -> Result<(), Invalid> {
         .map_err(|error| Invalid::value(name, format!("`{text}` is not a URI reference: {error}")))
 }
 
+/// RFC 3339, section 5.6. The parser is more generous: it takes a space, a comma, no zone, or an offset in hours.
 fn check_time(text: &str) -> Result<(), Invalid> {
-    // The parser is more generous than RFC 3339: it takes a space, or no zone at all.
-    let bytes = text.as_bytes();
-    let rfc3339 = bytes.len() >= 20
-        && bytes.get(4) == Some(&b'-')
-        && bytes.get(7) == Some(&b'-')
-        && matches!(bytes.get(10), Some(b'T' | b't'))
-        && bytes.get(13) == Some(&b':')
-        && bytes.get(16) == Some(&b':')
-        && !text.contains('[');
+    let zone_follows = |rest: &str| match rest.as_bytes() {
+        [b'Z' | b'z'] => true,
+        [b'+' | b'-', a, b, b':', c, d] => [a, b, c, d].iter().all(|digit| digit.is_ascii_digit()),
+        _ => false,
+    };
+    let rfc3339 = text.split_at_checked(19).is_some_and(|(seconds, rest)| {
+        let shape = seconds.bytes().zip(*b"dddd-dd-ddTdd:dd:dd").all(|(byte, shape)| match shape {
+            b'd' => byte.is_ascii_digit(),
+            other => byte.eq_ignore_ascii_case(&other),
+        });
+        let rest = match rest.strip_prefix('.') {
+            Some(fraction) if fraction.starts_with(|c: char| c.is_ascii_digit()) => {
+                fraction.trim_start_matches(|c: char| c.is_ascii_digit())
+            }
+            _ => rest,
+        };
+        shape && zone_follows(rest)
+    });
     if rfc3339 && text.parse::<Timestamp>().is_ok() {
         return Ok(());
     }

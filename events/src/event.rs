@@ -432,11 +432,13 @@ fn data<T: DeserializeOwned>(event: &CloudEvent) -> Result<T, Unreadable> {
     }
     let bytes = event.data().ok_or_else(|| wrong("there is none".to_owned()))?;
     let json = &mut serde_json::Deserializer::from_slice(bytes);
-    serde_path_to_error::deserialize(json).map_err(|error| {
+    let data = serde_path_to_error::deserialize(&mut *json).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
         wrong(if path == "." { inner.to_string() } else { format!("`{path}`: {inner}") })
-    })
+    })?;
+    json.end().map_err(|error| wrong(error.to_string()))?;
+    Ok(data)
 }
 
 impl Event {

@@ -48,6 +48,9 @@ pub fn mode(headers: &HeaderMap) -> Result<Mode, Invalid> {
 /// # Errors
 /// [`Invalid`] when the message holds no event, a batch, or an event that breaks the specification.
 pub fn from_http(headers: &HeaderMap, body: Bytes) -> Result<CloudEvent, Invalid> {
+    if headers.get_all(CONTENT_TYPE).iter().nth(1).is_some() {
+        return Err(Invalid::value("datacontenttype", "the header Content-Type appears twice"));
+    }
     match mode(headers)? {
         Mode::Structured => json_format::from_slice(&body),
         Mode::Batched => Err(Invalid::Mode("a batch came where one event is expected".to_owned())),
@@ -109,15 +112,12 @@ fn from_binary(headers: &HeaderMap, body: Bytes) -> Result<CloudEvent, Invalid> 
 /// Undoes double quotes, then exactly one round of percent-encoding (section 3.1.3.2).
 fn decode(attribute: &str, value: &HeaderValue) -> Result<String, Invalid> {
     let not_utf8 = || Invalid::value(attribute, "the header is not UTF-8");
-    let text = std::str::from_utf8(value.as_bytes()).map_err(|_| not_utf8())?.trim();
+    let text = std::str::from_utf8(value.as_bytes()).map_err(|_| not_utf8())?.trim_matches([' ', '\t']);
     let unquoted = match text.strip_prefix('"').and_then(|inner| inner.strip_suffix('"')) {
         Some(inner) => unescape(inner),
         None => text.to_owned(),
     };
     let decoded = percent_decode_str(&unquoted).decode_utf8().map_err(|_| not_utf8())?;
-    if decoded.chars().any(char::is_control) {
-        return Err(Invalid::value(attribute, "control characters are not allowed"));
-    }
     Ok(decoded.into_owned())
 }
 

@@ -1,5 +1,6 @@
 //! The JSON event format (`application/cloudevents+json`) and its batches.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use base64::Engine as _;
@@ -75,8 +76,8 @@ impl Serialize for Exact<'_> {
     }
 }
 
-/// The members of a JSON event in the order they came, each key once.
-struct Members(Vec<(String, Box<RawValue>)>);
+/// The members of a JSON event, each key once.
+struct Members(BTreeMap<String, Box<RawValue>>);
 
 impl<'de> Deserialize<'de> for Members {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -89,12 +90,12 @@ impl<'de> Deserialize<'de> for Members {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
-                let mut members: Vec<(String, Box<RawValue>)> = Vec::new();
-                while let Some((name, value)) = map.next_entry::<String, Box<RawValue>>()? {
-                    if members.iter().any(|(known, _)| *known == name) {
+                let mut members = BTreeMap::new();
+                while let Some(name) = map.next_key::<String>()? {
+                    if members.contains_key(&name) {
                         return Err(A::Error::custom(format_args!("member `{name}` appears twice")));
                     }
-                    members.push((name, value));
+                    members.insert(name, map.next_value()?);
                 }
                 Ok(Members(members))
             }
@@ -105,11 +106,9 @@ impl<'de> Deserialize<'de> for Members {
 
 impl Members {
     fn into_event(self) -> Result<CloudEvent, Invalid> {
-        let mut members: Vec<_> = self.0.into_iter().filter(|(_, value)| value.get() != "null").collect();
-        let mut take = |name: &str| {
-            let at = members.iter().position(|(known, _)| known == name)?;
-            Some(members.swap_remove(at).1)
-        };
+        let mut members = self.0;
+        members.retain(|_, value| value.get() != "null");
+        let mut take = |name: &str| members.remove(name);
         let mut text = |name: &'static str| take(name).map(|value| string(name, &value)).transpose();
 
         let version = match text("specversion")?.ok_or(Invalid::Missing("specversion"))?.as_str() {
