@@ -14,6 +14,7 @@ mod error;
 pub mod filter;
 pub mod model_dir;
 mod models;
+mod number;
 pub mod record;
 mod registry;
 mod runs;

@@ -423,3 +423,11 @@ pub(crate) async fn assert_one_of_each(uri: &str, name: &str) {
     let alias = client.version_by_alias(&versions[0].name, "champion").await.unwrap();
     assert_eq!(alias.version, versions[0].version, "{name}: alias");
 }
+
+/// Without a race there is no second logged model, not even an unused one.
+pub(crate) async fn assert_one_logged_model(uri: &str, name: &str) {
+    let client = client(uri);
+    let experiment = client.experiment_by_name(&format!("experiment of {name}")).await.unwrap();
+    let models = client.search_logged_models(&experiment.experiment_id, "").await.unwrap();
+    assert_eq!(models.len(), 1, "{name}: logged models");
+}

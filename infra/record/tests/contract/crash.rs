@@ -2,7 +2,7 @@
 
 use regrove_mlflow::{Error, Record};
 
-use crate::cases::assert_one_of_each;
+use crate::cases::{assert_one_logged_model, assert_one_of_each};
 use crate::fixture::{job, record, request};
 use crate::proxy::{Proxy, Rule};
 
@@ -25,6 +25,7 @@ pub(crate) async fn every_crash_point_ends_in_one_run_and_one_version(uri: Strin
             assert!(error.is_retryable(), "{name}: {error}");
             assert_eq!(everything(&record(&uri), &name).await.unwrap(), 1, "{name}");
             assert_one_of_each(&uri, &name).await;
+            assert_one_logged_model(&uri, &name).await;
         }
     }
     // The worst of luck: one job that dies at every call in turn.
@@ -34,4 +35,5 @@ pub(crate) async fn every_crash_point_ends_in_one_run_and_one_version(uri: Strin
     }
     assert_eq!(everything(&record(&uri), "unlucky").await.unwrap(), 1);
     assert_one_of_each(&uri, "unlucky").await;
+    assert_one_logged_model(&uri, "unlucky").await;
 }
