@@ -16,7 +16,7 @@ mod defaults;
 mod reconciler;
 mod window;
 
-pub(crate) use annotations::is_unknown_annotation;
+pub(crate) use annotations::doubts;
 pub use config::{ANNOTATION_PREFIX, Aggregation, AutoscalingConfig, BurstCapacity, Metric, TARGET_MIN};
 pub use defaults::AutoscalerDefaults;
 pub use reconciler::Activity;

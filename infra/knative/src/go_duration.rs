@@ -34,15 +34,21 @@ pub(crate) fn parse_go_duration(text: &str) -> Option<Duration> {
     (nanos <= NANOS_MAX).then(|| Duration::from_secs_f64(nanos / 1e9))
 }
 
-/// Reads a Go duration of whole seconds inside `min..=max`; the error says what is wrong and what would be right.
-pub(crate) fn parse_whole_seconds(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
+/// Reads a Go duration inside `min..=max`; the error says what is wrong and what would be right.
+pub(crate) fn parse_duration_within(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
     let duration = parse_go_duration(text)
         .ok_or_else(|| format!("invalid value: {text}; must be a Go duration such as 90s or 1m30s"))?;
-    if duration.subsec_nanos() != 0 {
-        return Err(format!("must be specified with at most second precision, got {text}"));
-    }
     if duration < min || duration > max {
         return Err(format!("expected {}s <= {text} <= {}s", min.as_secs(), max.as_secs()));
+    }
+    Ok(duration)
+}
+
+/// Like [`parse_duration_within`], for whole seconds only.
+pub(crate) fn parse_whole_seconds(text: &str, min: Duration, max: Duration) -> Result<Duration, String> {
+    let duration = parse_duration_within(text, min, max)?;
+    if duration.subsec_nanos() != 0 {
+        return Err(format!("must be specified with at most second precision, got {text}"));
     }
     Ok(duration)
 }

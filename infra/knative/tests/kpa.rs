@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use proptest::prelude::*;
 use regrove_knative::autoscaler::{
     Activity, Aggregation, Autoscaler, AutoscalerDefaults, AutoscalingConfig, BurstCapacity, Decision, Metric,
 };
@@ -303,5 +304,64 @@ fn every_trace_replays_with_replicas_that_follow_the_decisions() {
     for (name, trace) in traces() {
         assert_eq!(trace["config"]["ready_source"], "follows_replicas", "{name}");
         replay(&name, &trace, true);
+    }
+}
+
+fn annotated(annotations: &[(&str, &str)]) -> AutoscalingConfig {
+    let full = |(key, value): &(&str, &str)| (format!("autoscaling.knative.dev/{key}"), (*value).to_owned());
+    let annotations = annotations.iter().map(full).collect();
+    AutoscalingConfig::resolve(&annotations, 0, &AutoscalerDefaults::default()).unwrap()
+}
+
+#[test]
+fn an_activation_that_takes_too_long_ends_at_zero() {
+    let mut autoscaler = Autoscaler::new(annotated(&[]), true, 0, Duration::ZERO);
+    let deadline = autoscaler.config().progress_deadline + Duration::from_secs(30);
+    for second in (2..=700).step_by(2) {
+        let now = Duration::from_secs(second);
+        autoscaler.record(now, 0.0, 0.0);
+        let decision = autoscaler.tick(now, 0);
+        let expected = if now > deadline { (0, Activity::TimedOut) } else { (1, Activity::Activating) };
+        assert_eq!((decision.replicas, decision.activity), expected, "{second}");
+    }
+}
+
+#[test]
+fn hastened_windows_bring_zero_sooner() {
+    let zero_after = |config: AutoscalingConfig| {
+        let mut autoscaler = Autoscaler::new(config, true, 0, Duration::ZERO);
+        autoscaler.record(Duration::from_secs(1), 1.0, 1.0);
+        autoscaler.observe(Duration::from_secs(1), 1);
+        (2_u64..1000).find(|second| {
+            let now = Duration::from_secs(*second);
+            autoscaler.record(now, 0.0, 0.0);
+            autoscaler.tick(now, 1).replicas == 0
+        })
+    };
+    let config = annotated(&[("target-burst-capacity", "0")]);
+    assert_eq!(zero_after(config.clone()), Some(91), "60 s of window and 30 s of grace after the last request");
+    assert_eq!(zero_after(config.hastened(10.0)), Some(10));
+    assert_eq!(config.hastened(0.5), config);
+}
+
+proptest! {
+    #[test]
+    fn any_load_keeps_replicas_within_bounds(
+        samples in prop::collection::vec((0..4_u64, any::<f64>(), 0..40_u32), 1..200),
+        burst in prop::sample::select(vec!["-1", "0", "211"]),
+        reachable in any::<bool>(),
+    ) {
+        let config = annotated(&[("min-scale", "2"), ("max-scale", "5"), ("target-burst-capacity", burst)]);
+        let mut autoscaler = Autoscaler::new(config, reachable, 0, Duration::ZERO);
+        let mut now = Duration::ZERO;
+        for (pause, load, ready) in samples {
+            now += Duration::from_secs(pause);
+            autoscaler.record(now, load, load);
+            autoscaler.poke(now, ready);
+            let decision = autoscaler.tick(now, ready);
+            let lowest = if reachable { 2 } else { 0 };
+            prop_assert!((lowest..=5).contains(&decision.replicas), "{:?}", decision);
+            prop_assert!(ready > 0 || decision.activator_in_path);
+        }
     }
 }

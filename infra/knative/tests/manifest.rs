@@ -210,6 +210,28 @@ fn doubts_are_warnings() {
 }
 
 #[test]
+fn annotations_are_admitted_as_by_the_cluster() {
+    let admit = |annotations: &str| {
+        let text = format!(
+            "{{apiVersion: serving.knative.dev/v1, kind: Service, metadata: {{name: s}}, spec: {{template: {{metadata: \
+             {{annotations: {annotations}}}, spec: {{containers: [{{image: i}}]}}}}}}}}"
+        );
+        let text = text.replace('@', "autoscaling.knative.dev/");
+        parse(&text).map(|application| application.warnings.len()).map_err(|problems| problems.0.len())
+    };
+    assert_eq!(admit("{'@class': hpa.autoscaling.knative.dev, '@metric': cpu}"), Ok(1));
+    assert_eq!(admit("{'@class': their.example/class, '@metric': anything}"), Ok(1));
+    assert_eq!(admit("{'@class': xpa.autoscaling.knative.dev}"), Err(1));
+    assert_eq!(admit("{'@class': kpa.autoscaling.knative.dev, '@metric': cpu}"), Err(1));
+    assert_eq!(admit("{'@metric-aggregation-algorithm': median}"), Ok(1));
+    assert_eq!(admit("{'@class': kpa.autoscaling.knative.dev, '@metric-aggregation-algorithm': median}"), Err(1));
+    assert_eq!(admit("{'@scale-to-zero-pod-retention-period': 1.5s, '@metricAggregationAlgorithm': linear}"), Ok(0));
+    assert_eq!(admit("{'@scale-down-delay': 1.5s}"), Err(1));
+    assert_eq!(admit("{'@minimum-scale': '1'}"), Ok(1));
+    assert_eq!(admit("{'@min-scale': '3', '@activation-scale': '2'}"), Err(1));
+}
+
+#[test]
 fn destinations_resolve_relative_to_their_reference() {
     let reference = || Reference {
         api_version: "v1".to_owned(),
@@ -242,6 +264,52 @@ fn lists_blank_documents_and_json_are_read() {
     assert!(parse("kind: A\nkind: A\n").is_err(), "duplicate keys");
     assert_eq!(parse("replicas: 1\n").unwrap().warnings.len(), 1, "Helm values are no manifest");
     assert!(parse("just text").is_err());
+}
+
+#[test]
+fn settings_of_the_cluster_come_along() {
+    let map = |name: &str, data: &str| {
+        format!(
+            "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: {name}, namespace: knative-serving}}, data: {data}}}\n---\n"
+        )
+    };
+    let service = "{apiVersion: serving.knative.dev/v1, kind: Service, metadata: {name: s}, spec: {template: {spec: \
+                   {timeoutSeconds: 700, containers: [{image: i}]}}}}";
+    let defaults =
+        r#"{max-revision-timeout-seconds: "900", container-concurrency: "7", revision-idle-timeout-seconds: "9"}"#;
+    let right = map("config-defaults", defaults) + &map("config-deployment", "{progress-deadline: 120s}") + service;
+    let application = parse(&right).unwrap();
+    let template = &application.services[0].template;
+    assert_eq!((template.timeout.as_secs(), template.container_concurrency), (700, 7));
+    assert_eq!(template.idle_timeout, Some(Duration::from_secs(9)));
+    assert_eq!(template.autoscaling.progress_deadline, Duration::from_mins(2));
+    assert!((template.autoscaling.total - 7.0).abs() < 1e-9);
+    let autoscaler =
+        r#"{stable-window: 5s, max-scale-up-rate: "1", initial-scale: "0", enable-scale-to-zero: "maybe"}"#;
+    let wrong = map("config-autoscaler", autoscaler) + &map("config-features", "{delivery-timeout: sometimes}");
+    let problems = parse(&wrong).unwrap_err();
+    let paths: BTreeSet<&str> = problems.0.iter().map(|problem| problem.path.as_str()).collect();
+    let expected = ["stable-window", "max-scale-up-rate", "initial-scale", "enable-scale-to-zero", "delivery-timeout"];
+    let expected: Vec<String> = expected.iter().map(|key| format!("data[{key}]")).collect();
+    assert_eq!(paths, expected.iter().map(String::as_str).collect());
+}
+
+#[test]
+fn hostile_yaml_is_refused() {
+    let deep = "[".repeat(100_000);
+    let bomb = (1..30).fold("a0: &a0 [x, x]\n".to_owned(), |text, level| {
+        format!("{text}a{level}: &a{level} [*a{}, *a{}]\n", level - 1, level - 1)
+    });
+    for text in [deep.clone(), format!("a: {deep}"), "a:\n".repeat(50_000), "{a: ".repeat(50_000), bomb] {
+        assert!(parse(&text).is_err(), "{}", &text[..10]);
+    }
+}
+
+#[test]
+fn faults_of_the_syntax_have_their_line() {
+    let problems = parse("kind: A\n---\nkind: B\nkey: [1\nother: 2\n").unwrap_err();
+    let fault = problems.0.iter().find(|problem| problem.document == 2).unwrap();
+    assert_eq!(fault.to_string(), "test.yaml:5: document 2: column 6: illegal placement of ':' indicator");
 }
 
 /// The schemas of the kinds that are run, by kind.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::config::{ANNOTATION_PREFIX, Aggregation, BurstCapacity, Metric};
 use super::defaults::AutoscalerDefaults;
-use crate::go_duration::parse_whole_seconds;
+use crate::go_duration::{parse_duration_within, parse_whole_seconds};
 
 /// Annotation that overrides the progress deadline.
 const PROGRESS_DEADLINE: &str = "serving.knative.dev/progress-deadline";
@@ -43,10 +43,38 @@ const KNOWN: [&str; 15] = [
     "scale-to-zero-pod-retention-period",
 ];
 
-/// Whether an annotation is one of the autoscaler's, but has no meaning to it.
-pub(crate) fn is_unknown_annotation(name: &str) -> bool {
-    let key = name.strip_prefix(ANNOTATION_PREFIX);
-    key.is_some_and(|key| !KNOWN.contains(&key) && !ALIASES.iter().any(|(_, alias)| *alias == key))
+/// The class that is implemented here.
+const CLASS: &str = "kpa.autoscaling.knative.dev";
+
+/// The other class that the cluster knows.
+const HORIZONTAL_CLASS: &str = "hpa.autoscaling.knative.dev";
+
+/// Annotations that are admitted but probably not what the user meant, as (annotation, doubt).
+pub(crate) fn doubts(all: &BTreeMap<String, String>) -> Vec<(String, String)> {
+    let mut doubts = Vec::new();
+    for (name, value) in all {
+        let Some(key) = name.strip_prefix(ANNOTATION_PREFIX) else {
+            continue;
+        };
+        let doubt = match key {
+            "class" if value != CLASS => format!("class {value} is not run here; {CLASS} is used"),
+            "metric-aggregation-algorithm" if algorithm(value).is_none() => {
+                format!("there is no algorithm {value}; `linear` is used")
+            }
+            _ if KNOWN.contains(&key) || ALIASES.iter().any(|(_, alias)| *alias == key) => continue,
+            _ => "the autoscaler knows no such annotation; it is without effect".to_owned(),
+        };
+        doubts.push((name.clone(), doubt));
+    }
+    doubts
+}
+
+fn algorithm(name: &str) -> Option<Aggregation> {
+    match name {
+        "" | "linear" => Some(Aggregation::Linear),
+        "weighted-exponential" | "weightedExponential" => Some(Aggregation::WeightedExponential),
+        _ => None,
+    }
 }
 
 /// Longest progress deadline that is of any use: one day.
@@ -108,14 +136,17 @@ impl<'a> Annotations<'a> {
     }
 
     pub(super) fn seconds(&mut self, key: &str, min: Duration, max: Duration) -> Option<Duration> {
+        self.duration(key, |text| parse_whole_seconds(text, min, max))
+    }
+
+    fn duration(&mut self, key: &str, parse: impl Fn(&str) -> Result<Duration, String>) -> Option<Duration> {
         let (name, text) = self.get(key)?;
-        match parse_whole_seconds(text, min, max) {
-            Ok(duration) => Some(duration),
-            Err(reason) => {
-                self.fault(name, reason);
-                None
-            }
-        }
+        parse(text).map_err(|reason| self.fault(name, reason)).ok()
+    }
+
+    /// Unlike other durations this one may have fractions of a second.
+    pub(super) fn pod_retention(&mut self, max: Duration) -> Option<Duration> {
+        self.duration("scale-to-zero-pod-retention-period", |text| parse_duration_within(text, Duration::ZERO, max))
     }
 
     pub(super) fn progress_deadline(&mut self) -> Option<Duration> {
@@ -129,26 +160,40 @@ impl<'a> Annotations<'a> {
         }
     }
 
+    /// The class as written; absent means [`CLASS`].
+    fn class(&mut self) -> Option<&'a str> {
+        let (name, class) = self.get("class")?;
+        if class.ends_with("autoscaling.knative.dev") && ![CLASS, HORIZONTAL_CLASS].contains(&class) {
+            self.fault(name, format!("invalid value: {class}; must be {CLASS} or {HORIZONTAL_CLASS}"));
+        }
+        Some(class)
+    }
+
+    /// The metric; those of other classes are admitted and replaced by concurrency.
     pub(super) fn metric(&mut self) -> Metric {
+        let own = self.class().is_none_or(|class| class == CLASS);
         match self.get("metric") {
             None | Some((_, "concurrency")) => Metric::Concurrency,
             Some((_, "rps")) => Metric::RequestsPerSecond,
             Some((name, text)) => {
-                self.fault(name, format!("invalid value: {text}; must be `concurrency` or `rps`"));
+                if own {
+                    self.fault(name, format!("invalid value: {text}; must be `concurrency` or `rps`"));
+                }
                 Metric::Concurrency
             }
         }
     }
 
+    /// The aggregation; upstream checks its name only beside an explicit class, and else falls back to the linear one.
     pub(super) fn aggregation(&mut self) -> Aggregation {
-        match self.get("metric-aggregation-algorithm") {
-            None | Some((_, "linear")) => Aggregation::Linear,
-            Some((_, "weighted-exponential")) => Aggregation::WeightedExponential,
-            Some((name, text)) => {
-                self.fault(name, format!("invalid value: {text}; must be `linear` or `weighted-exponential`"));
-                Aggregation::Linear
-            }
+        let Some((name, text)) = self.get("metric-aggregation-algorithm") else {
+            return Aggregation::Linear;
+        };
+        let known = algorithm(text);
+        if known.is_none() && self.get("class").is_some_and(|(_, class)| class == CLASS) {
+            self.fault(name, format!("invalid value: {text}; must be `linear` or `weighted-exponential`"));
         }
+        known.unwrap_or(Aggregation::Linear)
     }
 
     pub(super) fn burst_capacity(&mut self) -> Option<BurstCapacity> {

@@ -152,9 +152,7 @@ fn read(reader: &mut Annotations<'_>, container_concurrency: u32, defaults: &Aut
         initial_scale: reader.initial_scale(defaults),
         activation_scale: reader.activation_scale(min_scale, max_scale),
         scale_down_delay: reader.seconds("scale-down-delay", Duration::ZERO, hour).unwrap_or(defaults.scale_down_delay),
-        pod_retention: reader
-            .seconds("scale-to-zero-pod-retention-period", Duration::ZERO, hour)
-            .unwrap_or(defaults.pod_retention),
+        pod_retention: reader.pod_retention(hour).unwrap_or(defaults.pod_retention),
         grace_period: defaults.grace_period,
         scale_to_zero: defaults.scale_to_zero,
         max_scale_up_rate: defaults.max_scale_up_rate,

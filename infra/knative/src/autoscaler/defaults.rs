@@ -148,6 +148,10 @@ fn seconds(min: u64, max: u64) -> impl Fn(&str) -> Result<Duration, String> {
     move |text| parse_whole_seconds(text, Duration::from_secs(min), Duration::from_secs(max))
 }
 
+fn duration(text: &str) -> Result<Duration, String> {
+    parse_go_duration(text).ok_or_else(|| format!("invalid value: {text}; must be a Go duration such as 30s"))
+}
+
 fn positive_duration(text: &str) -> Result<Duration, String> {
     let parsed = parse_go_duration(text).filter(|duration| !duration.is_zero());
     parsed.ok_or_else(|| format!("invalid value: {text}; must be a Go duration above zero, such as 30s"))
@@ -174,7 +178,7 @@ impl AutoscalerDefaults {
         data.read("max-scale-down-rate", &mut self.max_scale_down_rate, rate());
         data.read("enable-scale-to-zero", &mut self.scale_to_zero, boolean);
         data.read("scale-to-zero-grace-period", &mut self.grace_period, positive_duration);
-        data.read("scale-to-zero-pod-retention-period", &mut self.pod_retention, seconds(0, 3600));
+        data.read("scale-to-zero-pod-retention-period", &mut self.pod_retention, duration);
         data.read("scale-down-delay", &mut self.scale_down_delay, seconds(0, 3600));
         data.read("allow-zero-initial-scale", &mut self.allow_zero_initial_scale, boolean);
         data.read("initial-scale", &mut self.initial_scale, count);

@@ -43,7 +43,7 @@ impl Window {
     pub(super) fn record(&mut self, second: u64, value: f64) {
         match self.written {
             None => self.restart(second),
-            Some((_, last)) if second >= last + self.length() => self.restart(second),
+            Some((_, last)) if second >= last.saturating_add(self.length()) => self.restart(second),
             Some((first, last)) if second > last => {
                 for passed in last + 1..=second {
                     let index = self.index(passed);
@@ -53,7 +53,7 @@ impl Window {
                 }
                 self.written = Some((first, second));
             }
-            Some((_, last)) if second + self.length() <= last => return,
+            Some((_, last)) if second.saturating_add(self.length()) <= last => return,
             Some((first, last)) => self.written = Some((first.min(second), last)),
         }
         let index = self.index(second);

@@ -145,8 +145,9 @@ impl Reading {
             };
             let value = match document.value {
                 Ok(value) => value,
-                Err(reason) => {
-                    self.errors.push(place.problem(String::new(), reason));
+                Err(fault) => {
+                    place.line = fault.line;
+                    self.errors.push(place.problem(String::new(), fault.reason));
                     continue;
                 }
             };

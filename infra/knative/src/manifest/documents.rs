@@ -21,8 +21,17 @@ pub(crate) struct Document {
     pub(crate) number: usize,
     /// Line at which it starts, counted from 1.
     pub(crate) line: usize,
-    /// Its value, or why it could not be read.
-    pub(crate) value: Result<Value, String>,
+    /// Its value, or what is wrong with its syntax.
+    pub(crate) value: Result<Value, SyntaxFault>,
+}
+
+/// A fault of YAML's syntax.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct SyntaxFault {
+    /// Line in the source, counted from 1.
+    pub(crate) line: usize,
+    /// What is wrong, on one line and without a piece of the source, which may hold secrets.
+    pub(crate) reason: String,
 }
 
 /// Whether a line is a document's start. Nothing else may stand at the start of a line that looks so, not even inside
@@ -35,13 +44,13 @@ fn is_separator(line: &str) -> bool {
 pub(crate) fn read_documents(source: Source<'_>) -> Vec<Document> {
     if source.text.len() > SOURCE_BYTES_MAX {
         let reason = format!("larger than {SOURCE_BYTES_MAX} bytes");
-        return vec![Document { number: 1, line: 1, value: Err(reason) }];
+        return vec![Document { number: 1, line: 1, value: Err(SyntaxFault { line: 1, reason }) }];
     }
     let text = source.text.strip_prefix('\u{feff}').unwrap_or(source.text);
     split(text)
         .into_iter()
         .enumerate()
-        .map(|(index, (line, chunk))| Document { number: index + 1, line, value: read_value(chunk) })
+        .map(|(index, (line, chunk))| Document { number: index + 1, line, value: read_value(chunk, line) })
         .filter(|document| document.value != Ok(Value::Null))
         .collect()
 }
@@ -70,6 +79,14 @@ fn is_blank(chunk: &str) -> bool {
     })
 }
 
-fn read_value(text: &str) -> Result<Value, String> {
-    serde_saphyr::from_str::<Value>(text).map_err(|error| error.to_string())
+fn read_value(text: &str, first_line: usize) -> Result<Value, SyntaxFault> {
+    serde_saphyr::from_str::<Value>(text).map_err(|error| {
+        let place = error.location().map(|place| (place.line(), place.column()));
+        let (line, column) = place.unwrap_or((1, 1));
+        let line = first_line + usize::try_from(line).unwrap_or(1).saturating_sub(1);
+        let text = error.without_snippet().to_string().replace('\n', " ");
+        // The text ends with a place counted from the document's start, which would contradict ours.
+        let reason = text.rsplit_once(" at line ").map_or(text.as_str(), |(reason, _)| reason);
+        SyntaxFault { line, reason: format!("column {column}: {reason}") }
+    })
 }

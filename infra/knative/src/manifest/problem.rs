@@ -11,7 +11,7 @@ pub struct Problem {
     pub source: String,
     /// Number of the document in its source, counted from 1.
     pub document: usize,
-    /// Line in the source at which the document starts, counted from 1.
+    /// Line in the source, counted from 1: of the fault when it is one of syntax, else of the document's start.
     pub line: usize,
     /// `Kind/name` of the object, or empty when the document could not be read that far.
     pub object: String,

@@ -7,7 +7,7 @@ use super::container::Container;
 use super::fields::{Cursor, Fields};
 use super::metadata::{Metadata, is_letter_label};
 use super::settings::Settings;
-use crate::autoscaler::{ANNOTATION_PREFIX, AutoscalingConfig, is_unknown_annotation};
+use crate::autoscaler::{self, ANNOTATION_PREFIX, AutoscalingConfig};
 use crate::go_duration::parse_whole_seconds;
 
 /// Annotation that spreads the switch to a new revision over time.
@@ -225,12 +225,8 @@ fn read_autoscaling(
     settings: &Settings,
 ) -> AutoscalingConfig {
     let path = |key: &str| format!("{}.metadata.annotations[{key}]", template.path);
-    let class = format!("{ANNOTATION_PREFIX}class");
-    if let Some(other) = annotations.get(&class).filter(|text| *text != "kpa.autoscaling.knative.dev") {
-        template.findings.warning(path(&class), format!("class {other} is not run here; the pod autoscaler is used"));
-    }
-    for key in annotations.keys().filter(|key| is_unknown_annotation(key)) {
-        template.findings.warning(path(key), "the autoscaler knows no such annotation; it is without effect");
+    for (key, doubt) in autoscaler::doubts(annotations) {
+        template.findings.warning(path(&key), doubt);
     }
     AutoscalingConfig::resolve(annotations, container_concurrency, &settings.autoscaler).unwrap_or_else(|faults| {
         for (key, reason) in faults {
