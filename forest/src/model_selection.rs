@@ -1,5 +1,7 @@
 //! Splitting a data set.
 
+use std::collections::BTreeMap;
+
 use crate::Error;
 use crate::frame::Frame;
 use crate::params::ParamError;
@@ -59,6 +61,53 @@ pub fn stratified_split(classes: &[u32], n_classes: usize, test_size: f64, rando
     stream.shuffle(&mut train);
     stream.shuffle(&mut test);
     Ok(Split { train, test })
+}
+
+/// The parts of a stratified k-fold: row r is tested in part `folds[r]`, below `n_splits`. The parts of scikit-learn's
+/// `StratifiedKFold(n_splits, shuffle=…, random_state=…)`; without a seed rows are not shuffled.
+///
+/// # Errors
+///
+/// Fewer than two parts, no class with `n_splits` rows.
+pub fn stratified_folds(classes: &[u32], n_splits: u32, random_state: Option<u32>) -> Result<Vec<u32>, Error> {
+    if n_splits < 2 {
+        let allowed = "a whole number of at least 2".to_owned();
+        return Err(ParamError { name: "n_splits", value: n_splits.to_string(), allowed }.into());
+    }
+    // Classes take their turns in the order in which they first appear.
+    let mut members: Vec<Vec<usize>> = Vec::new();
+    let mut places = BTreeMap::new();
+    for (row, class) in classes.iter().enumerate() {
+        let place = *places.entry(*class).or_insert(members.len());
+        if place == members.len() {
+            members.push(Vec::new());
+        }
+        members[place].push(row);
+    }
+    let parts = n_splits as usize;
+    if members.iter().all(|rows| rows.len() < parts) {
+        return Err(Error::Unsupported(format!("no class has the {n_splits} rows that {n_splits} parts need")));
+    }
+    let mut stream = random_state.map(RandomState::new);
+    let mut folds = vec![0; classes.len()];
+    let mut dealt = 0;
+    for rows in members {
+        // Rows sorted by class are dealt to the parts in turn; each part gets its share in one piece.
+        let mut shares = vec![0_usize; parts];
+        for at in dealt..dealt + rows.len() {
+            shares[at % parts] += 1;
+        }
+        dealt += rows.len();
+        let mut hand: Vec<u32> =
+            (0..n_splits).zip(shares).flat_map(|(part, share)| std::iter::repeat_n(part, share)).collect();
+        if let Some(stream) = &mut stream {
+            stream.shuffle(&mut hand);
+        }
+        for (row, part) in rows.into_iter().zip(hand) {
+            folds[row] = part;
+        }
+    }
+    Ok(folds)
 }
 
 #[expect(

@@ -10,7 +10,7 @@ import warnings
 
 import numpy as np
 from sklearn import ensemble, metrics
-from sklearn.model_selection import train_test_split
+from sklearn.model_selection import StratifiedKFold, train_test_split
 
 N_CASES = 96
 
@@ -118,6 +118,13 @@ def make(number):
     if not regressor:
         train, test = train_test_split(np.arange(len(y)), stratify=y, test_size=0.25, random_state=number)
         case["split"] = [train.tolist(), test.tolist()]
+        case["folds"] = []
+        for shuffle in (False, True):
+            parts = StratifiedKFold(3, shuffle=shuffle, random_state=number if shuffle else None).split(x, y)
+            folds = np.zeros(len(y), dtype=int)
+            for part, (_, test) in enumerate(parts):
+                folds[test] = part
+            case["folds"].append(folds.tolist())
     return case
 
 

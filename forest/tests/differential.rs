@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use regrove_forest::model_selection::stratified_split;
+use regrove_forest::model_selection::{stratified_folds, stratified_split};
 use regrove_forest::random::RandomState;
 use regrove_forest::{Forest, Frame, Label, Model, RandomForestParams, Target, fit, metrics};
 use serde::Deserialize;
@@ -28,6 +28,8 @@ struct Case {
     oob_score: Option<f64>,
     measures: serde_json::Value,
     split: Option<(Vec<usize>, Vec<usize>)>,
+    #[serde(default)]
+    folds: Vec<Vec<u32>>,
 }
 
 #[derive(Deserialize)]
@@ -142,6 +144,39 @@ fn check(case: &Case) {
         let split = stratified_split(frame.class_indexes(), case.n_classes, 0.25, seed).unwrap();
         assert_eq!((&split.train, &split.test), (train, test), "split of case {seed}");
     }
+    for (expected, random_state) in case.folds.iter().zip([None, Some(seed)]) {
+        let folds = stratified_folds(frame.class_indexes(), 3, random_state).unwrap();
+        assert_eq!(&folds, expected, "folds of case {seed}");
+    }
+}
+
+#[test]
+fn splits_that_cannot_be_are_refused() {
+    let message = |result: Result<_, regrove_forest::Error>| result.unwrap_err().to_string();
+    let split = |classes: &[u32], size| message(stratified_split(classes, 2, size, 0).map(|_| ()));
+    assert_eq!(split(&[0, 1, 0, 1], 1.0), "`test_size` must be in (0.0, 1.0), got 1");
+    assert_eq!(split(&[0, 1, 0, 1], f64::NAN), "`test_size` must be in (0.0, 1.0), got NaN");
+    assert_eq!(split(&[0, 0, 0, 1], 0.5), "a stratified split needs at least two rows of every class");
+    assert_eq!(split(&[0, 0, 1, 1], 0.2), "3 training and 1 test rows are too few for 2 classes");
+    assert_eq!(split(&[0, 2, 1, 1], 0.5), "classes has length 2, expected 3");
+    let folds = |classes: &[u32], n_splits| message(stratified_folds(classes, n_splits, None).map(|_| ()));
+    assert_eq!(folds(&[0, 1], 1), "`n_splits` must be a whole number of at least 2, got 1");
+    assert_eq!(folds(&[0, 1, 0, 1], 3), "no class has the 3 rows that 3 parts need");
+}
+
+#[test]
+fn measures_of_special_cases() {
+    let perfect = metrics::classification(&[0, 1, 1], &[1.0, 0.0, 0.0, 1.0, 0.0, 1.0], 2).unwrap();
+    assert_eq!((perfect.accuracy.to_bits(), perfect.roc_auc), (1.0_f64.to_bits(), Some(1.0)));
+    let one_class = metrics::classification(&[1, 1], &[0.5, 0.5, 0.5, 0.5], 2).unwrap();
+    assert_eq!((one_class.roc_auc, one_class.confusion_matrix), (None, vec![vec![0, 0], vec![2, 0]]));
+    assert!(one_class.balanced_accuracy.abs() < f64::EPSILON && one_class.f1_weighted.abs() < f64::EPSILON);
+    for (y_true, proba) in [(&[][..], &[][..]), (&[0], &[1.0]), (&[2], &[1.0, 0.0])] {
+        assert!(metrics::classification(y_true, proba, 2).is_err());
+    }
+    let constant = |guess| metrics::regression(&[2.0, 2.0], &[2.0, guess]).unwrap().r2.to_bits();
+    assert_eq!((constant(2.0), constant(3.0)), (1.0_f64.to_bits(), 0.0_f64.to_bits()));
+    assert!(metrics::regression(&[1.0], &[]).is_err());
 }
 
 #[test]
