@@ -29,6 +29,11 @@ pub(crate) async fn directories(output: &Output) -> anyhow::Result<Vec<PathBuf>>
     Ok(vec![beside])
 }
 
+/// How the user runs this program.
+pub(crate) fn invocation() -> &'static str {
+    if std::env::var_os("CARGO").is_some() { "cargo run --release --" } else { "regrove" }
+}
+
 async fn build(cargo: &std::ffi::OsStr, beside: &std::path::Path, output: &Output) -> anyhow::Result<()> {
     let profile = beside.file_name().and_then(|name| name.to_str()).unwrap_or("release");
     let profile = if profile == "debug" { "dev" } else { profile };

@@ -68,7 +68,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             output.error(&error);
-            let wrong_arguments = error.chain().any(|cause| cause.is::<output::Usage>());
+            let wrong_arguments = error.chain().any(<dyn std::error::Error>::is::<output::Usage>);
             ExitCode::from(if wrong_arguments { 2 } else { 1 })
         }
     }

@@ -1,9 +1,9 @@
 //! What a command prints: JSON for programs, text for people; results on standard output, progress on standard error.
 
-use std::fmt::Display;
-use comfy_table::{ContentArrangement, Table};
 use comfy_table::presets::NOTHING;
+use comfy_table::{ContentArrangement, Table};
 use serde::Serialize;
+use std::fmt::Display;
 
 /// The arguments or files that the user gave are wrong: exit code 2.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +32,9 @@ impl Output {
     }
 
     /// A line of progress, on standard error, so that results can be piped.
+    ///
+    /// With `--json` too: whoever reads standard output is not disturbed.
+    #[expect(clippy::unused_self, reason = "whoever prints has been handed the output")]
     pub(crate) fn progress(&self, text: impl Display) {
         // A closed pipe is no reason to stop working.
         line(std::io::stderr(), &text.to_string()).unwrap_or_default();

@@ -10,7 +10,7 @@ use serde_json::Value;
 use url::Url;
 
 /// How long a request may take, a cold start included.
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Where things are.
 #[derive(Debug, Clone, clap::Args)]

@@ -14,7 +14,7 @@ use url::Url;
 use crate::commands::job::summary;
 use crate::commands::predict::ask;
 use crate::commands::train::{new_job_id, reference_request, submit};
-use crate::commands::up::{Interrupt, environment};
+use crate::commands::up::{Interrupt, environment, stop};
 use crate::output::{Output, Usage};
 use crate::reach::Reach;
 use crate::watch::{self, Watched};
@@ -54,20 +54,12 @@ pub(crate) async fn run(args: Args, reach: &Reach, output: &Output) -> anyhow::R
         () = interrupt.wait() => None,
     };
     // Whatever came of it, no process stays behind.
-    tokio::select! {
-        () = runtime.shutdown() => {}
-        () = interrupt.wait() => runtime.kill().await,
-    }
-    match outcome {
-        Some(report) => {
-            let report = report?;
-            output.result(&report, || describe(&report))
-        }
-        None => {
-            output.progress("interrupted");
-            Ok(())
-        }
-    }
+    stop(runtime, &mut interrupt).await;
+    let Some(report) = outcome.transpose()? else {
+        output.progress("interrupted");
+        return Ok(());
+    };
+    output.result(&report, || describe(&report))
 }
 
 /// Starts the local runtime on free ports, everything at zero replicas.
@@ -89,7 +81,7 @@ async fn start(args: &Args, reach: &Reach, output: &Output) -> anyhow::Result<(R
         "local runtime: gateway {}, broker {}, {} functions at zero replicas",
         here.gateway,
         here.broker,
-        runtime.services().len()
+        runtime.status().services.len()
     ));
     Ok((runtime, here))
 }
@@ -98,7 +90,14 @@ async fn both_jobs(args: &Args, runtime: &Runtime, reach: &Reach, output: &Outpu
     let one_to_twenty: Vec<f64> = (1..=20).map(f64::from).collect();
     let reference = one_job("reference", reference_request(args.shards), Some(one_to_twenty), reach, output).await?;
     let cancer = one_job("breast-cancer", breast_cancer(args.shards, reach)?, None, reach, output).await?;
-    Ok(Report { jobs: vec![reference, cancer], cold_starts_ms: runtime.cold_starts() })
+    Ok(Report { jobs: vec![reference, cancer], cold_starts_ms: cold_starts(runtime) })
+}
+
+/// Milliseconds of each start from zero, by function.
+fn cold_starts(runtime: &Runtime) -> BTreeMap<String, Vec<f64>> {
+    let by_function =
+        |(service, times): (String, Vec<f64>)| (service.rsplit('/').next().unwrap_or(&service).to_owned(), times);
+    runtime.cold_starts().into_iter().map(by_function).collect()
 }
 
 /// The data set as a file, so that the job reads it as any other.
@@ -195,11 +194,10 @@ fn describe(report: &Report) -> String {
     lines.push(String::new());
     lines.push("Try next:".to_owned());
     let id = report.jobs.first().map(|job| text(&job["id"])).unwrap_or_default();
-    lines.push(format!("  regrove job show {id}"));
-    lines.push("  regrove up".to_owned());
-    lines.push(
-        "  regrove train --data examples/breast_cancer.csv --target target --wait    (while it is up)".to_owned(),
-    );
+    let regrove = binaries::invocation();
+    lines.push(format!("  {regrove} job show {id}"));
+    lines.push(format!("  {regrove} up"));
+    lines.push(format!("  {regrove} train --data examples/breast_cancer.csv --wait    (while it is up)"));
     lines.join("\n")
 }
 

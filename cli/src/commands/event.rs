@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::commands::train::SOURCE;
-use crate::output::{Output, Usage};
+use crate::output::{Output, Usage, table};
 use crate::reach::Reach;
 
 /// How long one look at the log waits for news; news end it at once.
@@ -39,6 +39,23 @@ pub(crate) enum Command {
         /// Only events about this job or model
         #[arg(long, value_name = "ID")]
         subject: Option<String>,
+    },
+    /// List the events that the local broker could not deliver, newest first
+    #[command(after_help = "Example:\n  regrove event dead --json")]
+    Dead {
+        /// How many at most
+        #[arg(long, default_value_t = 100)]
+        limit: usize,
+    },
+    /// Deliver dead letters again
+    #[command(after_help = "Examples:\n  regrove event redrive 17 18\n  regrove event redrive --all")]
+    Redrive {
+        /// Numbers from `regrove event dead`
+        #[arg(required_unless_present = "all", value_name = "NUMBER")]
+        numbers: Vec<i64>,
+        /// All of them
+        #[arg(long, conflicts_with = "numbers")]
+        all: bool,
     },
 }
 
@@ -70,6 +87,11 @@ pub(crate) async fn run(command: Command, reach: &Reach, output: &Output) -> any
             output.result(&json!({"id": event.id(), "type": event.ty()}), || format!("{} accepted", event.id()))
         }
         Command::Tail { follow, subject } => tail(follow, subject.as_deref(), reach, output).await,
+        Command::Dead { limit } => dead(limit, reach, output),
+        Command::Redrive { numbers, .. } => {
+            let count = regrove_runtime::redrive(&reach.store.home, &numbers)?;
+            output.result(&json!({"redriven": count}), || format!("{count} dead letters are delivered again"))
+        }
     }
 }
 
@@ -114,6 +136,22 @@ async fn tail(follow: bool, subject: Option<&str>, reach: &Reach, output: &Outpu
             control.log.wait(after, NEWS_WAIT).await?;
         }
     }
+}
+
+fn dead(limit: usize, reach: &Reach, output: &Output) -> anyhow::Result<()> {
+    let letters = regrove_runtime::dead_letters(&reach.store.home, limit)?;
+    output.result(&letters, || {
+        let rows = letters.iter().map(|letter| {
+            vec![
+                letter.id.to_string(),
+                letter.trigger.clone(),
+                letter.event.id().to_owned(),
+                letter.code.map_or_else(String::new, |code| code.to_string()),
+                letter.error.clone().unwrap_or_default(),
+            ]
+        });
+        table(&["number", "trigger", "event", "code", "reason"], rows)
+    })
 }
 
 fn as_json(entry: &Entry) -> Value {

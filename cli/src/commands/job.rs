@@ -56,7 +56,7 @@ async fn list(state: Option<String>, reach: &Reach, output: &Output) -> anyhow::
             jobs.push((id, job));
         }
     }
-    jobs.sort_by(|(_, left), (_, right)| right.requested_at.cmp(&left.requested_at));
+    jobs.sort_by_key(|(_, job)| std::cmp::Reverse(job.requested_at));
     let values: Vec<Value> = jobs.iter().map(|(id, job)| summary(id, job)).collect();
     output.result(&values, || {
         let rows = jobs.iter().map(|(id, job)| {

@@ -73,11 +73,19 @@ pub(crate) async fn run(args: Args, reach: &Reach, output: &Output) -> anyhow::R
         }
     }
     output.progress("stopping: requests under way may end; Ctrl-C again does not wait");
-    tokio::select! {
-        () = runtime.shutdown() => {}
-        () = interrupt.wait() => runtime.kill().await,
-    }
+    stop(runtime, &mut interrupt).await;
     Ok(())
+}
+
+/// Lets requests under way end; another signal does not wait for them.
+pub(crate) async fn stop(runtime: Runtime, interrupt: &mut Interrupt) {
+    let killer = runtime.killer();
+    let mut stopping = std::pin::pin!(runtime.shutdown());
+    tokio::select! {
+        () = &mut stopping => return,
+        () = interrupt.wait() => killer.kill(),
+    }
+    stopping.await;
 }
 
 async fn config(args: &Args, reach: &Reach, output: &Output) -> anyhow::Result<RuntimeConfig> {
@@ -124,11 +132,20 @@ fn announce(runtime: &Runtime, output: &Output) -> anyhow::Result<()> {
         "gateway": format!("http://{gateway}"),
         "ingress": format!("http://{ingress}"),
         "record": record.map(|record| format!("http://{record}")),
-        "services": runtime.services(),
+        "services": runtime.status().services,
     });
+    for warning in runtime.warnings() {
+        output.progress(format_args!("warning: {warning}"));
+    }
+    for (kind, name) in runtime.passed_over() {
+        output.progress(format_args!("passed over: {kind} {name}"));
+    }
     output.result(&value, || {
-        let mut lines = vec![format!("gateway  http://SERVICE.NAMESPACE.localhost:{}", gateway.port())];
-        lines.extend(runtime.services().iter().map(|service| format!("         {service}")));
+        let mut lines = vec![format!("gateway  http://{gateway}")];
+        lines.extend(runtime.status().services.iter().map(|service| match &service.url {
+            Some(url) => format!("         {url}"),
+            None => format!("         {} (only from inside)", service.service),
+        }));
         lines.push(format!("broker   http://{ingress}/NAMESPACE/BROKER"));
         lines.extend(record.map(|record| format!("record   http://{record}  (MLFLOW_TRACKING_URI)")));
         lines.join("\n")

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 use regrove_events::event::ModelLoaded;
-use regrove_events::log::{self, Position, SERVING_PREFIX};
+use regrove_events::log::{self, Position, SERVING_PREFIX, serving_stream};
 use regrove_events::{CloudEvent, Event, serving};
 use regrove_forest::Model;
 use regrove_host::Problem;
@@ -19,6 +19,8 @@ const NEWS_WAIT: Duration = Duration::from_secs(20);
 const RETRY_WAIT: Duration = Duration::from_millis(500);
 /// Entries of the log read at once.
 const BATCH: usize = 1000;
+/// How long a request waits for a model that the log has and this replica does not have yet.
+const CATCH_UP_WAIT: Duration = Duration::from_secs(2);
 /// How long the first request waits for the pointers to be read.
 const FIRST_READ_WAIT: Duration = Duration::from_secs(10);
 
@@ -36,6 +38,7 @@ type Table = Arc<BTreeMap<String, Arc<Served>>>;
 /// All models in service, by name.
 #[derive(Debug, Clone)]
 pub struct Models {
+    control: Control,
     /// `None` until the pointers have been read for the first time.
     table: watch::Receiver<Option<Table>>,
 }
@@ -44,6 +47,7 @@ impl Models {
     /// Starts to follow the log. Must be called within a runtime.
     pub fn follow(control: Control) -> Self {
         let (sender, table) = watch::channel(None);
+        let models = Self { control: control.clone(), table };
         tokio::spawn(async move {
             let mut follower = Follower { control, table: BTreeMap::new(), sender, after: None };
             // Ends when nobody asks any more.
@@ -54,7 +58,7 @@ impl Models {
                 }
             }
         });
-        Self { table }
+        models
     }
 
     /// The model in service under a name.
@@ -67,10 +71,29 @@ impl Models {
         let Ok(Ok(read)) = ready else {
             return Err(unavailable("the serving pointers could not be read yet".to_owned()));
         };
-        read.as_ref().and_then(|table| table.get(name)).cloned().ok_or_else(|| {
-            unavailable(format!("no model is loaded as `{name}`; train one, or POST /model/load to load-model"))
-        })
+        if let Some(served) = find(&read, name) {
+            return Ok(served);
+        }
+        drop(read);
+        // Whoever has seen that the model is loaded may be faster than this replica: the log decides.
+        let history = self.control.log.read(&serving_stream(name), 0).await?;
+        if serving::replay(&history).current.is_some() {
+            let caught_up = table.wait_for(|table| find(table, name).is_some());
+            if let Ok(Ok(read)) = tokio::time::timeout(CATCH_UP_WAIT, caught_up).await
+                && let Some(served) = find(&read, name)
+            {
+                return Ok(served);
+            }
+            return Err(unavailable(format!(
+                "the model loaded as `{name}` cannot be served; the log of predict says why"
+            )));
+        }
+        Err(unavailable(format!("no model is loaded as `{name}`; train one, or POST /model/load to load-model")))
     }
+}
+
+fn find(table: &Option<Table>, name: &str) -> Option<Arc<Served>> {
+    table.as_ref().and_then(|table| table.get(name)).cloned()
 }
 
 fn unavailable(detail: String) -> Problem {
