@@ -12,6 +12,7 @@ use regrove_forest::Model;
 use regrove_host::Problem;
 use regrove_store::Control;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 /// How long one wait for news lasts; news end it at once.
 const NEWS_WAIT: Duration = Duration::from_secs(20);
@@ -67,33 +68,28 @@ impl Models {
     /// 503 with `Retry-After` when nothing is loaded under the name, or the log does not answer.
     pub async fn get(&self, name: &str) -> Result<Arc<Served>, Problem> {
         let mut table = self.table.clone();
-        let ready = tokio::time::timeout(FIRST_READ_WAIT, table.wait_for(Option::is_some)).await;
-        let Ok(Ok(read)) = ready else {
+        let first_read = timeout(FIRST_READ_WAIT, table.wait_for(Option::is_some)).await;
+        let Some(read) = first_read.ok().and_then(Result::ok).map(|table| table.clone()) else {
             return Err(unavailable("the serving pointers could not be read yet".to_owned()));
         };
-        if let Some(served) = find(&read, name) {
+        if let Some(served) = find(read.as_ref(), name) {
             return Ok(served);
         }
-        drop(read);
         // Whoever has seen that the model is loaded may be faster than this replica: the log decides.
         let history = self.control.log.read(&serving_stream(name), 0).await?;
-        if serving::replay(&history).current.is_some() {
-            let caught_up = table.wait_for(|table| find(table, name).is_some());
-            if let Ok(Ok(read)) = tokio::time::timeout(CATCH_UP_WAIT, caught_up).await
-                && let Some(served) = find(&read, name)
-            {
-                return Ok(served);
-            }
-            return Err(unavailable(format!(
-                "the model loaded as `{name}` cannot be served; the log of predict says why"
-            )));
+        if serving::replay(&history).current.is_none() {
+            let advice = "train one, or POST /model/load to load-model";
+            return Err(unavailable(format!("no model is loaded as `{name}`; {advice}")));
         }
-        Err(unavailable(format!("no model is loaded as `{name}`; train one, or POST /model/load to load-model")))
+        let caught_up = timeout(CATCH_UP_WAIT, table.wait_for(|table| find(table.as_ref(), name).is_some())).await;
+        caught_up.ok().and_then(Result::ok).and_then(|read| find(read.as_ref(), name)).ok_or_else(|| {
+            unavailable(format!("the version loaded as `{name}` cannot be served; the log of predict says why"))
+        })
     }
 }
 
-fn find(table: &Option<Table>, name: &str) -> Option<Arc<Served>> {
-    table.as_ref().and_then(|table| table.get(name)).cloned()
+fn find(table: Option<&Table>, name: &str) -> Option<Arc<Served>> {
+    table.and_then(|table| table.get(name)).cloned()
 }
 
 fn unavailable(detail: String) -> Problem {
