@@ -1,5 +1,7 @@
 //! What only a server on a network can do: refuse, go away, come back, lose an answer.
 
+use std::io::Write;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
@@ -137,6 +139,48 @@ async fn a_wrong_password_is_an_error_without_the_password() -> Result<()> {
     let error = Control::open(&with("regrove", "wr0ng"))?.check().await.unwrap_err();
     assert!(error.to_string().to_lowercase().contains("auth"), "{error}");
     assert!(!format!("{error} {error:?}").contains("wr0ng"), "{error:?}");
+    Ok(())
+}
+
+/// What was logged, as text.
+#[derive(Clone, Default)]
+struct Logged(Arc<Mutex<Vec<u8>>>);
+
+impl Logged {
+    fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock().unwrap_or_else(PoisonError::into_inner)).into_owned()
+    }
+}
+
+impl Write for Logged {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_forgetful_server_is_warned_of() -> Result<()> {
+    let server = RedisServer::start()?;
+    let client = redis::Client::open(server.url())?;
+    let mut connection = client.get_multiplexed_async_connection().await?;
+    for (name, value) in [("appendonly", "no"), ("maxmemory", "100mb"), ("maxmemory-policy", "allkeys-lru")] {
+        redis::cmd("CONFIG").arg("SET").arg(name).arg(value).exec_async(&mut connection).await?;
+    }
+    let logged = Logged::default();
+    let writer = logged.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    Control::open(&StoreArgs::redis(server.url(), "unused"))?.check().await?;
+    let both = async {
+        while !(logged.text().contains("appendonly yes") && logged.text().contains("noeviction")) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), both).await?;
     Ok(())
 }
 
