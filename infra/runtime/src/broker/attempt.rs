@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
+use http::uri::InvalidUri;
 use http::{Method, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
@@ -83,7 +84,12 @@ impl Sender {
         match target {
             Target::Service { revision, path } => {
                 let host = Target::host(revision);
-                let request = request(path.parse().map_err(text)?, &host, headers, Body::from(body))?;
+                let request = request(
+                    path.parse().map_err(|error: InvalidUri| error.to_string())?,
+                    &host,
+                    headers,
+                    Body::from(body),
+                )?;
                 self.read(revision.serve(request).await).await
             }
             Target::Broker { namespace, name } => {
@@ -114,10 +120,6 @@ impl Sender {
         };
         Ok(Reply { status: parts.status, headers: parts.headers, body, too_long })
     }
-}
-
-fn text(error: impl ToString) -> String {
-    error.to_string()
 }
 
 /// An error with its causes, the last of which usually says what happened.
@@ -155,6 +157,6 @@ fn request<B>(uri: Uri, host: &str, headers: HeaderMap, body: B) -> Result<Reque
     *request.method_mut() = Method::POST;
     *request.uri_mut() = uri;
     *request.headers_mut() = headers;
-    request.headers_mut().insert(header::HOST, HeaderValue::from_str(host).map_err(text)?);
+    request.headers_mut().insert(header::HOST, HeaderValue::from_str(host).map_err(|error| error.to_string())?);
     Ok(request)
 }

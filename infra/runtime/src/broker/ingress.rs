@@ -34,6 +34,10 @@ const ALLOW: HeaderValue = HeaderValue::from_static("POST, OPTIONS");
 /// Why an event is not taken.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Refused {
+    #[error("events go to /<namespace>/<broker>")]
+    Root,
+    #[error("`{0}` is not of the form /<namespace>/<broker>")]
+    Path(String),
     #[error("there is no broker {namespace}/{name}")]
     NoBroker { namespace: String, name: String },
     #[error("not a CloudEvent: {0}")]
@@ -53,8 +57,10 @@ pub(crate) enum Refused {
 impl Refused {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
-            Self::NoBroker { .. } => StatusCode::NOT_FOUND,
-            Self::Invalid(_) | Self::Exhausted | Self::TimeToLive(_) | Self::Body(_) => StatusCode::BAD_REQUEST,
+            Self::Root | Self::NoBroker { .. } => StatusCode::NOT_FOUND,
+            Self::Path(_) | Self::Invalid(_) | Self::Exhausted | Self::TimeToLive(_) | Self::Body(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::TooLong { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Journal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -160,25 +166,20 @@ impl Broker {
         self.triggers.by_key(key)
     }
 
-    async fn receive(&self, request: Request<Body>) -> Result<(), Response<Body>> {
-        let bad = |text: &str| Err(plain(StatusCode::BAD_REQUEST, text));
-        let path = request.uri().path().to_owned();
-        if path == "/" {
-            return Err(plain(StatusCode::NOT_FOUND, "events go to /<namespace>/<broker>"));
-        }
-        let trimmed = path.strip_suffix('/').unwrap_or(&path);
-        let segments: Vec<&str> = trimmed.split('/').skip(1).collect();
-        let [namespace, name] = segments.as_slice() else {
-            return bad("events go to /<namespace>/<broker>");
-        };
-        if namespace.is_empty() || name.is_empty() {
-            return bad("events go to /<namespace>/<broker>");
-        }
-        let refuse = |refused: Refused| plain(refused.status(), refused.to_string());
+    async fn receive(&self, request: Request<Body>) -> Result<(), Refused> {
         let (parts, body) = request.into_parts();
-        let body = read(body, self.config.event_bytes_max).await.map_err(refuse)?;
-        let event = http_binding::from_http(&parts.headers, body).map_err(|error| refuse(error.into()))?;
-        self.take(namespace, name, event, &parts.headers, None).await.map_err(refuse)
+        let path = parts.uri.path();
+        if path == "/" {
+            return Err(Refused::Root);
+        }
+        let segments = path.strip_suffix('/').unwrap_or(path).strip_prefix('/').and_then(|path| path.split_once('/'));
+        let whole = |(namespace, name): &(&str, &str)| !namespace.is_empty() && !name.is_empty() && !name.contains('/');
+        let Some((namespace, name)) = segments.filter(whole) else {
+            return Err(Refused::Path(path.to_owned()));
+        };
+        let body = read(body, self.config.event_bytes_max).await?;
+        let event = http_binding::from_http(&parts.headers, body)?;
+        self.take(namespace, name, event, &parts.headers, None).await
     }
 }
 
@@ -212,7 +213,7 @@ impl Answer for Broker {
         match *request.method() {
             Method::POST => match self.receive(request).await {
                 Ok(()) => empty(StatusCode::ACCEPTED),
-                Err(response) => response,
+                Err(refused) => plain(refused.status(), refused.to_string()),
             },
             Method::OPTIONS => {
                 let mut response = empty(StatusCode::OK);

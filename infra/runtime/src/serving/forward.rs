@@ -187,8 +187,8 @@ fn forwarded_value(chain: &str, host: &str, proto: &str) -> String {
     let mut first = nodes.next().unwrap_or_default();
     for (name, value) in [("host", host), ("proto", proto)] {
         if !value.is_empty() {
-            let quoted = value.contains([':', ',', ';', '=']);
-            first.push_str(&if quoted { format!(";{name}=\"{value}\"") } else { format!(";{name}={value}") });
+            let quote = if value.contains([':', ',', ';', '=']) { "\"" } else { "" };
+            first = format!("{first};{name}={quote}{value}{quote}");
         }
     }
     nodes.fold(first, |all, node| all + ", " + &node)

@@ -1,0 +1,88 @@
+//! A function for the tests: what it does is in its environment and in the path that is asked for.
+//!
+//! `GET /` greets, `/env` shows the environment and the request's headers, `/sleep/<ms>` takes its time, `/exit/<code>`
+//! ends the process, `/echo` streams the body back. `CRASHES` is a file with the number of starts that still fail,
+//! `STARTS` one to which every start adds a line, `DEAF` keeps it from listening, `STUBBORN` lets it ignore SIGTERM,
+//! `TERMINATED` is a file made on SIGTERM.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::Duration;
+use std::{env, fs, process};
+
+use axum::Json;
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Path;
+use axum::http::HeaderMap;
+use axum::routing::{get, post};
+use listenfd::ListenFd;
+use tokio::signal::unix::{SignalKind, signal};
+
+fn variable(name: &str) -> Option<String> {
+    env::vars().find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
+fn crash_if_asked() -> std::io::Result<()> {
+    if let Some(file) = variable("STARTS") {
+        writeln!(fs::OpenOptions::new().create(true).append(true).open(file)?, "{}", process::id())?;
+    }
+    let Some(file) = variable("CRASHES") else {
+        return Ok(());
+    };
+    let left: u32 = fs::read_to_string(&file)?.trim().parse().unwrap_or(0);
+    if left > 0 {
+        fs::write(&file, (left - 1).to_string())?;
+        writeln!(std::io::stderr(), "crashing on start, {left} left")?;
+        process::exit(3);
+    }
+    Ok(())
+}
+
+async fn environment(headers: HeaderMap) -> Json<BTreeMap<String, String>> {
+    let headers = headers
+        .iter()
+        .map(|(name, value)| (format!("header:{name}"), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    Json(env::vars().chain(headers).collect())
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> std::io::Result<()> {
+    crash_if_asked()?;
+    if variable("DEAF").is_some() {
+        std::future::pending::<()>().await;
+    }
+    let router = Router::new()
+        .route("/", get(|| async { "hello" }).post(|| async { "" }))
+        .route("/healthz", get(|| async { "ok" }))
+        .route("/env", get(environment))
+        .route(
+            "/sleep/{ms}",
+            get(|Path(ms): Path<u64>| async move {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                "slept"
+            }),
+        )
+        .route("/exit/{code}", get(|Path(code): Path<i32>| async move { process::exit(code) as () }))
+        .route("/echo", post(|body: Body| async move { body }));
+    let listener = if let Some(inherited) = ListenFd::from_env().take_tcp_listener(0)? {
+        inherited.set_nonblocking(true)?;
+        tokio::net::TcpListener::from_std(inherited)?
+    } else {
+        let port: u16 = variable("PORT").and_then(|port| port.parse().ok()).unwrap_or(8080);
+        tokio::net::TcpListener::bind(("127.0.0.1", port)).await?
+    };
+    writeln!(std::io::stdout(), "listening")?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    axum::serve(listener, router)
+        .with_graceful_shutdown(async move {
+            terminate.recv().await;
+            if let Some(file) = variable("TERMINATED") {
+                drop(fs::write(file, "yes"));
+            }
+            if variable("STUBBORN").is_some() {
+                std::future::pending::<()>().await;
+            }
+        })
+        .await
+}

@@ -1,0 +1,29 @@
+//! A runtime as a process of its own, for tests that kill it: `runtime MANIFEST HOME BIN_DIR`.
+//!
+//! Prints the gateway's and the ingress's address on one line, then runs until SIGTERM.
+
+use std::io::Write;
+use std::path::PathBuf;
+
+use regrove_knative::manifest::{Application, Source};
+use regrove_runtime::{Runtime, RuntimeConfig};
+use tokio::signal::unix::{SignalKind, signal};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut args = std::env::args().skip(1);
+    let (Some(manifest), Some(home), Some(bin_dir)) = (args.next(), args.next(), args.next()) else {
+        return Err("usage: runtime MANIFEST HOME BIN_DIR".into());
+    };
+    let text = std::fs::read_to_string(&manifest)?;
+    let application = Application::parse(&[Source { name: &manifest, text: &text }])?;
+    let mut config = RuntimeConfig::new(application, home).on_free_ports();
+    config.record = None;
+    config.bin_dirs = vec![PathBuf::from(bin_dir)];
+    let runtime = Runtime::start(config).await?;
+    let addresses = runtime.addresses();
+    writeln!(std::io::stdout(), "{} {}", addresses.gateway, addresses.ingress)?;
+    signal(SignalKind::terminate())?.recv().await;
+    runtime.shutdown().await;
+    Ok(())
+}
