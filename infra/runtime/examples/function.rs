@@ -39,11 +39,12 @@ fn crash_if_asked() -> std::io::Result<()> {
     Ok(())
 }
 
-async fn environment(headers: HeaderMap) -> Json<BTreeMap<String, String>> {
+/// The environment as it was at the start, and the headers.
+fn show(environment: &[(String, String)], headers: &HeaderMap) -> Json<BTreeMap<String, String>> {
     let headers = headers
         .iter()
         .map(|(name, value)| (format!("header:{name}"), String::from_utf8_lossy(value.as_bytes()).into_owned()));
-    Json(env::vars().chain(headers).collect())
+    Json(environment.iter().cloned().chain(headers).collect())
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -52,10 +53,12 @@ async fn main() -> std::io::Result<()> {
     if variable("DEAF").is_some() {
         std::future::pending::<()>().await;
     }
+    // Taking the socket removes the variables that speak of it.
+    let environment: Vec<(String, String)> = env::vars().collect();
     let router = Router::new()
         .route("/", get(|| async { "hello" }).post(|| async { "" }))
         .route("/healthz", get(|| async { "ok" }))
-        .route("/env", get(environment))
+        .route("/env", get(move |headers: HeaderMap| async move { show(&environment, &headers) }))
         .route(
             "/sleep/{ms}",
             get(|Path(ms): Path<u64>| async move {

@@ -200,7 +200,7 @@ impl Planner<'_> {
                 && binding.subject.selects("serving.knative.dev/v1", "Service", &service.metadata)
         });
         if let Some(binding) = binding {
-            let url = match TargetSpec::of(&binding.sink, &binding.metadata.namespace) {
+            let url = match TargetSpec::of(&binding.sink, &binding.metadata.namespace, &self.config.domain) {
                 Ok(target) => self.url(&target),
                 Err(reason) => {
                     self.fault("SinkBinding", &binding.metadata, format!("spec.sink: {reason}"));
@@ -276,7 +276,7 @@ impl Planner<'_> {
         field: &str,
         destination: &regrove_knative::manifest::Destination,
     ) -> Option<TargetSpec> {
-        let target = match TargetSpec::of(destination, &metadata.namespace) {
+        let target = match TargetSpec::of(destination, &metadata.namespace, &self.config.domain) {
             Ok(target) => target,
             Err(reason) => {
                 self.fault(kind, metadata, format!("{field}: {reason}"));

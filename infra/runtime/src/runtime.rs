@@ -59,6 +59,14 @@ struct Stop {
     kill: CancellationToken,
 }
 
+impl Drop for Stop {
+    fn drop(&mut self) {
+        for token in [&self.deliveries, &self.servers, &self.kill] {
+            token.cancel();
+        }
+    }
+}
+
 struct Sockets {
     gateway: TcpListener,
     ingress: TcpListener,
@@ -115,7 +123,6 @@ impl Runtime {
             events: events.clone(),
             tasks: replicas.clone(),
             kill: stop.kill.clone(),
-            time_scale: config.time_scale,
         };
         let gateway = Arc::new(serving(&plan, &config.domain, &surroundings));
         let broker = eventing(&plan, &config, &gateway, &events).await?;

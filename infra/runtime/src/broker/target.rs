@@ -23,11 +23,11 @@ pub(crate) enum TargetSpec {
 }
 
 impl TargetSpec {
-    /// Understands a destination in an object of `namespace`.
-    pub(crate) fn of(destination: &Destination, namespace: &str) -> Result<Self, String> {
+    /// Understands a destination in an object of `namespace`; `domain` is that of public host names.
+    pub(crate) fn of(destination: &Destination, namespace: &str, domain: &str) -> Result<Self, String> {
         match (&destination.reference, &destination.uri) {
             (Some(reference), uri) => Self::of_reference(reference, uri.as_deref(), namespace),
-            (None, Some(uri)) => Self::of_uri(uri),
+            (None, Some(uri)) => Self::of_uri(uri, domain),
             (None, None) => Err("a destination needs `ref` or `uri`".to_owned()),
         }
     }
@@ -51,7 +51,7 @@ impl TargetSpec {
         }
     }
 
-    fn of_uri(text: &str) -> Result<Self, String> {
+    fn of_uri(text: &str, domain: &str) -> Result<Self, String> {
         let uri: Uri = text.parse().map_err(|error| format!("`{text}` is not a URI: {error}"))?;
         if uri.scheme() != Some(&Scheme::HTTP) {
             return Err(format!("`{text}`: only http destinations are supported here"));
@@ -62,13 +62,19 @@ impl TargetSpec {
             if let Some((namespace, name)) = path.trim_matches('/').split_once('/') {
                 return Ok(Self::Broker { namespace: namespace.to_owned(), name: name.to_owned() });
             }
-        } else if let Some(labels) = host.strip_suffix(".svc.cluster.local").or(host.strip_suffix(".svc"))
-            && let Some((name, namespace)) = labels.split_once('.')
-        {
+        } else if let Some((name, namespace)) = service_of(host, domain) {
             return Ok(Self::Service { namespace: namespace.to_owned(), name: name.to_owned(), path });
         }
         Ok(Self::Http(uri))
     }
+}
+
+/// The service and namespace that a host name inside the cluster or under the public domain means. Such names need no
+/// resolver here.
+fn service_of<'a>(host: &'a str, domain: &str) -> Option<(&'a str, &'a str)> {
+    let public = host.strip_suffix(domain).and_then(|rest| rest.strip_suffix('.'));
+    let labels = public.or(host.strip_suffix(".svc.cluster.local")).or(host.strip_suffix(".svc"))?;
+    labels.split_once('.').filter(|(_, namespace)| !namespace.contains('.'))
 }
 
 /// A destination that can be sent to.
@@ -114,11 +120,11 @@ mod tests {
             name: "thing".to_owned(),
             namespace: None,
         };
-        TargetSpec::of(&Destination { reference: Some(reference), uri: uri.map(str::to_owned) }, "here")
+        TargetSpec::of(&Destination { reference: Some(reference), uri: uri.map(str::to_owned) }, "here", "localhost")
     }
 
     fn uri(text: &str) -> Result<TargetSpec, String> {
-        TargetSpec::of(&Destination { reference: None, uri: Some(text.to_owned()) }, "here")
+        TargetSpec::of(&Destination { reference: None, uri: Some(text.to_owned()) }, "here", "localhost")
     }
 
     fn service(path: &str) -> TargetSpec {
@@ -133,6 +139,7 @@ mod tests {
         assert_eq!(reference("serving.knative.dev/v1", "Service", Some("dead?x=1")), Ok(service("/dead?x=1")));
         assert_eq!(reference("eventing.knative.dev/v1", "Broker", None), Ok(broker.clone()));
         assert_eq!(uri("http://thing.here.svc.cluster.local/p?q"), Ok(service("/p?q")));
+        assert_eq!(uri("http://thing.here.localhost:8000/"), Ok(service("/")));
         assert_eq!(uri("http://broker-ingress.knative-eventing.svc.cluster.local/here/thing"), Ok(broker));
         assert_eq!(uri("http://127.0.0.1:9/x"), Ok(TargetSpec::Http(Uri::from_static("http://127.0.0.1:9/x"))));
     }

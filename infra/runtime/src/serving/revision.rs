@@ -80,7 +80,6 @@ pub(crate) struct Revision {
     ready_once: AtomicBool,
     closing: OnceLock<Duration>,
     cold_starts: Mutex<Vec<f64>>,
-    time_scale: f64,
 }
 
 /// How the runtime as a whole bears on a revision.
@@ -90,7 +89,6 @@ pub(crate) struct Surroundings {
     pub(crate) events: EventsOut,
     pub(crate) tasks: TaskTracker,
     pub(crate) kill: CancellationToken,
-    pub(crate) time_scale: f64,
 }
 
 impl Revision {
@@ -108,13 +106,12 @@ impl Revision {
             ready_once: AtomicBool::new(false),
             closing: OnceLock::new(),
             cold_starts: Mutex::new(Vec::new()),
-            time_scale: around.time_scale,
         })
     }
 
     /// How long a replica may take to become ready.
     pub(crate) fn progress_deadline(&self) -> Duration {
-        self.spec.autoscaling.progress_deadline.div_f64(self.time_scale)
+        self.spec.autoscaling.progress_deadline
     }
 
     /// How long requests under way may keep a replica that has to go.

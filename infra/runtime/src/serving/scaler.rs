@@ -33,6 +33,8 @@ struct Scaler {
 /// Scales the revision until `stop`.
 pub(crate) async fn run(revision: Arc<Revision>, scale: f64, start_at_zero: bool, stop: CancellationToken) {
     let mut config = revision.spec.autoscaling.clone();
+    // Processes do not start faster because the clock does.
+    config.progress_deadline = config.progress_deadline.mul_f64(scale);
     if start_at_zero {
         config.initial_scale = 0;
     }

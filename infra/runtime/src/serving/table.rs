@@ -328,3 +328,123 @@ impl Drop for Arrival {
         self.table.lock().load.leave(Instant::now());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    fn replica(number: u64) -> Arc<Replica> {
+        Arc::new(Replica::new("r", number, false, None, CancellationToken::new()).unwrap())
+    }
+
+    fn table(concurrency: u32, phases: &[Phase]) -> (Arc<Table>, Vec<Arc<Replica>>) {
+        let table = Arc::new(Table::new(concurrency));
+        let replicas: Vec<_> =
+            phases.iter().map(|_| table.try_add(usize::MAX, |number| Some(replica(number))).unwrap()).collect();
+        for (replica, phase) in replicas.iter().zip(phases) {
+            table.set_phase(replica, *phase);
+        }
+        (table, replicas)
+    }
+
+    fn now(table: &Arc<Table>) -> Option<Lease> {
+        match table.enter().unwrap() {
+            Turn::Now(lease) => Some(lease),
+            Turn::Later { .. } => None,
+        }
+    }
+
+    /// Numbers of the replicas that `count` requests get, all of them staying.
+    fn spread(concurrency: u32, replicas: usize, count: usize) -> Vec<u64> {
+        let (table, _replicas) = table(concurrency, &vec![Phase::Ready; replicas]);
+        let leases: Vec<_> = (0..count).map_while(|_| now(&table)).collect();
+        leases.iter().map(|lease| lease.replica().number).collect()
+    }
+
+    #[test]
+    fn small_limits_fill_one_replica_after_the_other() {
+        assert_eq!(spread(2, 3, 9), [1, 1, 2, 2, 3, 3]);
+    }
+
+    #[test]
+    fn larger_limits_go_round() {
+        let mut first = spread(4, 3, 3);
+        first.sort_unstable();
+        assert_eq!(first, [1, 2, 3]);
+        assert_eq!(spread(4, 3, 20).len(), 12);
+    }
+
+    #[test]
+    fn without_a_limit_load_is_even() {
+        let numbers = spread(0, 2, 100);
+        let first = numbers.iter().filter(|number| **number == 1).count();
+        assert!((49..=51).contains(&first), "of two always the less busy: {first}");
+    }
+
+    #[test]
+    fn an_early_replica_takes_what_its_backlog_holds() {
+        let (table, replicas) = table(0, &[Phase::Early]);
+        let leases: Vec<_> = (0..1000).map_while(|_| now(&table)).collect();
+        assert_eq!(leases.len(), EARLY_REQUESTS_MAX);
+        table.set_phase(&replicas[0], Phase::Ready);
+        assert_eq!(table.counts().waiting, 0, "nobody waits behind a ready replica without a limit");
+        assert_eq!(table.counts().in_flight, EARLY_REQUESTS_MAX);
+    }
+
+    #[test]
+    fn a_freed_slot_goes_to_the_one_who_waited_longest() {
+        let (table, _replicas) = table(1, &[Phase::Ready]);
+        let running = now(&table).unwrap();
+        let waiting: Vec<_> = (0..3)
+            .map(|_| match table.enter().unwrap() {
+                Turn::Later { lease, starts } => {
+                    assert!(!starts);
+                    lease
+                }
+                Turn::Now(_) => panic!("over the limit"),
+            })
+            .collect();
+        let mut waiting = waiting.into_iter();
+        // The first to wait gives up.
+        drop(waiting.next());
+        drop(running);
+        let next = waiting.next().unwrap().try_recv().unwrap().unwrap();
+        let mut last = waiting.next().unwrap();
+        assert!(last.try_recv().is_err());
+        drop(next);
+        assert!(last.try_recv().is_ok());
+    }
+
+    #[test]
+    fn the_queue_has_an_end() {
+        let (table, _) = table(1, &[]);
+        let mut waiting: Vec<_> = (0..QUEUE_DEPTH_MAX)
+            .map(|_| match table.enter().unwrap() {
+                Turn::Later { lease, starts } => {
+                    assert!(starts, "nobody is starting a replica");
+                    lease
+                }
+                Turn::Now(_) => panic!("there is no replica"),
+            })
+            .collect();
+        assert_eq!(table.enter().unwrap_err(), Refusal::QueueFull);
+        waiting.pop();
+        assert!(table.enter().is_ok(), "one has gone");
+    }
+
+    #[test]
+    fn draining_begins_with_the_least_useful() {
+        let (table, replicas) = table(1, &[Phase::Ready, Phase::Ready, Phase::Ready, Phase::Down]);
+        let busy = now(&table).unwrap();
+        assert_eq!(busy.replica().number, 1);
+        let numbers = |replicas: Vec<Arc<Replica>>| replicas.iter().map(|replica| replica.number).collect::<Vec<_>>();
+        assert_eq!(numbers(table.drain_down_to(2)), [4, 3]);
+        assert_eq!(numbers(table.drain_down_to(2)), [0_u64; 0]);
+        assert!(!table.set_phase(&replicas[3], Phase::Ready), "it stays draining");
+        assert_eq!(numbers(table.drain_down_to(0)), [2, 1]);
+        assert!(now(&table).is_none());
+        assert_eq!(table.counts().draining, 4);
+    }
+}

@@ -73,6 +73,29 @@ async fn the_runtime_contract_holds() {
 }
 
 #[tokio::test]
+async fn the_embedded_record_is_mounted_and_announced() {
+    let stage = Stage::up_with(&service("hello", &[LISTEN_FDS], &[], &[]), |config| {
+        config.record = Some(std::net::SocketAddr::from(([127, 0, 0, 1], 0)));
+    })
+    .await;
+    let record = stage.runtime.addresses().record.unwrap().to_string();
+    assert_eq!(get(&record, &record, "/health").await.status, 200);
+    let env = stage.get("hello", "/env").await.json();
+    assert_eq!(env["MLFLOW_TRACKING_URI"], format!("http://{record}"));
+    stage.runtime.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_runtime_that_is_dropped_takes_its_processes_along() {
+    let (_folder, starts) = file();
+    let stage = Stage::up(&service("hello", &[LISTEN_FDS], &[("STARTS", &starts)], &[])).await;
+    assert_eq!(stage.get("hello", "/").await.status, 200);
+    drop(stage);
+    let pids = started(starts.as_ref());
+    eventually("the process is gone", || pids.iter().all(|pid| !is_alive(*pid))).await;
+}
+
+#[tokio::test]
 async fn hosts_choose_the_service() {
     let local = service("inner", &[LISTEN_FDS], &[], &[]).replace(
         "metadata: {name: inner}",
