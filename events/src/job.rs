@@ -122,6 +122,11 @@ impl Job {
     }
 }
 
+/// When an event was said: its own `time`, or, since senders may leave that out, when the broker took it.
+fn said_at(event: &CloudEvent) -> Option<Timestamp> {
+    event.time().or_else(|| event.attribute("knativearrivaltime")?.parse().ok())
+}
+
 /// The state of a job after its events so far, in the order of the log.
 pub fn replay<'a>(history: impl IntoIterator<Item = &'a CloudEvent>) -> Job {
     history.into_iter().fold(Job::default(), |job, recorded| match Event::read(recorded) {
@@ -136,7 +141,7 @@ pub fn replay<'a>(history: impl IntoIterator<Item = &'a CloudEvent>) -> Job {
 /// A terminal state is final: whatever arrives late changes what is known of the job, not how it ended.
 #[must_use]
 pub fn evolve(mut job: Job, recorded: &CloudEvent, event: &Event) -> Job {
-    let at = recorded.time();
+    let at = said_at(recorded);
     match event {
         Event::TrainRequested(request) => {
             if job.request.is_none() {
@@ -147,6 +152,7 @@ pub fn evolve(mut job: Job, recorded: &CloudEvent, event: &Event) -> Job {
             }
         }
         Event::ShardRequested(request) => {
+            job.requested_at = job.requested_at.or(at);
             job.dataset.get_or_insert_with(|| request.dataset.clone());
             let shard = job.shards.entry(request.shard).or_insert_with(|| Shard {
                 trees: request.trees,
