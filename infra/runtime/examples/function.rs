@@ -1,12 +1,13 @@
 //! A function for the tests: what it does is in its environment and in the path that is asked for.
 //!
 //! `GET /` greets, `/env` shows the environment and the request's headers, `/sleep/<ms>` takes its time, `/exit/<code>`
-//! ends the process, `/echo` streams the body back. `CRASHES` is a file with the number of starts that still fail,
+//! ends the process, `/echo` streams the body back, `/dead-letters` shows the headers of the last request posted to it. `CRASHES` is a file with the number of starts that still fail,
 //! `STARTS` one to which every start adds a line, `DEAF` keeps it from listening, `STUBBORN` lets it ignore SIGTERM,
 //! `TERMINATED` is a file made on SIGTERM.
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use std::{env, fs, process};
 
@@ -55,6 +56,8 @@ async fn main() -> std::io::Result<()> {
     }
     // Taking the socket removes the variables that speak of it.
     let environment: Vec<(String, String)> = env::vars().collect();
+    let last = Arc::new(Mutex::new(BTreeMap::new()));
+    let shown = Arc::clone(&last);
     let router = Router::new()
         .route("/", get(|| async { "hello" }).post(|| async { "" }))
         .route("/healthz", get(|| async { "ok" }))
@@ -67,7 +70,19 @@ async fn main() -> std::io::Result<()> {
             }),
         )
         .route("/exit/{code}", get(|Path(code): Path<i32>| async move { process::exit(code) as () }))
-        .route("/echo", post(|body: Body| async move { body }));
+        .route("/echo", post(|body: Body| async move { body }))
+        .route("/dead-letters", get(move || async move { Json(shown.lock().map(|last| last.clone()).ok()) }))
+        .route(
+            "/dead-letters",
+            post(|headers: HeaderMap| async move {
+                if let Ok(mut last) = last.lock() {
+                    *last = headers
+                        .iter()
+                        .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+                        .collect();
+                }
+            }),
+        );
     let listener = if let Some(inherited) = ListenFd::from_env().take_tcp_listener(0)? {
         inherited.set_nonblocking(true)?;
         tokio::net::TcpListener::from_std(inherited)?

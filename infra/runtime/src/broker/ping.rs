@@ -84,3 +84,24 @@ async fn send(source: &PingSource, target: &Target, broker: &Arc<Broker>, sender
         Err(error) => tracing::warn!(source = name, error, "ping not sent"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use regrove_knative::manifest::{Application, Source};
+
+    use super::*;
+
+    #[test]
+    fn a_ping_is_an_event_of_its_source() {
+        let text = "apiVersion: sources.knative.dev/v1\nkind: PingSource\nmetadata: {name: tick, namespace: here}\nspec:\n  \
+                    schedule: '*/5 * * * *'\n  contentType: application/json\n  data: '{\"a\":1}'\n  ceOverrides: \
+                    {extensions: {purpose: test}}\n  sink: {uri: 'http://127.0.0.1:1'}\n";
+        let application = Application::parse(&[Source { name: "ping.yaml", text }]).unwrap();
+        let event = event(&application.ping_sources[0]).unwrap();
+        assert_eq!(event.ty(), "dev.knative.sources.ping");
+        assert_eq!(event.source(), "/apis/v1/namespaces/here/pingsources/tick");
+        assert_eq!(event.data_content_type(), Some("application/json"));
+        assert_eq!(event.data().map(|data| &data[..]), Some(&b"{\"a\":1}"[..]));
+        assert_eq!(event.attribute("purpose").as_deref(), Some("test"));
+    }
+}

@@ -235,6 +235,38 @@ async fn a_subscriber_service_is_started_by_the_event() {
 }
 
 #[tokio::test]
+async fn an_event_that_cannot_be_stored_is_500_and_goes_nowhere() {
+    let sink = Sink::start(&[]).await;
+    let stage = Stage::up(&(BROKER.to_owned() + &trigger("t", &[&to(&sink)]))).await;
+    let other = rusqlite::Connection::open(stage.home.path().join("broker.db")).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let (refused, waited) = tokio::join!(stage.emit("1", "t"), stage.emit("2", "t"));
+    assert_eq!((refused.status, waited.status), (500, 500), "{}", refused.text);
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(stage.emit("3", "t").await.status, 202);
+    assert_eq!(sink.wait_for(1).await[0].header("ce-id"), "3");
+    stage.runtime.shutdown().await;
+    assert_eq!(sink.received().len(), 1);
+}
+
+#[tokio::test]
+async fn a_dead_letter_reaches_a_service_at_its_path() {
+    let sink = Sink::answering(&[400]).await;
+    let reference = "ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: hello}";
+    let yaml = BROKER.to_owned()
+        + &service("hello", &[LISTEN_FDS], &[], &[])
+        + &trigger("t", &[&to(&sink), &format!("delivery: {{deadLetterSink: {{{reference}, uri: /dead-letters}}}}")]);
+    let mut stage = Stage::up(&yaml).await;
+    stage.emit("1", "t").await;
+    let event = stage.wait_for("dead letter", |event| matches!(event, RuntimeEvent::EventDead { .. })).await;
+    assert!(matches!(event, RuntimeEvent::EventDead { in_sink: true, .. }), "{event:?}");
+    let seen = stage.get("hello", "/dead-letters").await.json();
+    assert_eq!(seen["ce-knativeerrorcode"], "400");
+    assert_eq!(seen["host"], "hello.default.svc.cluster.local");
+    stage.runtime.shutdown().await;
+}
+
+#[tokio::test]
 async fn more_events_than_fit_into_the_window_are_all_delivered() {
     let sink = Sink::start(&[]).await;
     let stage = Stage::up(&(BROKER.to_owned() + &trigger("t", &[&to(&sink)]))).await;

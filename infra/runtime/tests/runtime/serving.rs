@@ -277,6 +277,26 @@ async fn bodies_are_streamed_both_ways() {
     stage.runtime.shutdown().await;
 }
 
+#[tokio::test]
+async fn clients_may_speak_http2() {
+    let stage = Stage::up(&service("hello", &[LISTEN_FDS], &[], &[])).await;
+    let stream = tokio::net::TcpStream::connect(stage.gateway()).await.unwrap();
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), hyper_util::rt::TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let request =
+        Request::get("http://hello.default.localhost/env").body(http_body_util::Empty::<Bytes>::new()).unwrap();
+    let response = sender.send_request(request).await.unwrap();
+    assert_eq!(response.status(), 200);
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let env: serde_json::Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(env["header:host"], "hello.default.localhost");
+    drop(sender);
+    stage.runtime.shutdown().await;
+}
+
 /// A channel as a stream.
 fn futures_stream<T: Send + 'static>(
     mut receiver: tokio::sync::mpsc::Receiver<T>,
