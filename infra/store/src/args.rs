@@ -9,38 +9,40 @@ use crate::redis_link::redacted;
 /// The directory that state lives in when nothing else is said.
 pub const DEFAULT_HOME: &str = ".regrove";
 
-/// Where the event log, leases and artifacts are kept. A function flattens this into its own arguments.
+/// Where the event log, leases and artifacts are kept. A function flattens this into its own arguments; in a command with
+/// subcommands they may stand behind any of these.
 #[derive(Clone, clap::Args)]
 #[command(next_help_heading = "State")]
 pub struct StoreArgs {
     /// Redis that keeps the event log, leases and artifacts: redis://HOST:PORT/DB, or rediss:// for TLS.
     /// Without it they are kept in files under --home.
-    #[arg(long, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
+    #[arg(long, global = true, env = "REDIS_URL", hide_env_values = true, value_name = "URL")]
     pub redis_url: Option<String>,
 
     /// Redis ACL user; takes the place of the one in the URL.
-    #[arg(long, env = "REDIS_USERNAME", value_name = "NAME")]
+    #[arg(long, global = true, env = "REDIS_USERNAME", value_name = "NAME")]
     pub redis_username: Option<String>,
 
     /// Password of the Redis user; takes the place of the one in the URL.
-    #[arg(long, env = "REDIS_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
+    #[arg(long, global = true, env = "REDIS_PASSWORD", hide_env_values = true, value_name = "PASSWORD")]
     pub redis_password: Option<String>,
 
     /// PEM file with the certificate authorities to trust for rediss://, instead of the system's.
-    #[arg(long, env = "REGROVE_REDIS_CA", value_name = "FILE")]
+    #[arg(long, global = true, env = "REGROVE_REDIS_CA", value_name = "FILE")]
     pub redis_ca: Option<PathBuf>,
 
     /// Directory of this machine's state.
-    #[arg(long, env = "REGROVE_HOME", default_value = DEFAULT_HOME, value_name = "DIR")]
+    #[arg(long, global = true, env = "REGROVE_HOME", default_value = DEFAULT_HOME, value_name = "DIR")]
     pub home: PathBuf,
 
     /// Largest artifact in bytes.
-    #[arg(long, env = "REGROVE_ARTIFACT_BYTES_MAX", default_value_t = ARTIFACT_BYTES_MAX, value_name = "BYTES")]
+    #[arg(long, global = true, env = "REGROVE_ARTIFACT_BYTES_MAX", default_value_t = ARTIFACT_BYTES_MAX,
+          value_name = "BYTES")]
     pub artifact_bytes_max: u64,
 
     /// Days that Redis keeps an artifact after it was last stored. Files are kept until somebody removes them.
-    #[arg(long, env = "REGROVE_ARTIFACT_DAYS", default_value_t = ARTIFACT_DAYS, value_name = "DAYS",
-          value_parser = clap::value_parser!(u32).range(1..=3650))]
+    #[arg(long, global = true, env = "REGROVE_ARTIFACT_DAYS", default_value_t = ARTIFACT_DAYS,
+          value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3650))]
     pub artifact_days: u32,
 }
 
