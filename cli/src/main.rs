@@ -21,7 +21,6 @@ use crate::reach::Reach;
 #[command(
     name = "regrove",
     version,
-    propagate_version = true,
     after_help = "Examples:\n  regrove demo\n  regrove up &\n  regrove train --data iris.csv --target species --wait\n  \
                   regrove job list\n\nExit codes: 0 done, 1 failed, 2 wrong arguments or manifests."
 )]

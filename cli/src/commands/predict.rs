@@ -13,16 +13,15 @@ use crate::reach::Reach;
 #[command(
     after_help = "Examples:\n  regrove predict --features '[[1, 2, 3, 4]]'\n  regrove predict --data rows.csv --model breast-cancer"
 )]
-#[group(required = true, multiple = false)]
 pub(crate) struct Args {
     /// Rows as JSON: a list of lists of numbers, null for a missing value
-    #[arg(long, value_name = "JSON")]
+    #[arg(long, value_name = "JSON", required_unless_present = "data", conflicts_with = "data")]
     features: Option<String>,
     /// Rows as a CSV file with a header, the model's columns in its order; other columns are not allowed
     #[arg(long, value_name = "FILE")]
     data: Option<PathBuf>,
     /// Model to ask; the default model without it
-    #[arg(long, value_name = "NAME", group = "which")]
+    #[arg(long, value_name = "NAME")]
     model: Option<String>,
 }
 
