@@ -12,6 +12,16 @@ use url::Url;
 /// How long a request may take, a cold start included.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 
+/// A function answered, but not with what was asked for.
+#[derive(Debug, thiserror::Error)]
+#[error("{function} answered {status}: {detail}")]
+pub(crate) struct Refused {
+    function: String,
+    /// Its status: 503 may be another one a moment later.
+    pub(crate) status: http::StatusCode,
+    detail: String,
+}
+
 /// Where things are.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Reach {
@@ -90,7 +100,7 @@ impl Reach {
         if !status.is_success() {
             let problem: Value = serde_json::from_str(&text).unwrap_or_default();
             let detail = problem.get("detail").and_then(Value::as_str).unwrap_or(text.trim());
-            bail!("{function} answered {status}: {detail}");
+            return Err(Refused { function: function.to_owned(), status, detail: detail.to_owned() }.into());
         }
         serde_json::from_str(&text).with_context(|| format!("{function} did not answer with JSON"))
     }

@@ -1,7 +1,7 @@
 //! `regrove demo`: the whole loop on this machine, from an event to a prediction.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use regrove_events::JobState;
@@ -16,19 +16,24 @@ use crate::commands::predict::ask;
 use crate::commands::train::{new_job_id, reference_request, submit};
 use crate::commands::up::{Interrupt, environment, stop};
 use crate::output::{Output, Usage};
-use crate::reach::Reach;
+use crate::reach::{Reach, Refused};
 use crate::watch::{self, Watched};
 use crate::{binaries, manifests};
 
 /// The data set that the repository ships; `examples/README.md` says where it comes from.
 const BREAST_CANCER: &str = include_str!("../../../examples/breast_cancer.csv");
 
+/// How long a replica of `predict` may take to serve the version that the serving pointer names.
+const SWITCH_WAIT: Duration = Duration::from_secs(30);
+/// Time between two questions until then.
+const SWITCH_PAUSE: Duration = Duration::from_millis(10);
+
 /// Run the whole loop on this machine.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  regrove demo --json | jq '.jobs[0].prediction'")]
 pub(crate) struct Args {
     /// How many shards to grow each forest in
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     shards: u32,
     /// MLflow to use instead of the embedded record
     #[arg(long, env = "MLFLOW_TRACKING_URI", value_name = "URL")]
@@ -134,9 +139,8 @@ async fn one_job(
         bail!("job {job_id} {}: {}", job.state, job.failure.map(|failure| failure.reason).unwrap_or_default());
     }
     let row = row.or_else(|| job.model.as_ref().map(|model| model.input_example.clone())).unwrap_or_default();
-    let asked = Instant::now();
-    let prediction = ask(reach, Some(&request.model.name), &json!([row])).await?;
-    let predict_seconds = asked.elapsed().as_secs_f64();
+    let version = job.registered.as_ref().map(|registered| registered.version.as_str());
+    let (prediction, predict_seconds) = ask_version(reach, &request.model.name, version, &json!([row])).await?;
     output.progress(format_args!("{job_id}: predicted {}", prediction["predictions"]));
     let mut value = summary(&job_id, &job);
     let loaded_at = loaded.and_then(|(_, event)| event.time());
@@ -149,6 +153,25 @@ async fn one_job(
         "model_version": prediction["model_version"],
     });
     Ok(value)
+}
+
+/// Asks for a prediction until it comes from `version`: replicas follow the serving pointer within moments. Returns the
+/// answer and the seconds that it took.
+async fn ask_version(reach: &Reach, name: &str, version: Option<&str>, rows: &Value) -> anyhow::Result<(Value, f64)> {
+    let deadline = Instant::now() + SWITCH_WAIT;
+    loop {
+        let asked = Instant::now();
+        let answer = ask(reach, Some(name), rows).await;
+        let seconds = asked.elapsed().as_secs_f64();
+        let early = match &answer {
+            Ok(prediction) => prediction["model_version"].as_str() != version,
+            Err(error) => error.downcast_ref().is_some_and(|refused: &Refused| refused.status == 503),
+        };
+        if !early || Instant::now() >= deadline {
+            return Ok((answer?, seconds));
+        }
+        tokio::time::sleep(SWITCH_PAUSE).await;
+    }
 }
 
 fn describe(report: &Report) -> String {

@@ -34,7 +34,7 @@ pub(crate) struct Args {
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
     params: Vec<(String, Value)>,
     /// How many shards to grow the forest in; never changes the model
-    #[arg(long, default_value_t = 2)]
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
     shards: u32,
     /// Share of rows that a second forest does not see and is scored on; 0 for none
     #[arg(long, default_value_t = 0.2)]
