@@ -40,7 +40,7 @@ async fn a_taken_port_is_named_with_its_flag() {
 #[tokio::test]
 async fn all_faults_of_the_manifests_are_named_at_once() {
     let home = tempfile::tempdir().unwrap();
-    let yaml = service("one", &[], &[], &[]).replace("image: function", "image: registry/unknown:1")
+    let yaml = service("one", &[], &[], &[]).replace("image: test_function", "image: registry/unknown:1")
         + "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {name: default}\n---\n\
            apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {name: lost}\nspec:\n  broker: default\n  \
            subscriber: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: nobody}}\n";
@@ -58,7 +58,7 @@ struct Process {
 }
 
 async fn launch(manifest: &Path, home: &Path) -> Process {
-    let mut child = Command::new(programs().join("runtime"))
+    let mut child = Command::new(programs().join("runtime_process"))
         .args([manifest, home, &programs()])
         .stdout(Stdio::piped())
         .kill_on_drop(true)

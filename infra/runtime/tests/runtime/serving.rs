@@ -245,7 +245,7 @@ async fn a_replica_that_never_gets_ready_is_503_with_the_reason() {
 #[tokio::test]
 async fn a_command_that_cannot_start_is_503_with_the_reason() {
     let stage = Stage::up_with(&service("hello", &[LISTEN_FDS], &[], &[]), |config| {
-        config.exec.insert("function".to_owned(), vec!["/nowhere/at/all".to_owned()]);
+        config.exec.insert("test_function".to_owned(), vec!["/nowhere/at/all".to_owned()]);
     })
     .await;
     let answer = stage.get("hello", "/").await;
@@ -317,7 +317,7 @@ async fn an_upgraded_connection_is_passed_through() {
         \x20 while d:=c.recv(1024): c.sendall(d.upper())\n";
     let stage = Stage::up_with(&service("hello", &[], &[], &[]), |config| {
         let command = ["python3", "-c", python].map(str::to_owned).to_vec();
-        config.exec.insert("function".to_owned(), command);
+        config.exec.insert("test_function".to_owned(), command);
     })
     .await;
     let mut stream = tokio::net::TcpStream::connect(stage.gateway()).await.unwrap();

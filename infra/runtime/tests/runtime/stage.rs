@@ -26,7 +26,7 @@ pub(crate) fn application(yaml: &str) -> Application {
     Application::parse(&[Source { name: "test.yaml", text: yaml }]).unwrap_or_else(|problems| panic!("{problems}"))
 }
 
-/// A Service of the image `function`. `env` and `annotations` are (name, value); `spec` are further lines of its spec.
+/// A Service of the image `test_function`. `env` and `annotations` are (name, value); `spec` are further lines of its spec.
 pub(crate) fn service(name: &str, annotations: &[(&str, &str)], env: &[(&str, &str)], spec: &[&str]) -> String {
     let lines = |head: &str, lines: Vec<String>| {
         if lines.is_empty() { String::new() } else { format!("{head}{}\n", lines.join("\n")) }
@@ -36,7 +36,7 @@ pub(crate) fn service(name: &str, annotations: &[(&str, &str)], env: &[(&str, &s
     let spec = spec.iter().map(|line| format!("      {line}")).collect();
     format!(
         "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {{name: {name}}}\nspec:\n  template:\n    \
-         metadata:\n      labels: {{a: b}}\n{}    spec:\n{}      containers:\n        - image: function\n{}---\n",
+         metadata:\n      labels: {{a: b}}\n{}    spec:\n{}      containers:\n        - image: test_function\n{}---\n",
         lines("      annotations:\n", annotations),
         lines("", spec),
         lines("          env:\n", env),

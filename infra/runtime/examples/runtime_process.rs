@@ -1,4 +1,4 @@
-//! A runtime as a process of its own, for tests that kill it: `runtime MANIFEST HOME BIN_DIR`.
+//! A runtime as a process of its own, for tests that kill it: `runtime_process MANIFEST HOME BIN_DIR`.
 //!
 //! Prints the gateway's and the ingress's address on one line, then runs until SIGTERM.
 
@@ -13,7 +13,7 @@ use tokio::signal::unix::{SignalKind, signal};
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut args = std::env::args().skip(1);
     let (Some(manifest), Some(home), Some(bin_dir)) = (args.next(), args.next(), args.next()) else {
-        return Err("usage: runtime MANIFEST HOME BIN_DIR".into());
+        return Err("usage: runtime_process MANIFEST HOME BIN_DIR".into());
     };
     let text = std::fs::read_to_string(&manifest)?;
     let application = Application::parse(&[Source { name: &manifest, text: &text }])?;
