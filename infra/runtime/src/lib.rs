@@ -36,7 +36,9 @@ mod runtime_event;
 mod serving;
 mod status;
 
-pub use broker::{DeadLetter, JournalError, dead_letters, redrive};
+pub use broker::{
+    Attempt, DeadLetter, DeliveryRecord, DeliveryState, JournalError, dead_letters, delivery_records, redrive,
+};
 pub use config::{
     Addresses, DOMAIN, EVENT_BYTES_MAX, GATEWAY_PORT, INGRESS_PORT, RECORD_PORT, RuntimeConfig, SHUTDOWN_GRACE,
 };

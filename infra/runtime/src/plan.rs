@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use regrove_knative::delivery::DeliveryPolicy;
 use regrove_knative::filter::Filter;
-use regrove_knative::manifest::{Application, Container, Metadata, PingSource, PortProtocol, ProbeAction, Service};
+use regrove_knative::manifest::{
+    Application, Container, Metadata, PingSource, PortProtocol, ProbeAction, RevisionChoice, Service, TrafficTarget,
+};
 
 use crate::RuntimeConfig;
 use crate::broker::TargetSpec;
@@ -93,7 +95,7 @@ impl Planner<'_> {
     fn revision(&mut self, service: &Service) -> Option<RevisionSpec> {
         let template = &service.template;
         let metadata = &service.metadata;
-        let revision = template.name.clone().unwrap_or_else(|| format!("{}-00001", metadata.name));
+        let revision = revision_name(service);
         if template.container.protocol == PortProtocol::H2c {
             let reason = "port name h2c: HTTP/2 to the process is not supported yet; leave the name out";
             self.fault("Service", metadata, reason);
@@ -309,6 +311,18 @@ impl Planner<'_> {
         warnings.extend(application.parallels.iter().map(|flow| not_run("Parallel", &flow.metadata)));
         for service in &application.services {
             let container = &service.template.container;
+            let own = revision_name(service);
+            let elsewhere = |target: &&TrafficTarget| match &target.revision {
+                RevisionChoice::Named(name) => *name != own,
+                RevisionChoice::Latest => false,
+            };
+            if let Some(TrafficTarget { revision: RevisionChoice::Named(name), .. }) =
+                service.traffic.iter().find(elsewhere)
+            {
+                let object = object("Service", &service.metadata);
+                warnings
+                    .push(format!("{object}: spec.traffic names {name}, but only {own} exists here: it gets it all"));
+            }
             if matches!(container.readiness.action, ProbeAction::Grpc { .. }) {
                 let name = object("Service", &service.metadata);
                 warnings.push(format!("{name}: the gRPC readiness probe is replaced by a TCP connection here"));
@@ -320,6 +334,11 @@ impl Planner<'_> {
 
 fn is(metadata: &Metadata, namespace: &str, name: &str) -> bool {
     metadata.namespace == namespace && metadata.name == name
+}
+
+/// The only revision that a service has here: there is no history of templates.
+fn revision_name(service: &Service) -> String {
+    service.template.name.clone().unwrap_or_else(|| format!("{}-00001", service.metadata.name))
 }
 
 /// Last path segment of an image without tag and digest.

@@ -58,8 +58,6 @@ pub enum StopReason {
     ScaledDown,
     /// It did not get ready in time.
     NeverReady,
-    /// Its command cannot be started at all.
-    CannotStart,
 }
 
 /// Something that happened.
@@ -91,13 +89,13 @@ pub enum RuntimeEvent {
         #[serde(flatten)]
         split: ColdStart,
     },
-    /// A process ended by itself; the replica starts it again.
+    /// A process ended by itself, or could not be started; the replica tries again.
     ReplicaCrashed {
         /// `namespace/service`.
         service: String,
         /// The replica.
         replica: String,
-        /// How it ended, such as `exit status: 1`.
+        /// How it ended, such as `exit status: 1`, or why it could not be started.
         status: String,
         /// Wait before the next start, in milliseconds.
         backoff_ms: u64,

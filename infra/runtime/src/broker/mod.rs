@@ -3,6 +3,7 @@
 mod attempt;
 mod dead_letters;
 mod delivery;
+mod delivery_record;
 mod dispatch;
 mod ingress;
 mod journal;
@@ -11,6 +12,7 @@ mod schema;
 mod target;
 
 pub use dead_letters::{DeadLetter, dead_letters, redrive};
+pub use delivery_record::{Attempt, DeliveryRecord, DeliveryState, delivery_records};
 pub use journal::JournalError;
 
 pub(crate) use attempt::Sender;

@@ -161,14 +161,12 @@ pub(crate) async fn supervise(revision: Arc<Revision>, replica: Arc<Replica>) {
         let ended = match start(&revision, &replica).await {
             Ok(child) => live(&revision, &replica, child, deadline).await,
             Err(error) => {
-                let reason = format!(
-                    "{}: cannot start `{}`: {error}",
-                    revision.spec.revision,
-                    revision.spec.command.program.to_string_lossy()
-                );
+                let program = revision.spec.command.program.to_string_lossy();
+                let reason = format!("{}: cannot start `{program}`: {error}", revision.spec.revision);
                 tracing::error!("{reason}");
-                revision.table.refuse_waiting(&Refusal::Unavailable(reason));
-                Ended::Stopped(StopReason::CannotStart)
+                // Nobody waits for a command that is not there; it is tried again all the same, someone may put it there.
+                revision.table.refuse_waiting(&Refusal::Unavailable(reason.clone()));
+                Ended::Crashed(reason)
             }
         };
         match ended {

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::Full;
-use regrove_runtime::{RuntimeEvent, dead_letters, redrive};
+use regrove_runtime::{DeliveryState, RuntimeEvent, dead_letters, delivery_records, redrive};
 
 use crate::sink::{Script, Sink};
 use crate::stage::{LISTEN_FDS, Stage, send, service};
@@ -142,6 +142,17 @@ async fn what_nobody_takes_goes_to_the_dead_letter_sink_with_its_reason() {
     assert_eq!(listed.len(), 1);
     assert_eq!((listed[0].trigger.as_str(), listed[0].event.id(), listed[0].in_sink), ("default/t", "1", true));
     assert_eq!(listed[0].code, Some(503));
+    let records = delivery_records(stage.home.path(), "1").unwrap();
+    assert_eq!(records.len(), 1);
+    assert_eq!(records[0].state, DeliveryState::InSink);
+    let attempts: Vec<_> = records[0]
+        .attempts
+        .iter()
+        .map(|attempt| (attempt.dead_letter, attempt.code, attempt.error.is_some()))
+        .collect();
+    let (refused, taken) = ((false, Some(503), true), (true, Some(200), false));
+    assert_eq!(attempts, [refused, refused, refused, (true, Some(500), true), taken]);
+    assert!(records[0].attempts.iter().all(|attempt| attempt.latency_us > 0 && attempt.at_ms > 0));
     stage.runtime.shutdown().await;
 }
 

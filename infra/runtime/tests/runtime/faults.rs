@@ -50,6 +50,19 @@ async fn all_faults_of_the_manifests_are_named_at_once() {
     }
 }
 
+#[tokio::test]
+async fn what_is_run_differently_is_warned_about() {
+    let home = tempfile::tempdir().unwrap();
+    let yaml = service("hello", &[], &[], &[])
+        .replace("spec:\n  template:", "spec:\n  traffic: [{revisionName: hello-00007, percent: 100}]\n  template:")
+        + "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: other}\n";
+    let runtime = Runtime::start(config(&yaml, home.path())).await.unwrap();
+    let warnings = runtime.warnings().join("\n");
+    assert!(warnings.contains("Service default/hello: spec.traffic names hello-00007"), "{warnings}");
+    assert_eq!(runtime.passed_over(), [("Deployment".to_owned(), "other".to_owned())]);
+    runtime.shutdown().await;
+}
+
 /// The runtime as a process.
 struct Process {
     child: Child,
