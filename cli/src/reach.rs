@@ -9,6 +9,9 @@ use regrove_store::{Control, StoreArgs};
 use serde_json::Value;
 use url::Url;
 
+/// Where events of this command come from.
+pub(crate) const SOURCE: &str = "/regrove/cli";
+
 /// How long a request may take, a cold start included.
 const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
 

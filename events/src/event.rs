@@ -327,6 +327,19 @@ pub struct ModelLoaded {
     pub creation_timestamp: i64,
 }
 
+impl ModelLoaded {
+    /// What the reference stack's API calls `model_info`.
+    pub fn info(&self) -> Value {
+        serde_json::json!({
+            "name": self.name,
+            "version": self.version,
+            "stage": self.stage,
+            "description": self.description,
+            "creation_timestamp": self.creation_timestamp,
+        })
+    }
+}
+
 /// Data of `job-failed`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

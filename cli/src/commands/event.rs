@@ -11,9 +11,8 @@ use regrove_events::{CloudEvent, TYPE_PREFIX, json_format};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::commands::train::SOURCE;
 use crate::output::{Output, Usage, table};
-use crate::reach::Reach;
+use crate::reach::{Reach, SOURCE};
 
 /// How long one look at the log waits for news; news end it at once.
 const NEWS_WAIT: Duration = Duration::from_secs(20);

@@ -7,9 +7,8 @@ use regrove_events::log::{JOB_PREFIX, job_stream};
 use regrove_events::{Event, Job, JobState, TrainCancelled, job};
 use serde_json::{Value, json};
 
-use crate::commands::train::SOURCE;
 use crate::output::{Output, Usage, table};
-use crate::reach::Reach;
+use crate::reach::{Reach, SOURCE};
 
 /// Look at jobs, stop them.
 #[derive(Debug, Subcommand)]

@@ -12,11 +12,8 @@ use uuid::Uuid;
 
 use crate::commands::job::summary;
 use crate::output::{Output, Usage};
-use crate::reach::Reach;
+use crate::reach::{Reach, SOURCE};
 use crate::watch;
-
-/// Where events of this command come from.
-pub(crate) const SOURCE: &str = "/regrove/cli";
 
 /// Ask for a model.
 #[derive(Debug, clap::Args)]

@@ -61,13 +61,7 @@ pub(crate) fn as_event(candidate: &ModelLoaded, at: Timestamp) -> Result<CloudEv
 pub(crate) fn reply(loaded: &ModelLoaded, mlflow_uri: &str, at: Timestamp) -> Value {
     json!({
         "model_loaded": true,
-        "model_info": {
-            "name": loaded.name,
-            "version": loaded.version,
-            "stage": loaded.stage,
-            "description": loaded.description,
-            "creation_timestamp": loaded.creation_timestamp,
-        },
+        "model_info": loaded.info(),
         "mlflow_uri": mlflow_uri,
         "timestamp": at.to_string(),
     })

@@ -141,13 +141,7 @@ fn info(served: &Served) -> Value {
     let Served { loaded, model } = served;
     json!({
         "model_loaded": true,
-        "model_info": {
-            "name": loaded.name,
-            "version": loaded.version,
-            "stage": loaded.stage,
-            "description": loaded.description,
-            "creation_timestamp": loaded.creation_timestamp,
-        },
+        "model_info": loaded.info(),
         "sha256": loaded.model.sha256,
         "n_features": model.n_features(),
         "feature_names": model.feature_names(),
