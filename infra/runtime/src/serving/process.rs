@@ -15,7 +15,10 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::process::{Pid, Signal, getpid, getppid, kill_process_group, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getpid, getppid, getrlimit, kill_process_group, set_parent_process_death_signal,
+    setrlimit,
+};
 use tokio::process::{Child, Command};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
@@ -56,6 +59,16 @@ struct Job {
     started: oneshot::Sender<io::Result<Child>>,
 }
 
+/// Raises the limit of open files to what the system allows, and answers with the one before. Ten thousand waiting
+/// requests are as many connections, and the usual limit is 1,024.
+fn raise_open_files() -> Rlimit {
+    let before = getrlimit(Resource::Nofile);
+    if let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: before.maximum, maximum: before.maximum }) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
+    before
+}
+
 /// The thread that starts processes.
 #[derive(Debug, Clone)]
 pub(crate) struct Spawner {
@@ -66,11 +79,12 @@ impl Spawner {
     /// Starts the thread; it ends when the last clone is dropped, and takes what it has started with it.
     pub(crate) fn start(handle: Handle) -> io::Result<Self> {
         let (jobs, queue) = mpsc::channel::<Job>();
+        let open_files = raise_open_files();
         thread::Builder::new().name("regrove-spawn".to_owned()).spawn(move || {
             let _inside = handle.enter();
             for job in queue {
                 // Nobody waits any more: the child is dropped, which kills it.
-                drop(job.started.send(spawn(&job.launch)));
+                drop(job.started.send(spawn(&job.launch, open_files)));
             }
         })?;
         Ok(Self { jobs })
@@ -86,7 +100,7 @@ impl Spawner {
 }
 
 #[expect(unsafe_code, reason = "the parent-death signal and descriptor 3 can only be set between fork and exec")]
-fn spawn(launch: &Launch) -> io::Result<Child> {
+fn spawn(launch: &Launch, open_files: Rlimit) -> io::Result<Child> {
     let mut command = Command::new(&launch.program);
     for name in NOT_INHERITED {
         command.env_remove(name);
@@ -107,7 +121,7 @@ fn spawn(launch: &Launch) -> io::Result<Child> {
     let listener = launch.listener.clone();
     let parent = getpid();
     // SAFETY: the closure runs in the forked child, where only async-signal-safe calls are allowed. It makes raw system
-    // calls through rustix (prctl, getppid, fcntl, dup2) and neither allocates nor takes a lock; the error it returns
+    // calls through rustix (prctl, getppid, prlimit, fcntl, dup2) and neither allocates nor takes a lock; the error it returns
     // is built from an errno without allocation.
     unsafe {
         command.pre_exec(move || {
@@ -116,6 +130,8 @@ fn spawn(launch: &Launch) -> io::Result<Child> {
                 // The runtime died between fork and prctl: the signal would never come.
                 return Err(rustix::io::Errno::SRCH.into());
             }
+            // Programs may rely on small descriptors (`select`), so they get the limit that they would have had.
+            setrlimit(Resource::Nofile, open_files)?;
             match &listener {
                 Some(listener) => inherit_as_listen_fd(listener.as_fd()),
                 None => Ok(()),
