@@ -64,9 +64,9 @@ pub fn decide(subject: &str, job: &Job, history: &[CloudEvent], received: &Cloud
     }
 }
 
-/// Points of the progress curves up to and including the shard that `received` tells of. The log's order numbers them,
-/// so a redelivery makes the same points.
-fn progress(history: &[CloudEvent], received: &CloudEvent) -> Vec<Metric> {
+/// Points of the progress curves up to and including the shard that `received` tells of, and all of them when it tells of
+/// none. The log's order numbers them, so a redelivery makes the same points.
+pub fn progress(history: &[CloudEvent], received: &CloudEvent) -> Vec<Metric> {
     let mut points = Vec::new();
     let (mut shards, mut trees) = (0u32, 0u32);
     for event in history {

@@ -22,7 +22,7 @@ use regrove_events::event::{JobFailed, ModelAggregated, ModelRegistered, TrainRe
 use regrove_events::log::{append_once, job_stream};
 use regrove_events::{Cause, CloudEvent, Event, Job, event, ids, job};
 use regrove_host::{Emitter, Problem, Received, now};
-use regrove_mlflow::{ModelVersionRequest, Record, RunStatus, Tag};
+use regrove_mlflow::{Metric, ModelVersionRequest, Record, RunStatus, Tag};
 use regrove_store::Control;
 
 use crate::decide::{Decision, decide};
@@ -92,7 +92,11 @@ async fn tell(
             ports.record.log_metrics(&run_id, &points).await?;
         }
         Decision::End(status, failure) => end(ports, job_id, &state, request, status, failure).await?,
-        Decision::Register(model) => return register(ports, job_id, received, &state, request, *model).await.map(Some),
+        Decision::Register(model) => {
+            // The whole forest may be heard of before its last shards, whose points would come too late.
+            let points = decide::progress(&history, received);
+            return register(ports, job_id, received, &state, request, *model, points).await.map(Some);
+        }
     }
     Ok(None)
 }
@@ -124,10 +128,11 @@ async fn register(
     state: &Job,
     request: &TrainRequested,
     model: ModelAggregated,
+    mut metrics: Vec<Metric>,
 ) -> Result<CloudEvent, Problem> {
     let at = state.aggregated_at.unwrap_or(Timestamp::UNIX_EPOCH);
     let run_id = ports.record.ensure_run(&describe::run(job_id, state, request)).await?;
-    let metrics = decide::final_metrics(request, &model, at.as_millisecond());
+    metrics.extend(decide::final_metrics(request, &model, at.as_millisecond()));
     ports.record.log_metrics(&run_id, &metrics).await?;
     let native = ports.control.artifacts.get(&model.model).await?;
     let onnx = ports.control.artifacts.get(&model.onnx).await?;
