@@ -1,7 +1,10 @@
 //! What tests start on this machine: real servers on free ports, gone when the test is over.
 
+mod mlflow;
+pub mod programs;
 mod proxy;
 mod redis;
 
+pub use mlflow::MlflowServer;
 pub use proxy::FaultyProxy;
 pub use redis::{RedisOptions, RedisServer};

@@ -1,0 +1,101 @@
+//! `regrove forest`: the library on files.
+
+use std::path::Path;
+
+use regrove_test_support::programs::workspace;
+use serde_json::{Value, json};
+
+use crate::regrove::{Said, command, run};
+
+async fn forest(folder: &Path, arguments: &[&str]) -> Said {
+    let mut command = command(folder);
+    command.arg("forest").args(arguments);
+    run(command).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fit_inspect_predict() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let data = workspace().join("examples/breast_cancer.csv");
+    let data = data.to_str().unwrap();
+    let fit = ["fit", "--data", data, "--target", "target", "--set", "n_estimators=20", "--set", "random_state=42"];
+    let made = forest(here, &[&fit[..], &["-o", "cancer.rgf", "--json"]].concat()).await.ok().json();
+    assert_eq!((&made["n_estimators"], &made["n_samples"], &made["n_features"]), (&json!(20), &json!(569), &json!(30)));
+    assert_eq!(made["bytes"], std::fs::metadata(here.join("cancer.rgf")).unwrap().len());
+    forest(here, &[&fit[..], &["-o", "again.rgf"]].concat()).await.ok();
+    let bytes = |name: &str| std::fs::read(here.join(name)).unwrap();
+    assert!(bytes("cancer.rgf") == bytes("again.rgf"), "the same data and parameters make the same bytes");
+
+    let inside = forest(here, &["inspect", "cancer.rgf", "--json"]).await.ok().json();
+    assert_eq!((&inside["n_estimators"], &inside["classes"]), (&json!(20), &json!([0, 1])));
+    assert_eq!(inside["feature_names"][0], "mean radius");
+    let params = serde_json::to_string(&inside["params"]).unwrap();
+    assert!(params.contains("42"), "{params}");
+    assert!(forest(here, &["inspect", "cancer.rgf"]).await.ok().out.contains("mean radius"));
+
+    // The target's column is there and ignored; so is the order of columns.
+    let answer = forest(here, &["predict", "cancer.rgf", "--data", data, "--json"]).await.ok().json();
+    let rows = |answer: &Value| answer["predictions"].as_array().unwrap().clone();
+    assert_eq!(rows(&answer).len(), 569);
+    let truth: Vec<Value> = std::fs::read_to_string(data)
+        .unwrap()
+        .lines()
+        .skip(1)
+        .map(|line| json!(line.rsplit(',').next().unwrap().parse::<i64>().unwrap()))
+        .collect();
+    let right = rows(&answer).iter().zip(&truth).filter(|(said, is)| said == is).count();
+    assert!(right > 560, "{right} of 569 training rows");
+    std::fs::write(here.join("turned.csv"), turned(&std::fs::read_to_string(data).unwrap())).unwrap();
+    let again = forest(here, &["predict", "cancer.rgf", "--data", "turned.csv", "--json"]).await.ok().json();
+    assert_eq!(again, answer);
+    let table = forest(here, &["predict", "cancer.rgf", "--data", "turned.csv"]).await.ok().out;
+    assert_eq!(table.lines().count(), 570);
+
+    forest(here, &[&fit[..], &["-o", "cancer.onnx"]].concat()).await.ok();
+    assert!(!bytes("cancer.onnx").is_empty());
+}
+
+/// A CSV with its columns in reverse.
+fn turned(csv: &str) -> String {
+    csv.lines().map(|line| line.rsplit(',').collect::<Vec<_>>().join(",")).collect::<Vec<_>>().join("\n")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_wrong_with_a_file_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let write = |name: &str, text: &str| std::fs::write(here.join(name), text).unwrap();
+    write("good.csv", "a,b,target\n1,2,0\n3,4,1\n5,6,0\n7,8,1\n");
+    write("cells.csv", "a,b,target\n1,2,0\n3,oops,1\n");
+    write("ragged.csv", "a,b,target\n1,2,0\n3,1\n");
+    write("one.csv", "a,b,target\n1,2,0\n3,4,0\n");
+    write("empty.csv", "a,b,target\n");
+    write("no-b.csv", "a\n1\n");
+    write("bad-row.csv", "a,b\n1,2\n3,x\n");
+    write("broken.rgf", "this is no model");
+    let fit = async |data: &str, more: &[&str]| {
+        let arguments = ["fit", "--data", data, "--target", "target", "-o", "out.rgf"];
+        forest(here, &[&arguments[..], more].concat()).await
+    };
+    fit("cells.csv", &[]).await.fails(2, &["cells.csv", "row 2", "`b`", "oops"]);
+    fit("ragged.csv", &[]).await.fails(2, &["ragged.csv", "row 2"]);
+    fit("one.csv", &[]).await.fails(2, &["one class"]);
+    fit("empty.csv", &[]).await.fails(2, &["no rows"]);
+    fit("missing.csv", &[]).await.fails(2, &["missing.csv"]);
+    fit("good.csv", &["--target", "nothing"]).await.fails(2, &["--target"]);
+    fit("good.csv", &["--set", "n_estimators=0"]).await.fails(2, &["n_estimators"]);
+    fit("good.csv", &["--set", "n_trees=5"]).await.fails(2, &["n_trees"]);
+    assert!(!here.join("out.rgf").exists(), "a model was written all the same");
+    let nothing = ["fit", "--data", "good.csv", "--target", "nothing", "-o", "out.rgf"];
+    forest(here, &nothing).await.fails(2, &["`nothing`"]);
+
+    fit("good.csv", &["--set", "n_estimators=3"]).await.ok();
+    let predict = async |model: &str, data: &str| forest(here, &["predict", model, "--data", data]).await;
+    predict("out.rgf", "good.csv").await.ok();
+    predict("out.rgf", "no-b.csv").await.fails(2, &["no-b.csv", "`b`", "missing"]);
+    predict("out.rgf", "bad-row.csv").await.fails(2, &["bad-row.csv", "row 2", "`b`", "`x`"]);
+    predict("out.rgf", "none.csv").await.fails(2, &["none.csv"]);
+    predict("broken.rgf", "good.csv").await.fails(2, &["broken.rgf"]);
+    forest(here, &["inspect", "none.rgf"]).await.fails(2, &["none.rgf"]);
+}

@@ -1,0 +1,20 @@
+//! The whole system as its users run it: the `regrove` command, the functions as processes, events over HTTP, a real
+//! Redis and a real MLflow. `cargo xtask test` builds and installs what is run here.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
+
+mod commands;
+mod demo;
+mod forest_files;
+mod jobs;
+mod kills;
+mod outages;
+mod polling;
+mod processes;
+mod python;
+mod record;
+mod regrove;
+mod scaling;
+mod swap;
+mod up;
+mod whole_loop;

@@ -1,0 +1,41 @@
+//! Where the programs are that tests run: ours, and those of the Python environment.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+
+/// Names the folder of our own programs; `<workspace>/target/debug` without it.
+pub const BIN_DIR: &str = "REGROVE_TEST_BIN_DIR";
+/// Names the Python environment with MLflow; `<workspace>/target/venv` without it.
+pub const VENV: &str = "REGROVE_TEST_VENV";
+
+/// One of our programs, such as `regrove` or `predict`, as the build left it.
+///
+/// # Errors
+/// When it is missing: a test that did not run the program has shown nothing.
+pub fn binary(name: &str) -> Result<PathBuf> {
+    find(BIN_DIR, "target/debug", name, "builds it")
+}
+
+/// A program of the Python environment, such as `python` or `mlflow`.
+///
+/// # Errors
+/// When it is missing.
+pub fn venv_program(name: &str) -> Result<PathBuf> {
+    find(VENV, "target/venv", &format!("bin/{name}"), "creates the Python environment")
+}
+
+/// The folder of the workspace's `Cargo.toml`.
+pub fn workspace() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors().nth(2).unwrap_or(here).to_owned()
+}
+
+fn find(variable: &str, fallback: &str, name: &str, does: &str) -> Result<PathBuf> {
+    let folder = std::env::var_os(variable).map_or_else(|| workspace().join(fallback), PathBuf::from);
+    let program = folder.join(name);
+    if !program.is_file() {
+        bail!("{} is missing: `cargo xtask test` {does}; {variable} names another folder", program.display());
+    }
+    Ok(program)
+}
