@@ -204,13 +204,13 @@ pub(crate) async fn supervise(revision: Arc<Revision>, replica: Arc<Replica>) {
     revision.table.remove(&replica);
     replica.pool.clear();
     revision.tell_stopped(&replica, reason);
-    if reason_leaves_waiting(&revision) {
+    if left_requests_waiting(&revision) {
         revision.start_for_waiting();
     }
 }
 
 /// Requests may have queued up behind the last replica just as it went.
-fn reason_leaves_waiting(revision: &Revision) -> bool {
+fn left_requests_waiting(revision: &Revision) -> bool {
     let counts = revision.table.counts();
     counts.waiting > 0 && counts.ready + counts.starting == 0
 }

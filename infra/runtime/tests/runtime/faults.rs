@@ -82,32 +82,54 @@ async fn launch(manifest: &Path, home: &Path) -> Process {
     Process { gateway: gateway.to_owned(), ingress: ingress.to_owned(), child }
 }
 
-#[tokio::test]
-async fn events_survive_the_death_of_the_runtime() {
+/// A broker with one trigger.
+fn eventing(subscriber: &str) -> String {
+    format!(
+        "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {{name: default}}\n---\napiVersion: \
+         eventing.knative.dev/v1\nkind: Trigger\nmetadata: {{name: t}}\nspec:\n  broker: default\n  subscriber: \
+         {{uri: \"{subscriber}\"}}\n  delivery: {{retry: 1000, backoffPolicy: linear, backoffDelay: PT0.1S}}\n"
+    )
+}
+
+/// Emits three events while `subscriber` is the trigger's, kills the runtime once `killable`, and expects a runtime that
+/// is started again with a subscriber that works to deliver all three.
+async fn killed_and_started_again(subscriber: &str, killable: impl Future<Output = ()>) {
     let folder = tempfile::tempdir().unwrap();
     let (manifest, home) = (folder.path().join("app.yaml"), folder.path().join("home"));
-    // Nobody listens there yet: the port is known, the server is not.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let yaml = |url: &str| {
-        format!(
-            "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {{name: default}}\n---\napiVersion: \
-             eventing.knative.dev/v1\nkind: Trigger\nmetadata: {{name: t}}\nspec:\n  broker: default\n  subscriber: \
-             {{uri: \"{url}\"}}\n  delivery: {{retry: 1000, backoffPolicy: linear, backoffDelay: PT0.1S}}\n"
-        )
-    };
-    std::fs::write(&manifest, yaml(&format!("http://127.0.0.1:{port}/"))).unwrap();
+    std::fs::write(&manifest, eventing(subscriber)).unwrap();
     let mut first = launch(&manifest, &home).await;
     for id in ["1", "2", "3"] {
         assert_eq!(emit(&first.ingress, id, "t").await.status, 202);
     }
+    killable.await;
     first.child.kill().await.unwrap();
     let sink = Sink::start(&[]).await;
-    std::fs::write(&manifest, yaml(&sink.url)).unwrap();
+    std::fs::write(&manifest, eventing(&sink.url)).unwrap();
     let _second = launch(&manifest, &home).await;
     let mut ids: Vec<String> =
         sink.wait_for(3).await.iter().map(|request| request.header("ce-id").to_owned()).collect();
     ids.sort();
     assert_eq!(ids, ["1", "2", "3"]);
+}
+
+#[tokio::test]
+async fn events_that_nobody_takes_survive_the_death_of_the_runtime() {
+    // Nobody listens there: the port is known, its owner is gone.
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    killed_and_started_again(&format!("http://127.0.0.1:{port}/"), async {}).await;
+}
+
+#[tokio::test]
+async fn events_that_are_being_delivered_survive_the_death_of_the_runtime() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    killed_and_started_again(&url, async {
+        let mut connections = Vec::new();
+        for _ in 0..3 {
+            connections.push(silent.accept().await.unwrap());
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
