@@ -39,6 +39,12 @@ pub(crate) enum Command {
         #[arg(long, value_name = "ID")]
         subject: Option<String>,
     },
+    /// Show what became of an event in the local broker: each delivery, each attempt
+    #[command(after_help = "Example:\n  regrove event show my-job/shard/3")]
+    Show {
+        /// Event id
+        id: String,
+    },
     /// List the events that the local broker could not deliver, newest first
     #[command(after_help = "Example:\n  regrove event dead --json")]
     Dead {
@@ -86,6 +92,7 @@ pub(crate) async fn run(command: Command, reach: &Reach, output: &Output) -> any
             output.result(&json!({"id": event.id(), "type": event.ty()}), || format!("{} accepted", event.id()))
         }
         Command::Tail { follow, subject } => tail(follow, subject.as_deref(), reach, output).await,
+        Command::Show { id } => show(&id, reach, output),
         Command::Dead { limit } => dead(limit, reach, output),
         Command::Redrive { numbers, .. } => {
             let count = regrove_runtime::redrive(&reach.store.home, &numbers)?;
@@ -135,6 +142,30 @@ async fn tail(follow: bool, subject: Option<&str>, reach: &Reach, output: &Outpu
             control.log.wait(after, NEWS_WAIT).await?;
         }
     }
+}
+
+fn show(id: &str, reach: &Reach, output: &Output) -> anyhow::Result<()> {
+    let records = regrove_runtime::delivery_records(&reach.store.home, id)?;
+    if records.is_empty() {
+        let advice = "the local broker keeps deliveries for a day";
+        return Err(Usage(format!("no delivery of an event `{id}` is known; {advice}")).into());
+    }
+    output.result(&records, || {
+        let attempts = records.iter().flat_map(|record| record.attempts.iter().map(move |attempt| (record, attempt)));
+        let rows = attempts.map(|(record, attempt)| {
+            let at = Timestamp::from_millisecond(attempt.at_ms).map_or_else(|_| String::new(), |at| format!("{at:.3}"));
+            let latency = Duration::from_micros(u64::try_from(attempt.latency_us).unwrap_or(0));
+            vec![
+                at,
+                record.trigger.clone(),
+                attempt.code.map_or_else(|| "–".to_owned(), |code| code.to_string()),
+                format!("{latency:.1?}"),
+                attempt.destination.clone(),
+                attempt.error.clone().unwrap_or_default(),
+            ]
+        });
+        table(&["at", "trigger", "code", "took", "destination", "error"], rows)
+    })
 }
 
 fn dead(limit: usize, reach: &Reach, output: &Output) -> anyhow::Result<()> {
