@@ -5,6 +5,7 @@
 //! `sklearn/tree` (BSD-3-Clause).
 
 mod best_first;
+mod costs;
 mod depth_first;
 mod draw;
 mod impurity;
@@ -12,21 +13,30 @@ mod measure;
 mod node;
 mod ordered;
 mod plan;
+mod presort;
 mod prune;
+mod scan;
 mod sort;
+mod sorted;
+mod tally;
 mod whole;
 
 pub(crate) use plan::{Plan, RowWeights};
+pub(crate) use presort::Presort;
+pub(crate) use sorted::Workspace;
 
 use crate::frame::Frame;
+use crate::kernel::Level;
 use crate::params::Criterion;
 use crate::random::Xorshift;
 use crate::tree::Tree;
+use costs::Costs;
 use draw::FeatureDraw;
 use impurity::{Entropy, Gini, Impurity};
 use measure::{Classes, SquaredError};
 use node::{Bounds, Cut};
 use ordered::OrderedSplitter;
+use sorted::SortedSplitter;
 use whole::WholeSplitter;
 
 /// Values closer than this count as equal (float32 arithmetic).
@@ -53,6 +63,10 @@ trait Splitter {
 
     /// Moves the rows of the current node to the sides of the cut.
     fn apply(&mut self, cut: &Cut) -> Sides;
+
+    /// Makes the sides of the cut applied last ready for [`Splitter::search`], where that is wanted. The others are only
+    /// entered for their values.
+    fn divide(&mut self, _left: bool, _right: bool) {}
 }
 
 /// The two sides of an applied cut.
@@ -68,11 +82,28 @@ struct Sides {
     middle: f64,
 }
 
+/// What the trees of one fit share, and nothing else.
+#[derive(Debug)]
+pub(crate) struct Ground<'a> {
+    pub(crate) frame: &'a Frame,
+    pub(crate) plan: Plan,
+    /// Sorted columns, where they are of use.
+    presort: Option<Presort>,
+}
+
+impl<'a> Ground<'a> {
+    pub(crate) fn new(frame: &'a Frame, plan: Plan, level: Level) -> Self {
+        let presort = if plan.random_cuts { None } else { Presort::new(frame, level) };
+        Self { frame, plan, presort }
+    }
+}
+
 /// Grows the tree of one seed.
-pub(crate) fn grow(frame: &Frame, plan: &Plan, weights: &RowWeights, seed: u32) -> Tree {
+pub(crate) fn grow(ground: &Ground<'_>, weights: &RowWeights, seed: u32, work: &mut Workspace) -> Tree {
+    let (frame, plan) = (ground.frame, &ground.plan);
     match plan.criterion {
-        Criterion::Gini => grow_classes::<Gini>(frame, plan, weights, seed),
-        Criterion::Entropy | Criterion::LogLoss => grow_classes::<Entropy>(frame, plan, weights, seed),
+        Criterion::Gini => grow_classes::<Gini>(ground, weights, seed, work),
+        Criterion::Entropy | Criterion::LogLoss => grow_classes::<Entropy>(ground, weights, seed, work),
         Criterion::SquaredError => {
             let splitter = OrderedSplitter::new(frame, plan, weights, SquaredError::new(frame));
             grow_with(splitter, frame, plan, weights, seed)
@@ -80,7 +111,18 @@ pub(crate) fn grow(frame: &Frame, plan: &Plan, weights: &RowWeights, seed: u32) 
     }
 }
 
-fn grow_classes<I: Impurity>(frame: &Frame, plan: &Plan, weights: &RowWeights, seed: u32) -> Tree {
+fn grow_classes<I: Impurity + Costs>(
+    ground: &Ground<'_>,
+    weights: &RowWeights,
+    seed: u32,
+    work: &mut Workspace,
+) -> Tree {
+    let (frame, plan) = (ground.frame, &ground.plan);
+    if let Some(presort) = &ground.presort
+        && let Some(splitter) = SortedSplitter::<I>::new(frame, plan, presort, weights, work)
+    {
+        return grow_with(splitter, frame, plan, weights, seed);
+    }
     if !plan.random_cuts
         && let Some(splitter) = WholeSplitter::<I>::new(frame, plan, weights)
     {
@@ -160,19 +202,24 @@ impl<S: Splitter> Builder<'_, S> {
         let weight = self.splitter.enter(pending.start, pending.end);
         let impurity = pending.impurity.unwrap_or_else(|| self.splitter.impurity());
         let n_rows = pending.end - pending.start;
-        let closed = pending.depth >= self.plan.max_depth
-            || n_rows < self.plan.min_samples_split
-            || n_rows < 2 * self.plan.min_samples_leaf
-            || weight < 2.0 * self.min_weight_leaf
-            || impurity <= IMPURITY_EPSILON;
+        let closed = self.is_closed(pending.depth, n_rows, weight, impurity);
         let node = self.tree.node_count();
         self.push_node(pending, impurity, weight, n_rows);
         if closed {
             return Added { node, n_constants: pending.n_constants, split: None };
         }
         let (cut, n_constants) = self.find_cut(pending);
-        let split = cut.and_then(|cut| self.split(node, impurity, weight, &cut));
+        let split = cut.and_then(|cut| self.split(node, pending, impurity, weight, &cut));
         Added { node, n_constants, split }
+    }
+
+    /// Whether a node must be a leaf, whatever cuts there are.
+    fn is_closed(&self, depth: u32, n_rows: usize, weight: f64, impurity: f64) -> bool {
+        depth >= self.plan.max_depth
+            || n_rows < self.plan.min_samples_split
+            || n_rows < 2 * self.plan.min_samples_leaf
+            || weight < 2.0 * self.min_weight_leaf
+            || impurity <= IMPURITY_EPSILON
     }
 
     /// Looks at features in random order until enough were seen.
@@ -187,7 +234,7 @@ impl<S: Splitter> Builder<'_, S> {
     }
 
     /// Applies a cut; `None` if it improves too little. The rows are then moved all the same, as nobody asks for them again.
-    fn split(&mut self, node: usize, impurity: f64, weight: f64, cut: &Cut) -> Option<AppliedSplit> {
+    fn split(&mut self, node: usize, pending: &Pending, impurity: f64, weight: f64, cut: &Cut) -> Option<AppliedSplit> {
         let sides = self.splitter.apply(cut);
         let improvement = (weight / self.total_weight)
             * (impurity
@@ -196,6 +243,11 @@ impl<S: Splitter> Builder<'_, S> {
         if improvement + IMPURITY_EPSILON < self.plan.min_impurity_decrease {
             return None;
         }
+        let depth = pending.depth + 1;
+        let (n_left, n_right) = (sides.position - pending.start, pending.end - sides.position);
+        let left_closed = self.is_closed(depth, n_left, sides.weight_left, sides.impurity_left);
+        let right_closed = self.is_closed(depth, n_right, sides.weight_right, sides.impurity_right);
+        self.splitter.divide(!left_closed, !right_closed);
         let tree = &mut self.tree;
         tree.feature[node] = i32::try_from(cut.feature).unwrap_or(i32::MAX);
         tree.threshold[node] = cut.threshold;

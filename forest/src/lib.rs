@@ -30,6 +30,7 @@ mod error;
 pub mod forest;
 pub mod frame;
 mod grow;
+mod kernel;
 pub mod linfa_traits;
 pub mod metrics;
 pub mod model_file;

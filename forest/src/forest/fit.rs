@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use rayon::prelude::*;
 
@@ -9,7 +10,8 @@ use super::Forest;
 use super::rows::RowSampler;
 use crate::Error;
 use crate::frame::{Frame, Target};
-use crate::grow::{self, Plan, RowWeights};
+use crate::grow::{self, Ground, Plan, RowWeights, Workspace};
+use crate::kernel::Level;
 use crate::params::{Estimator, ParamError, RandomForestParams};
 use crate::random::tree_seeds;
 use crate::tree::Tree;
@@ -67,17 +69,20 @@ pub fn fit_range(
         }
         .into());
     }
-    let plan = Plan::new(frame, params)?;
+    let ground = Ground::new(frame, Plan::new(frame, params)?, Level::best());
     let sampler = RowSampler::new(frame, params)?;
     let seeds: Vec<u32> = tree_seeds(params.random_state).take(range.end as usize).skip(range.start as usize).collect();
     let done = AtomicU32::new(0);
+    let workspaces = Workspaces::default();
     let trees = seeds
         .par_iter()
         .map(|&seed| {
             if options.cancelled() {
                 return None;
             }
-            let tree = grow::grow(frame, &plan, &sampler.weights(seed), seed);
+            let mut work = workspaces.take();
+            let tree = grow::grow(&ground, &sampler.weights(seed), seed, &mut work);
+            workspaces.put(work);
             let done = done.fetch_add(1, Ordering::Relaxed) + 1;
             if let Some(progress) = options.progress {
                 progress(done);
@@ -105,8 +110,23 @@ pub fn fit_range(
 /// Parameters out of range, a target that does not fit the estimator.
 pub fn fit_tree(frame: &Frame, params: &RandomForestParams, random_state: u32) -> Result<Tree, Error> {
     check_target(frame, params.estimator)?;
-    let plan = Plan::new(frame, params)?;
-    Ok(grow::grow(frame, &plan, &RowWeights::Once, random_state))
+    let ground = Ground::new(frame, Plan::new(frame, params)?, Level::best());
+    Ok(grow::grow(&ground, &RowWeights::Once, random_state, &mut Workspace::default()))
+}
+
+/// Memory that threads hand from tree to tree; as many as threads were at work at once.
+#[derive(Default)]
+struct Workspaces(Mutex<Vec<Workspace>>);
+
+impl Workspaces {
+    fn take(&self) -> Workspace {
+        // A panic elsewhere leaves the list whole.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    }
+
+    fn put(&self, work: Workspace) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(work);
+    }
 }
 
 fn check_target(frame: &Frame, estimator: Estimator) -> Result<(), Error> {

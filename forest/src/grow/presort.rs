@@ -1,0 +1,89 @@
+//! What all trees of a fit share: every column's rows in the order of their values.
+
+use rayon::prelude::*;
+
+use super::FEATURE_THRESHOLD;
+use super::costs::MAX_CLASSES;
+use crate::frame::Frame;
+use crate::kernel::{Level, Packing};
+
+/// Columns of which more than one pair of neighbours in this many is equal are compared value by value.
+const TIE_PARTS: usize = 64;
+
+/// Every column's rows in the order of their values, rows without a value last.
+#[derive(Debug)]
+pub(crate) struct Presort {
+    pub(super) level: Level,
+    pub(super) packing: Packing,
+    n_rows: usize,
+    /// Items of weight 0, column-major `(n_features, n_rows)`.
+    items: Vec<u32>,
+    columns: Vec<Column>,
+}
+
+/// What is known of a column.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Column {
+    /// Whether some row has no value.
+    pub(super) missing: bool,
+    /// Whether many neighbours are too close to be cut apart.
+    pub(super) tied: bool,
+}
+
+impl Presort {
+    /// `None` if the frame has no classes or thousands, or too many rows and classes for 32-bit items.
+    pub(crate) fn new(frame: &Frame, level: Level) -> Option<Self> {
+        let n_rows = frame.n_samples();
+        if frame.classes().is_empty() || frame.classes().len() > MAX_CLASSES {
+            return None;
+        }
+        let packing = Packing::new(n_rows, frame.classes().len())?;
+        let mut items = vec![0; n_rows * frame.n_features()];
+        let columns = items
+            .par_chunks_mut(n_rows)
+            .enumerate()
+            .map(|(feature, items)| sort(frame.column(feature), frame.class_indexes(), packing, items))
+            .collect();
+        Some(Self { level, packing, n_rows, items, columns })
+    }
+
+    /// Items of one feature, `(n_rows,)`.
+    pub(super) fn items(&self, feature: usize) -> &[u32] {
+        &self.items[feature * self.n_rows..(feature + 1) * self.n_rows]
+    }
+
+    pub(super) fn column(&self, feature: usize) -> Column {
+        self.columns[feature]
+    }
+}
+
+fn sort(values: &[f32], classes: &[u32], packing: Packing, items: &mut [u32]) -> Column {
+    let mut keys: Vec<u64> = (0..).zip(values).map(|(row, value)| u64::from(ordered(*value)) << 32 | row).collect();
+    keys.sort_unstable();
+    let mut missing = false;
+    let mut n_close = 0;
+    let mut before = f32::NEG_INFINITY;
+    for (item, key) in items.iter_mut().zip(keys) {
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half is the row")]
+        let row = key as u32;
+        let value = values[row as usize];
+        missing |= value.is_nan();
+        n_close += usize::from(!value.is_nan() && value <= before + FEATURE_THRESHOLD);
+        before = value;
+        *item = packing.item(row, classes[row as usize]);
+    }
+    Column { missing, tied: n_close * TIE_PARTS > values.len() }
+}
+
+/// Bits whose order as a whole number is the order of the values, NaN last.
+fn ordered(value: f32) -> u32 {
+    const SIGN: u32 = 1 << 31;
+    let bits = value.to_bits();
+    if value.is_nan() {
+        u32::MAX
+    } else if bits & SIGN == 0 {
+        bits | SIGN
+    } else {
+        !bits
+    }
+}

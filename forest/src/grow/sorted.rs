@@ -1,0 +1,345 @@
+//! Cuts for classes with small whole weights: columns stay sorted from the root to the leaves.
+//!
+//! A tree takes its rows out of the presorted columns once; every cut then divides all columns, each side keeping its order,
+//! so no node sorts anything. A scan first estimates what all cuts of a column cost and computes the score as
+//! scikit-learn does only where it may win: the result is the exact best cut, the first of equals.
+//!
+//! Presorting with stable division goes back to SPRINT (Shafer, Agrawal and Mehta 1996).
+
+use std::marker::PhantomData;
+
+use super::costs::{self, CostWork, Costs};
+use super::impurity::Impurity;
+use super::node::{Bounds, Cut};
+use super::plan::{Plan, RowWeights};
+use super::presort::Presort;
+use super::scan::{Limits, Tallies, half_way};
+use super::tally::{Load, Tally, middle, score};
+use super::{FEATURE_THRESHOLD, Sides, Splitter};
+use crate::frame::Frame;
+use crate::kernel::{self, Packing, RowSet, Wanted};
+use crate::random::Xorshift;
+
+/// Memory that trees use one after another.
+#[derive(Debug, Default)]
+pub(crate) struct Workspace {
+    /// Items of the tree, column-major `(n_features, n_rows)`; a node is the same range of every column.
+    columns: Vec<u32>,
+    /// The same rows in one more column, in the order of the cuts: divided even where no column is.
+    order: Vec<u32>,
+    spare: Vec<u32>,
+    weights: Vec<u8>,
+    /// Empty between cuts.
+    set: RowSet,
+    costs: Vec<f32>,
+    cost_work: CostWork,
+}
+
+/// The splitter for classes with small whole weights.
+pub(super) struct SortedSplitter<'a, I> {
+    frame: &'a Frame,
+    plan: &'a Plan,
+    presort: &'a Presort,
+    work: &'a mut Workspace,
+    min_weight_leaf: f64,
+    n_rows: usize,
+    start: usize,
+    end: usize,
+    tallies: Tallies,
+    /// The cut applied last and its first position on the right.
+    applied: (usize, usize),
+    impurity: PhantomData<I>,
+}
+
+impl<'a, I: Impurity + Costs> SortedSplitter<'a, I> {
+    /// `None` if the weights are not whole and small.
+    pub(super) fn new(
+        frame: &'a Frame,
+        plan: &'a Plan,
+        presort: &'a Presort,
+        weights: &RowWeights,
+        work: &'a mut Workspace,
+    ) -> Option<Self> {
+        let count = weights.whole(Packing::MAX_WEIGHT + 1)?;
+        let total = weights.total(frame.n_samples());
+        let n_samples = u32::try_from(frame.n_samples()).ok()?;
+        #[expect(clippy::cast_precision_loss, reason = "exact: a power of two")]
+        if total > costs::MAX_WEIGHT as f64 {
+            return None;
+        }
+        work.weights.clear();
+        work.weights.extend((0..n_samples).map(|row| u8::try_from(count(row)).unwrap_or(u8::MAX)));
+        let n_rows = work.weights.iter().filter(|weight| **weight > 0).count();
+        work.fill(presort, frame.n_features(), n_rows);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a whole number below 2^28")]
+        I::prepare(&mut work.cost_work, total as usize);
+        Some(Self {
+            frame,
+            plan,
+            presort,
+            min_weight_leaf: plan.min_weight_fraction_leaf * total,
+            n_rows,
+            start: 0,
+            end: 0,
+            tallies: Tallies::new(plan.n_outputs),
+            applied: (0, 0),
+            work,
+            impurity: PhantomData,
+        })
+    }
+
+    /// Items of the current node in one column.
+    fn items(&self, feature: usize) -> &[u32] {
+        let first = feature * self.n_rows;
+        &self.work.columns[first + self.start..first + self.end]
+    }
+
+    /// Value of a feature in the row of an item.
+    fn value(&self, feature: usize, item: u32) -> f32 {
+        self.frame.column(feature)[self.presort.packing.row(item) as usize]
+    }
+
+    /// Number of rows of the current node that have a value.
+    fn n_present(&self, feature: usize) -> usize {
+        let items = self.items(feature);
+        if !self.presort.column(feature).missing {
+            return items.len();
+        }
+        items.partition_point(|item| !self.value(feature, *item).is_nan())
+    }
+
+    /// Cuts where missing values, constraints or weight limits have a say.
+    fn search_slowly(&mut self, n_present: usize, limits: &Limits, best: &mut Option<Cut>) {
+        let first = limits.feature * self.n_rows;
+        let items = &self.work.columns[first + self.start..first + self.end];
+        let (column, packing) = (self.frame.column(limits.feature), self.presort.packing);
+        self.tallies.missing.clear();
+        for item in &items[n_present..] {
+            self.tallies.missing.add(load(packing, *item));
+        }
+        let at = |place: usize| {
+            let item = items[place];
+            (column[packing.row(item) as usize], load(packing, item))
+        };
+        self.tallies.search::<I>(n_present, items.len() - n_present, at, limits, best);
+    }
+
+    /// Estimates every cut of a column, then computes the scores of those that may win.
+    fn search_quickly(&mut self, feature: usize, best: &mut Option<Cut>) {
+        let n = self.end - self.start;
+        let (low, high) = (self.plan.min_samples_leaf.max(1) - 1, n.saturating_sub(self.plan.min_samples_leaf.max(1)));
+        if low >= high {
+            return;
+        }
+        let first = feature * self.n_rows;
+        let items = &self.work.columns[first + self.start..first + self.end];
+        let costs = &mut self.work.costs[..n];
+        let work = &mut self.work.cost_work;
+        I::of_cuts(self.presort.level, self.presort.packing, items, &self.tallies.total, work, costs);
+        if self.presort.column(feature).tied {
+            self.rule_out_ties(feature, low, high);
+        }
+        while !self.take_best(feature, low, high, best) {
+            self.rule_out_ties(feature, low, high);
+        }
+    }
+
+    /// Gives cuts between values that are too close an infinite cost.
+    fn rule_out_ties(&mut self, feature: usize, low: usize, high: usize) {
+        let first = feature * self.n_rows;
+        let items = &self.work.columns[first + self.start..first + self.end];
+        let (column, packing) = (self.frame.column(feature), self.presort.packing);
+        let value = |item: u32| column[packing.row(item) as usize];
+        let mut before = value(items[low]);
+        for (cost, &item) in self.work.costs[low..high].iter_mut().zip(&items[low + 1..]) {
+            let here = value(item);
+            if here <= before + FEATURE_THRESHOLD {
+                *cost = f32::INFINITY;
+            }
+            before = here;
+        }
+    }
+
+    /// Takes the best of the cuts after the items `low..high` if it beats the best so far. `false`, with nothing done, if
+    /// values too close to be cut apart are among the candidates.
+    fn take_best(&mut self, feature: usize, low: usize, high: usize, best: &mut Option<Cut>) -> bool {
+        let costs = &self.work.costs[low..high];
+        let smallest = kernel::smallest(costs);
+        if smallest.is_infinite() {
+            return true;
+        }
+        #[expect(clippy::cast_possible_truncation, reason = "an estimate, as the costs are")]
+        let to_beat = best.map_or(f32::INFINITY, |best| costs::limit((-0.5 * best.score) as f32));
+        if smallest > to_beat {
+            return true;
+        }
+        let limit = costs::limit(smallest);
+        let first = feature * self.n_rows + self.start;
+        let items = &self.work.columns[first..first + (self.end - self.start)];
+        let (column, packing) = (self.frame.column(feature), self.presort.packing);
+        let value = |item: u32| column[packing.row(item) as usize];
+        let mut winner = *best;
+        self.tallies.left.clear();
+        let mut counted = 0;
+        for (place, _) in costs.iter().enumerate().filter(|(_, cost)| **cost <= limit) {
+            let (at, n) = (low + place + 1, items.len());
+            let (before, here) = (value(items[at - 1]), value(items[at]));
+            if here <= before + FEATURE_THRESHOLD {
+                return false;
+            }
+            add_all(&mut self.tallies.left, packing, &items[counted..at]);
+            counted = at;
+            self.tallies.right.copy_from(&self.tallies.total);
+            self.tallies.right.subtract(&self.tallies.left);
+            let score = score::<I>(&self.tallies.left, &self.tallies.right);
+            if score > winner.map_or(f64::NEG_INFINITY, |winner| winner.score) {
+                winner =
+                    Some(Cut { feature, threshold: half_way(before, here), missing_go_to_left: at > n - at, score });
+            }
+        }
+        *best = winner;
+        true
+    }
+
+    /// Brings the rows of the current node into the order of a cut; returns how many go left.
+    fn arrange(&mut self, cut: &Cut) -> usize {
+        let n_present = self.n_present(cut.feature);
+        let items = self.items(cut.feature);
+        let n_low =
+            items[..n_present].partition_point(|item| f64::from(self.value(cut.feature, *item)) <= cut.threshold);
+        let first = cut.feature * self.n_rows + self.start;
+        let n = self.end - self.start;
+        let (items, order) = (&self.work.columns[first..first + n], &mut self.work.order[self.start..self.start + n]);
+        if n_present < n && cut.missing_go_to_left {
+            let (low, rest) = order.split_at_mut(n_low);
+            low.copy_from_slice(&items[..n_low]);
+            let (missing, high) = rest.split_at_mut(n - n_present);
+            missing.copy_from_slice(&items[n_present..]);
+            high.copy_from_slice(&items[n_low..n_present]);
+            n_low + n - n_present
+        } else {
+            order.copy_from_slice(items);
+            n_low
+        }
+    }
+}
+
+impl Workspace {
+    /// Takes the rows of a tree out of the presorted columns.
+    fn fill(&mut self, presort: &Presort, n_features: usize, n_rows: usize) {
+        let n_samples = self.weights.len();
+        // The selection of a column may write beyond its end, into the place of the next one.
+        self.columns.resize((n_features * n_rows + n_samples).max(self.columns.len()), 0);
+        for feature in 0..n_features {
+            let out = &mut self.columns[feature * n_rows..feature * n_rows + n_samples];
+            kernel::select(presort.level, presort.packing, presort.items(feature), &self.weights, out);
+        }
+        self.order.clear();
+        self.order.extend_from_slice(&self.columns[..n_rows]);
+        self.spare.resize(n_rows.max(self.spare.len()), 0);
+        self.costs.resize(n_rows.max(self.costs.len()), 0.0);
+        self.set.reset(n_samples);
+    }
+}
+
+fn load(packing: Packing, item: u32) -> Load {
+    Load::new(packing.class(item), Packing::weight(item))
+}
+
+/// Adds items to a tally.
+fn add_all(tally: &mut Tally, packing: Packing, items: &[u32]) {
+    if let [first, second] = tally.counts[..] {
+        let sums = kernel::pair_sums(items);
+        tally.set_pair(first + sums.0, second + sums.1);
+        return;
+    }
+    for item in items {
+        tally.add(load(packing, *item));
+    }
+}
+
+impl<I: Impurity + Costs> Splitter for SortedSplitter<'_, I> {
+    fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    fn enter(&mut self, start: usize, end: usize) -> f64 {
+        (self.start, self.end) = (start, end);
+        self.tallies.total.clear();
+        add_all(&mut self.tallies.total, self.presort.packing, &self.work.order[start..end]);
+        self.tallies.total.weight()
+    }
+
+    fn impurity(&self) -> f64 {
+        self.tallies.total.impurity::<I>()
+    }
+
+    fn push_value(&self, out: &mut Vec<f64>) {
+        self.tallies.total.push_fractions(out);
+    }
+
+    fn search(&mut self, feature: usize, bounds: Bounds, _stream: &mut Xorshift, best: &mut Option<Cut>) -> bool {
+        let n_present = self.n_present(feature);
+        let items = self.items(feature);
+        let n_missing = items.len() - n_present;
+        if n_present == 0 {
+            return false;
+        }
+        let (smallest, largest) = (self.value(feature, items[0]), self.value(feature, items[n_present - 1]));
+        if n_missing == 0 && largest <= smallest + FEATURE_THRESHOLD {
+            return false;
+        }
+        let limits = Limits::new(self.plan, self.min_weight_leaf, feature, bounds);
+        if n_missing > 0 || limits.sign != 0 || limits.min_weight_leaf > 0.0 {
+            self.search_slowly(n_present, &limits, best);
+        } else {
+            self.search_quickly(feature, best);
+        }
+        true
+    }
+
+    fn apply(&mut self, cut: &Cut) -> Sides {
+        let n_left = self.arrange(cut);
+        let position = self.start + n_left;
+        let order = &self.work.order[self.start..position];
+        let Tallies { total, left, right, .. } = &mut self.tallies;
+        left.clear();
+        add_all(left, self.presort.packing, order);
+        right.copy_from(total);
+        right.subtract(left);
+        self.applied = (cut.feature, position);
+        Sides {
+            position,
+            impurity_left: left.impurity::<I>(),
+            impurity_right: right.impurity::<I>(),
+            weight_left: left.weight(),
+            weight_right: right.weight(),
+            middle: middle(left, right),
+        }
+    }
+
+    fn divide(&mut self, left: bool, right: bool) {
+        if !left && !right {
+            return;
+        }
+        let (start, end, (cut_feature, position)) = (self.start, self.end, self.applied);
+        let (packing, n_rows) = (self.presort.packing, self.n_rows);
+        let Workspace { columns, order, spare, set, .. } = &mut *self.work;
+        let set_is_right = end - position < position - start;
+        let smaller = if set_is_right { &order[position..end] } else { &order[start..position] };
+        for item in smaller {
+            set.insert(packing.row(*item));
+        }
+        let wanted = Wanted { left, right };
+        for (feature, column) in columns.chunks_exact_mut(n_rows).take(self.frame.n_features()).enumerate() {
+            // The column of the cut is divided as it stands, unless missing values at its end went left.
+            if feature != cut_feature || self.presort.column(feature).missing {
+                let column = &mut column[start..end];
+                kernel::partition(self.presort.level, packing, column, spare, set, set_is_right, wanted);
+            }
+        }
+        for item in smaller {
+            set.forget(packing.row(*item));
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! The inner loops of training and predicting, in the widest form that the processor knows.
+//!
+//! Every loop exists in portable Rust; where wider instructions help, a second form gives the same results, bit for bit.
+//! Which one runs is decided once, by [`Level::best`]. All code that needs the processor's own instructions, and so all
+//! unsafe code of the crate except the mapping of files, is below this module.
+
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+/// Instructions that the loops may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Level {
+    /// What the compiler makes of plain Rust.
+    Portable,
+    /// AVX-512 F, BW, DQ, VL (x86-64-v4).
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+}
+
+impl Level {
+    /// The widest level of this processor.
+    pub(crate) fn best() -> Self {
+        #[cfg(target_arch = "x86_64")]
+        if avx512::is_here() {
+            return Self::Avx512;
+        }
+        Self::Portable
+    }
+
+    /// All levels of this processor, for tests that compare them.
+    #[cfg(test)]
+    pub(crate) fn all() -> Vec<Self> {
+        let mut levels = vec![Self::Portable];
+        if Self::best() != Self::Portable {
+            levels.push(Self::best());
+        }
+        levels
+    }
+}
+
+/// A training row of one tree in 32 bits: row number above, then class, then weight.
+///
+/// Sorted columns hold such items, so that a scan needs nothing but the column itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Packing {
+    class_bits: u32,
+}
+
+impl Packing {
+    /// Bits of the weight; a bootstrap draws a row more often than 15 times once in 10^13 rows.
+    const WEIGHT_BITS: u32 = 4;
+    /// The largest weight.
+    pub(crate) const MAX_WEIGHT: u32 = (1 << Self::WEIGHT_BITS) - 1;
+
+    /// `None` if rows and classes do not fit 32 bits together.
+    pub(crate) fn new(n_rows: usize, n_classes: usize) -> Option<Self> {
+        let bits = |n: usize| usize::BITS - n.saturating_sub(1).leading_zeros();
+        let class_bits = bits(n_classes).max(1);
+        (bits(n_rows) + class_bits + Self::WEIGHT_BITS <= u32::BITS).then_some(Self { class_bits })
+    }
+
+    /// An item of weight 0.
+    pub(crate) fn item(self, row: u32, class: u32) -> u32 {
+        (row << self.class_bits | class) << Self::WEIGHT_BITS
+    }
+
+    pub(crate) fn row(self, item: u32) -> u32 {
+        item >> self.shift()
+    }
+
+    pub(crate) fn class(self, item: u32) -> u32 {
+        item >> Self::WEIGHT_BITS & ((1 << self.class_bits) - 1)
+    }
+
+    pub(crate) fn weight(item: u32) -> u32 {
+        item & Self::MAX_WEIGHT
+    }
+
+    /// Bits below the row number.
+    fn shift(self) -> u32 {
+        self.class_bits + Self::WEIGHT_BITS
+    }
+}
+
+/// A set of rows.
+#[derive(Debug, Default)]
+pub(crate) struct RowSet {
+    words: Vec<u32>,
+}
+
+impl RowSet {
+    /// An empty set for rows below `n_rows`.
+    pub(crate) fn reset(&mut self, n_rows: usize) {
+        self.words.clear();
+        self.words.resize(n_rows.div_ceil(32), 0);
+    }
+
+    pub(crate) fn insert(&mut self, row: u32) {
+        self.words[(row / 32) as usize] |= 1 << (row % 32);
+    }
+
+    /// Forgets the whole word in which a row lies.
+    pub(crate) fn forget(&mut self, row: u32) {
+        self.words[(row / 32) as usize] = 0;
+    }
+}
+
+/// Which sides of a partition are wanted; the other side's place is then left in any state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Wanted {
+    pub(crate) left: bool,
+    pub(crate) right: bool,
+}
+
+/// The items of an order of rows whose weight is not 0, with that weight, into `out` of the same length at least; returns
+/// how many they are. `weights` are by row.
+pub(crate) fn select(level: Level, packing: Packing, order: &[u32], weights: &[u8], out: &mut [u32]) -> usize {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => avx512::select(packing, order, weights, out),
+        Level::Portable => portable::select(packing, order, weights, out),
+    }
+}
+
+/// Moves the items whose row is in the set (not in the set, if `set_is_right`) to the front, the others to the back, both in
+/// their old order. `spare` must have the column's length at least.
+pub(crate) fn partition(
+    level: Level,
+    packing: Packing,
+    column: &mut [u32],
+    spare: &mut [u32],
+    set: &RowSet,
+    set_is_right: bool,
+    wanted: Wanted,
+) {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => avx512::partition(packing, column, spare, &set.words, set_is_right, wanted),
+        Level::Portable => portable::partition(packing, column, spare, &set.words, set_is_right, wanted),
+    }
+}
+
+/// The cost of every cut of two classes after each item but the last, in float32: the sides' Gini impurity times their
+/// weight, halved. `total` is the weight of the classes; `costs` must have the length of the items.
+pub(crate) fn pair_costs(level: Level, items: &[u32], total: (u32, u32), costs: &mut [f32]) {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => avx512::pair_costs(items, total, costs),
+        Level::Portable => portable::pair_costs(items, total, costs),
+    }
+}
+
+/// Weights of both classes over items of two classes.
+pub(crate) fn pair_sums(items: &[u32]) -> (u64, u64) {
+    portable::pair_sums(items)
+}
+
+/// The smallest of numbers that are not negative; infinity if there are none.
+pub(crate) fn smallest(costs: &[f32]) -> f32 {
+    portable::smallest(costs)
+}
+
+#[cfg(test)]
+mod tests;
