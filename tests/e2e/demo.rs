@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::jobs::{DEFAULT_MODEL, REFERENCE_PROBABILITIES};
-use crate::polling::{DEADLINE, until_blocking};
+use crate::polling::{DEADLINE, seed, until_blocking};
 use crate::{processes, record, regrove};
 
 /// How often the demo is interrupted, each time after other lines of its progress.
@@ -155,9 +155,7 @@ struct Moment {
 
 #[test]
 fn ctrl_c_ends_the_demo_at_any_point() {
-    let seed = 20_261_123;
-    let mut luck = Mt::new(seed);
-    eprintln!("seed {seed}");
+    let mut luck = Mt::new(seed(20_261_123));
     for run in 0..INTERRUPTED {
         let spread = LINES / INTERRUPTED;
         // The first one comes as soon as the demo can hear it.

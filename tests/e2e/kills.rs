@@ -9,6 +9,7 @@ use regrove_mlflow::RunStatus;
 use regrove_test_support::{MlflowServer, RedisServer};
 
 use crate::jobs::lengthy;
+use crate::polling::seed;
 use crate::record;
 use crate::up::{Up, UpOptions};
 
@@ -37,9 +38,8 @@ async fn with_a_real_redis_and_a_real_mlflow_too() {
     disturb(up, JOBS_ON_SERVERS, 2_606).await;
 }
 
-async fn disturb(mut up: Up, jobs: u32, seed: u32) {
-    eprintln!("seed {seed}");
-    let mut luck = Mt::new(seed);
+async fn disturb(mut up: Up, jobs: u32, own_seed: u32) {
+    let mut luck = Mt::new(seed(own_seed));
     let started = Instant::now();
     up.request("undisturbed", &lengthy("Killed")).await;
     let expected = up.job_end("undisturbed").await;

@@ -1,7 +1,13 @@
 //! The whole system as its users run it: the `regrove` command, the functions as processes, events over HTTP, a real
 //! Redis and a real MLflow. `cargo xtask test` builds and installs what is run here.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "a test that cannot go on says so by panicking, and says what it chose"
+)]
 
 mod commands;
 mod demo;

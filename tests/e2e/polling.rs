@@ -1,4 +1,4 @@
-//! Waiting for something to become true, with a limit.
+//! Waiting for something to become true, with a limit; and what is left to chance.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -38,4 +38,12 @@ pub(crate) fn until_blocking<T>(limit: Duration, mut look: impl FnMut() -> Optio
         }
         std::thread::sleep(PAUSE);
     }
+}
+
+/// The seed of a test's choices: the test's own, or the one that `REGROVE_TEST_SEED` gives to look for others.
+pub(crate) fn seed(own: u32) -> u32 {
+    let given = std::env::var_os("REGROVE_TEST_SEED");
+    let seed = given.map_or(own, |text| text.to_str().and_then(|text| text.parse().ok()).expect("a whole number"));
+    eprintln!("REGROVE_TEST_SEED={seed}");
+    seed
 }

@@ -1,7 +1,7 @@
 //! What MLflow, real or embedded, has about a job.
 
 use regrove_mlflow::record::JOB_TAG;
-use regrove_mlflow::{Client, MlflowArgs, ModelVersion, Run, RunsQuery, filter};
+use regrove_mlflow::{Client, Error, MlflowArgs, ModelVersion, Run, RunsQuery, filter};
 
 /// A client of the server at `uri`.
 pub(crate) fn client(uri: &str) -> Client {
@@ -11,7 +11,10 @@ pub(crate) fn client(uri: &str) -> Client {
 /// All runs of a job.
 pub(crate) async fn runs(uri: &str, job: &str) -> Vec<Run> {
     let client = client(uri);
-    let experiment = client.experiment_by_name("end-to-end").await.unwrap();
+    let experiment = match client.experiment_by_name("end-to-end").await {
+        Err(Error::NotFound { .. }) => return Vec::new(),
+        found => found.unwrap(),
+    };
     let query = RunsQuery {
         experiment_ids: vec![experiment.experiment_id],
         filter: filter::tag(JOB_TAG, job).unwrap(),

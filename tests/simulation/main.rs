@@ -1,7 +1,7 @@
 //! The functions and the record in one process, under a broker that delivers as badly as it may: twice, late, in
 //! reverse, with answers lost. Whatever it does, a job has one run, one version and the same bytes.
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on says so by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
 mod bad_input;
 mod delivery;
