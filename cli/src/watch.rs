@@ -35,17 +35,12 @@ pub(crate) async fn follow(
 ) -> anyhow::Result<Watched> {
     let mut lines = Lines::new(job_id, output);
     let stream = job_stream(job_id);
-    let mut history = control.log.read(&stream, 0).await?;
-    let mut state = job::replay(&history);
     let mut loaded: Option<(ModelLoaded, CloudEvent)> = None;
     let mut position = after;
     loop {
-        for entry in control.log.tail(position, BATCH).await? {
-            position = entry.position;
-            if entry.stream == stream {
-                lines.say(&entry.event);
-            }
-        }
+        position = lines.catch_up(control, &stream, position).await?;
+        // After the position was taken: what comes later than this look ends the wait below.
+        let state = job::replay(&control.log.read(&stream, 0).await?);
         if let Some(registered) = &state.registered {
             let serving = control.log.read(&serving_stream(&registered.name), 0).await?;
             loaded = serving.into_iter().rev().find_map(|event| match Event::read(&event) {
@@ -55,12 +50,12 @@ pub(crate) async fn follow(
         }
         let succeeded = state.state == JobState::Succeeded;
         if state.state.is_terminal() && (!succeeded || !until_loaded || loaded.is_some()) {
+            // What made it end may have come after the lines above.
+            lines.catch_up(control, &stream, position).await?;
             lines.end();
             return Ok(Watched { job: state, loaded });
         }
         control.log.wait(position, NEWS_WAIT).await?;
-        history = control.log.read(&stream, 0).await?;
-        state = job::replay(&history);
     }
 }
 
@@ -76,6 +71,23 @@ impl<'a> Lines<'a> {
     fn new(job: &'a str, output: &'a Output) -> Self {
         let bars = (std::io::stderr().is_terminal() && !output.is_json()).then(MultiProgress::new);
         Self { job, output, bars, shards: std::collections::BTreeMap::new() }
+    }
+
+    /// Says what the log has of the job after a position; returns the position that has been read to.
+    async fn catch_up(&mut self, control: &Control, stream: &str, mut after: Position) -> anyhow::Result<Position> {
+        loop {
+            let entries = control.log.tail(after, BATCH).await?;
+            let last = entries.len() < BATCH;
+            for entry in entries {
+                after = entry.position;
+                if entry.stream == stream {
+                    self.say(&entry.event);
+                }
+            }
+            if last {
+                return Ok(after);
+            }
+        }
     }
 
     fn say(&mut self, event: &CloudEvent) {
