@@ -104,6 +104,10 @@ async fn the_demo_tells_a_person_what_it_does() {
     let said = regrove::run(command).await.ok();
     processes::assert_none_left(&home);
     for job in ["reference", "breast-cancer"] {
+        for step in ["train-requested", "model-aggregated", "model-registered", "predicted"] {
+            let line = said.err.lines().find(|line| line.starts_with(job) && line.contains(step));
+            assert!(line.is_some(), "{job} {step}: {}", said.err);
+        }
         for shard in 1..=3 {
             let line = said.err.lines().find(|line| {
                 line.starts_with(job) && line.contains(&format!("shard {shard}/3")) && line.contains(" nodes in ")

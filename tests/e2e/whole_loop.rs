@@ -278,7 +278,38 @@ async fn a_job_that_cannot_be_says_why_and_registers_nothing() {
     up.post_event(&headers, "{\"dataset\": 5}").await;
     let job = up.job_end("shapeless").await;
     assert_eq!(job.failure.unwrap().problem, "invalid-event-data");
+    let large = up.post_event(&headers, vec![b' '; (1 << 20) + 1]).await;
+    assert_eq!(large.status, StatusCode::PAYLOAD_TOO_LARGE);
     // The loop goes on afterwards.
     up.request("fine", &small("Fine", 1)).await;
     assert_eq!(up.job_end("fine").await.state, JobState::Succeeded);
+}
+
+/// A job's id belongs to its first request. What comes later under it is kept as a dead letter, with the reason.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_id_that_is_taken_is_a_dead_letter() {
+    let up = Up::start(UpOptions::default());
+    up.request("taken", &small("Taken", 1)).await;
+    let before = up.job_end("taken").await;
+    up.request("taken", &small("Taken", 2)).await;
+    let dead = async |count: usize| {
+        until("the dead letter", async || {
+            let letters = up.regrove(&["event", "dead", "--json"]).await.ok().json();
+            let letters = letters.as_array().unwrap().clone();
+            (up.reported("event-dead", None).len() == count && letters.len() == 1).then(|| letters[0].clone())
+        })
+        .await
+    };
+    let letter = dead(1).await;
+    assert_eq!((&letter["trigger"], &letter["code"]), (&json!("regrove/aggregate"), &json!(422)));
+    assert_eq!(letter["event"]["id"], "taken/request");
+    assert!(letter["event"]["data"]["params"]["random_state"] == 2, "{letter}");
+    // Sent again it fares no better, and is not lost either.
+    let number = letter["id"].to_string();
+    assert_eq!(up.regrove(&["event", "redrive", &number, "--json"]).await.ok().json()["redriven"], 1);
+    let again = dead(2).await;
+    assert!(again["id"].as_i64() > letter["id"].as_i64(), "{again}");
+    assert_eq!(again["event"], letter["event"]);
+    assert_eq!(up.job("taken").await.unwrap(), before);
+    assert_eq!(record::versions(&up.tracking_uri(), "Taken").await.len(), 1);
 }
