@@ -42,12 +42,10 @@ async fn build(cargo: &std::ffi::OsStr, beside: &std::path::Path, output: &Outpu
         output.progress("building the functions …");
     }
     let mut command = Command::new(cargo);
-    command.args(["build", "--profile", profile, "--locked"]);
+    // The workspace's default members: what `cargo run` chose from too, so that both share every dependency.
+    command.args(["build", "--profile", profile, "--locked", "--bins"]);
     if fresh {
         command.arg("--quiet");
-    }
-    for name in FUNCTIONS {
-        command.args(["--package", &format!("regrove-{name}")]);
     }
     let manifest = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
     command.arg("--manifest-path").arg(manifest).kill_on_drop(true);

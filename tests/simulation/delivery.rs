@@ -113,3 +113,28 @@ async fn a_cancelled_job_has_a_killed_run_and_no_version() {
     assert_eq!(world.runs("job-1").await[0].info.status, RunStatus::Killed);
     assert_eq!(world.versions("Simulated").await, 0);
 }
+
+#[tokio::test]
+async fn trace_context_and_causes_reach_the_last_event() {
+    let mut world = World::new().await;
+    let at = "2026-11-23T08:00:00Z".parse().unwrap();
+    let mut first = regrove_events::Event::TrainRequested(request()).first("first", "/test", "job-1", at).unwrap();
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    first.set_extension("traceparent", trace).unwrap();
+    world.emit(first);
+    world.settle(Weather::Fair).await;
+    let entries = world.control.log.tail(0, 100).await.unwrap();
+    let ids: Vec<&str> = entries.iter().map(|entry| entry.event.id()).collect();
+    assert_eq!(entries.last().unwrap().event.ty(), "io.regrove.model-loaded");
+    for entry in &entries {
+        let event = &entry.event;
+        assert_eq!(event.attribute("traceparent").as_deref(), Some(trace), "{}", event.id());
+        if event.id() != "first" {
+            let cause = event.attribute("causationid").expect("a derived event names its cause");
+            assert!(ids.contains(&cause.as_ref()), "{} is caused by {cause}, which nobody said", event.id());
+        }
+        let schema = event.data_schema().expect("our events name their schema");
+        let name = event.ty().strip_prefix(regrove_events::TYPE_PREFIX).unwrap();
+        assert_eq!(schema, format!("urn:regrove:schema:{name}:v1"));
+    }
+}
