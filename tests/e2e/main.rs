@@ -11,6 +11,7 @@
 
 mod commands;
 mod demo;
+mod foreign;
 mod forest_files;
 mod jobs;
 mod kills;

@@ -30,6 +30,16 @@ pub(crate) struct UpOptions {
     pub(crate) redis: Option<String>,
     pub(crate) mlflow: Option<String>,
     pub(crate) fast_time: Option<f64>,
+    /// Somebody else's application instead of ours.
+    pub(crate) application: Option<Foreign>,
+}
+
+/// An application of the namespace `default` with a broker `default`.
+#[derive(Debug, Clone)]
+pub(crate) struct Foreign {
+    pub(crate) manifests: PathBuf,
+    /// `IMAGE=COMMAND`.
+    pub(crate) exec: Vec<String>,
 }
 
 /// An HTTP answer.
@@ -111,7 +121,13 @@ impl Up {
         let errors = File::options().create(true).append(true).open(self.folder.path().join("errors")).unwrap();
         let mut command = regrove::command(self.folder.path());
         command.args(["up", "--json", "--gateway-port", "0", "--ingress-port", "0", "--record-port", "0"]);
-        command.arg("--home").arg(self.home()).arg("--file").arg(workspace().join("k8s"));
+        command.arg("--home").arg(self.home()).arg("--file");
+        match &self.options.application {
+            None => command.arg(workspace().join("k8s")),
+            Some(foreign) => {
+                command.arg(&foreign.manifests).args(foreign.exec.iter().flat_map(|exec| ["--exec", exec]))
+            }
+        };
         // So that the runtime itself is found by its environment, too.
         command.env("REGROVE_HOME", self.home());
         if let Some(factor) = self.options.fast_time {
@@ -149,7 +165,11 @@ impl Up {
 
     /// Where the broker takes events.
     pub(crate) fn broker(&self) -> String {
-        format!("{}/regrove/default", self.running().ingress)
+        format!("{}/{}/default", self.running().ingress, self.namespace())
+    }
+
+    fn namespace(&self) -> &'static str {
+        if self.options.application.is_some() { "default" } else { "regrove" }
     }
 
     /// Address of MLflow, embedded or not.
@@ -173,7 +193,7 @@ impl Up {
 
     /// What the runtime reported under this name, about this service if one is given.
     pub(crate) fn reported(&self, event: &str, service: Option<&str>) -> Vec<Value> {
-        let service = service.map(|name| format!("regrove/{name}"));
+        let service = service.map(|name| format!("{}/{name}", self.namespace()));
         let events = self.events.lock().unwrap();
         let about = |value: &&Value| service.as_deref().is_none_or(|name| value["service"] == name);
         events.iter().filter(|value| value["event"] == event).filter(about).cloned().collect()
@@ -195,7 +215,7 @@ impl Up {
     /// Calls a function through the gateway by its host name.
     pub(crate) async fn call(&self, function: &str, method: Method, path: &str, body: Option<&Value>) -> Answer {
         let mut request = self.client.request(method, format!("{}{path}", self.gateway()));
-        request = request.header(http::header::HOST, format!("{function}.regrove.localhost"));
+        request = request.header(http::header::HOST, format!("{function}.{}.localhost", self.namespace()));
         if let Some(body) = body {
             request = request.json(body);
         }

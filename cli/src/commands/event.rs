@@ -8,6 +8,7 @@ use clap::Subcommand;
 use jiff::Timestamp;
 use regrove_events::log::Entry;
 use regrove_events::{CloudEvent, TYPE_PREFIX, json_format};
+use regrove_runtime::{ReplayError, ReplayFrom};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -52,6 +53,21 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 100)]
         limit: usize,
     },
+    /// Deliver what the local broker has kept to one trigger again
+    #[command(
+        after_help = "Examples:\n  regrove event replay --trigger default/greeter --from 2026-01-31T12:00:00Z\n  \
+        regrove event replay --trigger default/greeter --from my-job/shard/3\n\n\
+        The trigger gets every kept event that its filter lets through, from that time or event on. `regrove up \
+        --event-retention` says how long events are kept."
+    )]
+    Replay {
+        /// The trigger, as NAMESPACE/NAME
+        #[arg(long, value_name = "TRIGGER")]
+        trigger: String,
+        /// A time (RFC 3339), or the id of the first event
+        #[arg(long, value_name = "TIME|ID")]
+        from: String,
+    },
     /// Deliver dead letters again
     #[command(after_help = "Examples:\n  regrove event redrive 17 18\n  regrove event redrive --all")]
     Redrive {
@@ -94,6 +110,7 @@ pub(crate) async fn run(command: Command, reach: &Reach, output: &Output) -> any
         Command::Tail { follow, subject } => tail(follow, subject.as_deref(), reach, output).await,
         Command::Show { id } => show(&id, reach, output),
         Command::Dead { limit } => dead(limit, reach, output),
+        Command::Replay { trigger, from } => replay(&trigger, from, reach, output),
         Command::Redrive { numbers, .. } => {
             let count = regrove_runtime::redrive(&reach.store.home, &numbers)?;
             output.result(&json!({"redriven": count}), || format!("{count} dead letters are delivered again"))
@@ -147,7 +164,7 @@ async fn tail(follow: bool, subject: Option<&str>, reach: &Reach, output: &Outpu
 fn show(id: &str, reach: &Reach, output: &Output) -> anyhow::Result<()> {
     let records = regrove_runtime::delivery_records(&reach.store.home, id)?;
     if records.is_empty() {
-        let advice = "the local broker keeps deliveries for a day";
+        let advice = "`regrove up --event-retention` says how long the local broker keeps them";
         return Err(Usage(format!("no delivery of an event `{id}` is known; {advice}")).into());
     }
     output.result(&records, || {
@@ -165,6 +182,18 @@ fn show(id: &str, reach: &Reach, output: &Output) -> anyhow::Result<()> {
             ]
         });
         table(&["at", "trigger", "code", "took", "destination", "error"], rows)
+    })
+}
+
+fn replay(trigger: &str, from: String, reach: &Reach, output: &Output) -> anyhow::Result<()> {
+    let from = from.parse().map_or(ReplayFrom::Event(from), ReplayFrom::Time);
+    let request = regrove_runtime::replay(&reach.store.home, trigger, &from).map_err(|error| match error {
+        ReplayError::Journal(error) => anyhow::Error::from(error),
+        unknown => Usage(unknown.to_string()).into(),
+    })?;
+    output.result(&request, || match request.events {
+        0 => format!("broker {} has kept no event from there on", request.broker),
+        events => format!("{trigger} gets again what it wants of {events} events of broker {}", request.broker),
     })
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use regrove_runtime::{Addresses, Runtime, RuntimeConfig, RuntimeEvent};
@@ -42,6 +43,20 @@ pub(crate) struct Args {
     /// Divide every autoscaler window and delay by this, to watch scale-to-zero without waiting
     #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
     fast_time: f64,
+    /// How long the broker keeps delivered events, for `regrove event show` and `regrove event replay`: such as 90m or 7d
+    #[arg(long, default_value = "24h", value_name = "DURATION", value_parser = retention)]
+    event_retention: Duration,
+}
+
+/// A duration as people write it.
+fn retention(text: &str) -> Result<Duration, String> {
+    let span: jiff::SignedDuration = text.parse().or_else(|_| days(text)).map_err(|error| error.to_string())?;
+    Duration::try_from(span).map_err(|_| "must not be negative".to_owned())
+}
+
+/// Days have no fixed length in a calendar; here they have 24 hours.
+fn days(text: &str) -> Result<jiff::SignedDuration, jiff::Error> {
+    text.parse::<jiff::Span>()?.to_duration(jiff::SpanRelativeTo::days_are_24_hours())
 }
 
 /// `image=command words`, split at spaces outside quotes.
@@ -100,6 +115,7 @@ async fn config(args: &Args, reach: &Reach, output: &Output) -> anyhow::Result<R
     config.record = args.mlflow_tracking_uri.is_none().then_some(SocketAddr::new(args.address, args.record_port));
     config.exec = args.exec.iter().cloned().collect();
     config.time_scale = args.fast_time;
+    config.event_retention = args.event_retention;
     config.env = environment(reach, args.mlflow_tracking_uri.as_deref())?;
     // Somebody else's manifests do not need our programs.
     if ours {

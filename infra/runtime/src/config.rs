@@ -15,6 +15,8 @@ pub const INGRESS_PORT: u16 = 8081;
 pub const RECORD_PORT: u16 = 8989;
 /// Largest event that the broker takes, in bytes of the HTTP body: 1 MiB, as most brokers in clusters have it.
 pub const EVENT_BYTES_MAX: usize = 1 << 20;
+/// How long the broker keeps delivered events when nothing else is said.
+pub const EVENT_RETENTION: Duration = Duration::from_hours(24);
 /// Domain of public host names when none is given.
 pub const DOMAIN: &str = "localhost";
 /// How long requests under way may take to end once the runtime shuts down, when nothing else is said.
@@ -49,6 +51,9 @@ pub struct RuntimeConfig {
     pub start_at_zero: bool,
     /// Largest event that the broker takes, in bytes of the HTTP body.
     pub event_bytes_max: usize,
+    /// How long the broker keeps events after all their deliveries succeeded, for `regrove event show` and `replay`; of
+    /// more than 50,000 such events the oldest go sooner. Dead letters stay until they are redriven.
+    pub event_retention: Duration,
     /// How long requests under way may take to end once the runtime shuts down.
     pub shutdown_grace: Duration,
 }
@@ -70,6 +75,7 @@ impl RuntimeConfig {
             time_scale: 1.0,
             start_at_zero: true,
             event_bytes_max: EVENT_BYTES_MAX,
+            event_retention: EVENT_RETENTION,
             shutdown_grace: SHUTDOWN_GRACE,
         }
     }

@@ -37,10 +37,12 @@ mod serving;
 mod status;
 
 pub use broker::{
-    Attempt, DeadLetter, DeliveryRecord, DeliveryState, JournalError, dead_letters, delivery_records, redrive,
+    Attempt, DeadLetter, DeliveryRecord, DeliveryState, JournalError, ReplayError, ReplayFrom, ReplayRequest,
+    dead_letters, delivery_records, redrive, replay,
 };
 pub use config::{
-    Addresses, DOMAIN, EVENT_BYTES_MAX, GATEWAY_PORT, INGRESS_PORT, RECORD_PORT, RuntimeConfig, SHUTDOWN_GRACE,
+    Addresses, DOMAIN, EVENT_BYTES_MAX, EVENT_RETENTION, GATEWAY_PORT, INGRESS_PORT, RECORD_PORT, RuntimeConfig,
+    SHUTDOWN_GRACE,
 };
 pub use error::{Error, Fault};
 pub use runtime::{Killer, Runtime};

@@ -9,10 +9,11 @@ use regrove_knative::delivery::DeliveryPolicy;
 use regrove_knative::filter::Filter;
 use regrove_knative::manifest::{
     Application, Container, Metadata, PingSource, PortProtocol, ProbeAction, RevisionChoice, Service, TrafficTarget,
+    TriggerFilter,
 };
 
 use crate::RuntimeConfig;
-use crate::broker::TargetSpec;
+use crate::broker::{Replies, TargetSpec, flows};
 use crate::error::Fault;
 use crate::serving::revision::{ExecCommand, RevisionSpec};
 
@@ -38,6 +39,8 @@ pub(crate) struct PlannedTrigger {
     pub(crate) subscriber: TargetSpec,
     pub(crate) policy: DeliveryPolicy,
     pub(crate) dead_letter_sink: Option<TargetSpec>,
+    pub(crate) ordered: bool,
+    pub(crate) replies: Replies,
 }
 
 /// What is run.
@@ -54,13 +57,9 @@ impl Plan {
     pub(crate) fn make(config: &RuntimeConfig, bound: Bound) -> Result<Self, Vec<Fault>> {
         let mut planner = Planner { config, application: &config.application, bound, faults: Vec::new() };
         let revisions = planner.revisions();
-        let brokers = config
-            .application
-            .brokers
-            .iter()
-            .map(|broker| (broker.metadata.namespace.clone(), broker.metadata.name.clone()))
-            .collect();
-        let triggers = planner.triggers();
+        let brokers = planner.brokers();
+        let mut triggers = planner.triggers();
+        triggers.extend(planner.flows());
         let pings = planner.pings();
         let warnings = planner.warnings();
         if planner.faults.is_empty() {
@@ -197,11 +196,7 @@ impl Planner<'_> {
     fn sink(&mut self, service: &Service) -> Option<BTreeMap<String, String>> {
         let application = self.application;
         let mut env = BTreeMap::new();
-        let binding = application.sink_bindings.iter().find(|binding| {
-            binding.metadata.namespace == service.metadata.namespace
-                && binding.subject.selects("serving.knative.dev/v1", "Service", &service.metadata)
-        });
-        if let Some(binding) = binding {
+        if let Some(binding) = application.sink_bindings_of(service).last() {
             let url = match TargetSpec::of(&binding.sink, &binding.metadata.namespace, &self.config.domain) {
                 Ok(target) => self.url(&target),
                 Err(reason) => {
@@ -253,6 +248,51 @@ impl Planner<'_> {
                     subscriber,
                     policy,
                     dead_letter_sink: sink.flatten(),
+                    ordered: trigger.is_ordered(),
+                    replies: Replies::To(trigger.broker.clone()),
+                });
+            }
+        }
+        planned
+    }
+
+    /// The brokers, and the channels of sequences and parallels.
+    fn brokers(&mut self) -> BTreeSet<(String, String)> {
+        let application = self.application;
+        let key = |metadata: &Metadata, name: &str| (metadata.namespace.clone(), name.to_owned());
+        let mut brokers: BTreeSet<_> =
+            application.brokers.iter().map(|broker| key(&broker.metadata, &broker.metadata.name)).collect();
+        for flow in flows::subscriptions(application) {
+            if application.brokers.iter().any(|broker| is(&broker.metadata, &flow.metadata.namespace, &flow.channel)) {
+                let reason = format!("its channel `{}` has the name of a Broker; rename one of them", flow.channel);
+                self.fault(flow.kind, flow.metadata, reason);
+            }
+            brokers.insert(key(flow.metadata, &flow.channel));
+        }
+        brokers
+    }
+
+    fn flows(&mut self) -> Vec<PlannedTrigger> {
+        let mut planned = Vec::new();
+        for flow in flows::subscriptions(self.application) {
+            let metadata = flow.metadata;
+            let policy = flow.delivery.map_or_else(DeliveryPolicy::once, DeliveryPolicy::from);
+            let subscriber = self.target(flow.kind, metadata, &flow.field, flow.subscriber);
+            let sink = policy.dead_letter_sink.clone();
+            let sink = sink.and_then(|sink| self.target(flow.kind, metadata, "deadLetterSink", &sink));
+            // Without a filter there is nothing that could not be understood.
+            let filter = Filter::compile(&TriggerFilter::default());
+            if let (Ok(filter), Some(subscriber)) = (filter, subscriber) {
+                planned.push(PlannedTrigger {
+                    key: Arc::from(format!("{}/{}", metadata.namespace, flow.name)),
+                    namespace: metadata.namespace.clone(),
+                    broker: flow.channel,
+                    filter,
+                    subscriber,
+                    policy,
+                    dead_letter_sink: sink,
+                    ordered: false,
+                    replies: flow.replies.map_or(Replies::Dropped, Replies::To),
                 });
             }
         }
@@ -291,8 +331,12 @@ impl Planner<'_> {
                 (!found).then(|| format!("there is no Service {namespace}/{name} in the manifests"))
             }
             TargetSpec::Broker { namespace, name } => {
-                let found = self.application.brokers.iter().any(|broker| is(&broker.metadata, namespace, name));
-                (!found).then(|| format!("there is no Broker {namespace}/{name} in the manifests"))
+                let channels = flows::subscriptions(self.application);
+                let found = self.application.brokers.iter().any(|broker| is(&broker.metadata, namespace, name))
+                    || channels.iter().any(|flow| flow.metadata.namespace == *namespace && flow.channel == *name);
+                let named = destination.reference.as_ref();
+                let (kind, name) = named.map_or(("Broker", name.as_str()), |it| (it.kind.as_str(), it.name.as_str()));
+                (!found).then(|| format!("there is no {kind} {namespace}/{name} in the manifests"))
             }
             TargetSpec::Http(_) => None,
         };
@@ -306,9 +350,6 @@ impl Planner<'_> {
     fn warnings(&self) -> Vec<String> {
         let application = self.application;
         let mut warnings: Vec<String> = application.warnings.iter().map(ToString::to_string).collect();
-        let not_run = |kind: &str, metadata: &Metadata| format!("{}: it is not run here yet", object(kind, metadata));
-        warnings.extend(application.sequences.iter().map(|flow| not_run("Sequence", &flow.metadata)));
-        warnings.extend(application.parallels.iter().map(|flow| not_run("Parallel", &flow.metadata)));
         for service in &application.services {
             let container = &service.template.container;
             let own = revision_name(service);

@@ -332,8 +332,8 @@ async fn eventing(
     }
     let triggers = Arc::new(Triggers::new(specs));
     let waking = Arc::clone(&triggers);
-    let journal = Journal::open(&config.home, move || waking.look_again())?;
-    let orphans = journal.drop_orphans(triggers.keys()).await?;
+    let journal = Journal::open(&config.home, config.event_retention, move || waking.look_again())?;
+    let orphans = journal.keep_triggers(triggers.known()).await?;
     if orphans > 0 {
         tracing::warn!(
             orphans,
@@ -353,6 +353,8 @@ fn resolve_trigger(gateway: &Gateway, trigger: &PlannedTrigger) -> Result<Trigge
         subscriber: resolve(gateway, &trigger.subscriber)?,
         policy: trigger.policy.clone(),
         dead_letter_sink: trigger.dead_letter_sink.as_ref().map(|sink| resolve(gateway, sink)).transpose()?,
+        ordered: trigger.ordered,
+        replies: trigger.replies.clone(),
     })
 }
 

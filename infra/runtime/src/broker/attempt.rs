@@ -32,8 +32,10 @@ pub(crate) struct Parcel<'a> {
     /// Headers that came with the event.
     pub(crate) headers: &'a [(String, String)],
     pub(crate) namespace: &'a str,
-    /// Whether an event in the answer is wanted (`Prefer: reply`).
-    pub(crate) wants_reply: bool,
+    /// Whether it goes to a subscriber, who may reply (`Prefer: reply`).
+    pub(crate) prefers_reply: bool,
+    /// How often the event may still pass a broker of this runtime; `None` for an event that has not passed one.
+    pub(crate) time_to_live: Option<i32>,
     pub(crate) format: Option<EventFormat>,
     pub(crate) timeout: Option<Duration>,
 }
@@ -93,10 +95,11 @@ impl Sender {
                 self.read(revision.serve(request).await).await
             }
             Target::Broker { namespace, name } => {
-                let status = match broker.take(namespace, name, parcel.event.clone(), &headers, None).await {
-                    Ok(()) => StatusCode::ACCEPTED,
-                    Err(refused) => refused.status(),
-                };
+                let status =
+                    match broker.take(namespace, name, parcel.event.clone(), &headers, parcel.time_to_live).await {
+                        Ok(()) => StatusCode::ACCEPTED,
+                        Err(refused) => refused.status(),
+                    };
                 self.read(empty(status)).await
             }
             Target::Http(uri) => {
@@ -146,7 +149,7 @@ fn write(parcel: &Parcel<'_>) -> Result<(HeaderMap, Bytes), Invalid> {
     if let Ok(namespace) = HeaderValue::from_str(parcel.namespace) {
         headers.insert(HeaderName::from_static("kn-namespace"), namespace);
     }
-    if parcel.wants_reply {
+    if parcel.prefers_reply {
         headers.insert(HeaderName::from_static("prefer"), HeaderValue::from_static("reply"));
     }
     Ok((headers, body))

@@ -58,7 +58,7 @@ impl Failed {
     }
 }
 
-/// Judges an attempt. `wants_reply` is whether an event in the answer is to be routed on.
+/// Judges an attempt. `wants_reply` is whether an event in the answer is to be routed on; else its body is of no interest.
 pub(crate) fn judge(answered: Answered, wants_reply: bool) -> Verdict {
     let reply = match answered.result {
         Ok(reply) => reply,

@@ -1,68 +1,29 @@
 //! Delivering what each trigger wants.
-//!
-//! A trigger has a window of deliveries in memory; what does not fit stays in the journal until there is room. So a
-//! hundred thousand waiting events cost one window, not a hundred thousand tasks.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use regrove_events::CloudEvent;
-use regrove_knative::delivery::DeliveryPolicy;
-use regrove_knative::filter::Filter;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::attempt::{Parcel, Sender};
 use super::delivery::{Failed, Verdict, judge, retry_at};
-use super::ingress::{Broker, TTL};
-use super::journal::{Next, Outcome, Pending};
+use super::ingress::{Broker, TTL, time_to_live};
+use super::journal::{JournalError, Next, Outcome, Pending};
+use super::queue::{Replies, TriggerQueue, TriggerSpec};
+use super::replay::Replayed;
 use super::target::{Target, broker_url};
+use super::upkeep::KnownTrigger;
 use crate::clock::{now, now_ms};
 use crate::events_out::EventsOut;
 use crate::runtime_event::{RuntimeEvent, millis};
 
 /// Deliveries under way at a time, per trigger.
 pub(crate) const CONCURRENT_DELIVERIES_MAX: usize = 100;
-/// Deliveries in memory, per trigger: under way, due, or waiting for a retry.
-pub(crate) const WINDOW: usize = 1_024;
 /// Wait after the journal failed.
 const JOURNAL_PAUSE: Duration = Duration::from_secs(1);
-
-/// A trigger, resolved.
-#[derive(Debug)]
-pub(crate) struct TriggerSpec {
-    /// `namespace/name`.
-    pub(crate) key: Arc<str>,
-    pub(crate) namespace: String,
-    pub(crate) broker: String,
-    pub(crate) filter: Filter,
-    pub(crate) subscriber: Target,
-    pub(crate) policy: DeliveryPolicy,
-    pub(crate) dead_letter_sink: Option<Target>,
-}
-
-#[derive(Debug, Default)]
-struct Window {
-    ready: VecDeque<Pending>,
-    /// By due time and delivery.
-    delayed: BTreeMap<(i64, i64), Pending>,
-    /// All deliveries that must not be loaded from the journal: in memory, or settled but not yet written.
-    known: HashSet<i64>,
-    /// The journal may hold due deliveries that are not known.
-    more: bool,
-    /// When the journal will hold some.
-    more_at: Option<i64>,
-}
-
-/// One trigger's deliveries.
-#[derive(Debug)]
-pub(crate) struct TriggerQueue {
-    pub(crate) spec: TriggerSpec,
-    window: Mutex<Window>,
-    wake: Notify,
-}
 
 /// All triggers, found by broker.
 #[derive(Debug)]
@@ -72,11 +33,7 @@ pub(crate) struct Triggers {
 
 impl Triggers {
     pub(crate) fn new(specs: Vec<TriggerSpec>) -> Self {
-        let queue = |spec| {
-            let window = Window { more: true, ..Window::default() };
-            Arc::new(TriggerQueue { spec, window: Mutex::new(window), wake: Notify::new() })
-        };
-        Self { queues: specs.into_iter().map(queue).collect() }
+        Self { queues: specs.into_iter().map(|spec| Arc::new(TriggerQueue::new(spec))).collect() }
     }
 
     /// The triggers of a broker that want an event.
@@ -92,8 +49,14 @@ impl Triggers {
         })
     }
 
-    pub(crate) fn keys(&self) -> Vec<Arc<str>> {
-        self.queues.iter().map(|queue| Arc::clone(&queue.spec.key)).collect()
+    /// All of them, for other processes.
+    pub(crate) fn known(&self) -> Vec<KnownTrigger> {
+        let known = |queue: &Arc<TriggerQueue>| KnownTrigger {
+            key: Arc::clone(&queue.spec.key),
+            namespace: queue.spec.namespace.clone(),
+            broker: queue.spec.broker.clone(),
+        };
+        self.queues.iter().map(known).collect()
     }
 
     /// The trigger of this key.
@@ -104,8 +67,7 @@ impl Triggers {
     /// Has every trigger look into the journal again.
     pub(crate) fn look_again(&self) {
         for queue in &self.queues {
-            queue.lock().more = true;
-            queue.wake.notify_one();
+            queue.look_again();
         }
     }
 
@@ -127,89 +89,6 @@ impl Triggers {
             });
             tasks.spawn(courier.run(tasks.clone(), stop.clone()));
         }
-    }
-}
-
-impl TriggerQueue {
-    fn lock(&self) -> MutexGuard<'_, Window> {
-        self.window.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes over a delivery that is in the journal already.
-    pub(crate) fn push(&self, pending: Pending) {
-        let mut window = self.lock();
-        if window.more || window.known.len() >= WINDOW {
-            window.more = true;
-        } else if window.known.insert(pending.seq) {
-            window.ready.push_back(pending);
-        }
-        drop(window);
-        self.wake.notify_one();
-    }
-
-    /// The next delivery that is due.
-    fn pop(&self) -> Option<Pending> {
-        let mut window = self.lock();
-        let now = now_ms();
-        while let Some(entry) = window.delayed.first_entry()
-            && entry.key().0 <= now
-        {
-            let pending = entry.remove();
-            window.ready.push_back(pending);
-        }
-        window.ready.pop_front()
-    }
-
-    /// Whether the journal should be asked, and for how many at most. Clears the flag first: what is pushed while the
-    /// journal answers goes into the window, and what is in both is known.
-    fn wants_more(&self) -> Option<usize> {
-        let mut window = self.lock();
-        if window.more_at.is_some_and(|at| at <= now_ms()) {
-            window.more = true;
-            window.more_at = None;
-        }
-        if !window.more || window.known.len() > WINDOW / 2 {
-            return None;
-        }
-        window.more = false;
-        Some(WINDOW + window.known.len())
-    }
-
-    /// When there will be something to do although nobody wakes.
-    fn next_at(&self) -> Option<i64> {
-        let window = self.lock();
-        let delayed = window.delayed.first_key_value().map(|((at, _), _)| *at);
-        [delayed, window.more_at].into_iter().flatten().min()
-    }
-
-    fn load(&self, due: super::journal::Due, asked: usize) {
-        let mut window = self.lock();
-        window.more |= due.pending.len() >= asked;
-        window.more_at = [window.more_at, due.next_at].into_iter().flatten().min();
-        for pending in due.pending {
-            if window.known.insert(pending.seq) {
-                window.ready.push_back(pending);
-            }
-        }
-    }
-
-    /// The journal knows how the delivery goes on.
-    fn settled(&self, pending: Pending, again_at: Option<i64>) {
-        let mut window = self.lock();
-        match again_at {
-            Some(at) if window.delayed.len() < WINDOW / 2 => {
-                window.delayed.insert((at, pending.seq), pending);
-            }
-            Some(at) => {
-                window.known.remove(&pending.seq);
-                window.more_at = Some(window.more_at.map_or(at, |other| other.min(at)));
-            }
-            None => {
-                window.known.remove(&pending.seq);
-            }
-        }
-        drop(window);
-        self.wake.notify_one();
     }
 }
 
@@ -249,15 +128,33 @@ impl Courier {
         let Some(broker) = self.broker.upgrade() else {
             return;
         };
-        match broker.journal.due(Arc::clone(&self.queue.spec.key), now_ms(), limit).await {
+        let spec = &self.queue.spec;
+        let replayed = self.replay(&broker).await;
+        let due = match replayed {
+            Ok(()) => broker.journal.due(Arc::clone(&spec.key), now_ms(), limit, spec.ordered).await,
+            Err(error) => Err(error),
+        };
+        match due {
             Ok(due) => self.queue.load(due, limit),
             Err(error) => {
-                tracing::error!(trigger = &*self.queue.spec.key, %error, "waiting events not read");
-                self.queue.lock().more = true;
+                tracing::error!(trigger = &*spec.key, %error, "waiting events not read");
                 tokio::time::sleep(JOURNAL_PAUSE).await;
-                self.queue.wake.notify_one();
+                self.queue.look_again();
             }
         }
+    }
+
+    /// Makes a part of the history that somebody asked for due again.
+    async fn replay(&self, broker: &Broker) -> Result<(), JournalError> {
+        if !self.queue.take_replay() {
+            return Ok(());
+        }
+        let queue = Arc::clone(&self.queue);
+        let wanted = Box::new(move |event: &CloudEvent| queue.spec.filter.matches(event));
+        if broker.journal.replay(Arc::clone(&self.queue.spec.key), wanted).await? == Replayed::InPart {
+            self.queue.look_again();
+        }
+        Ok(())
     }
 
     async fn deliver(self: Arc<Self>, mut pending: Pending, slot: OwnedSemaphorePermit) {
@@ -278,7 +175,8 @@ impl Courier {
             event: &event,
             headers: &stored.headers,
             namespace: &spec.namespace,
-            wants_reply: sink.is_none(),
+            prefers_reply: sink.is_none(),
+            time_to_live: time_to_live(&stored.event).ok().flatten(),
             format: spec.policy.format,
             timeout: spec.policy.timeout,
         };
@@ -286,7 +184,7 @@ impl Courier {
         drop(slot);
         let latency = answered.latency;
         let code = answered.result.as_ref().ok().map(|reply| reply.status.as_u16());
-        let verdict = judge(answered, sink.is_none());
+        let verdict = judge(answered, sink.is_none() && spec.replies != Replies::Dropped);
         let decided = self.decide(&broker, &pending, target, verdict);
         let attempt = pending.attempt + 1;
         let outcome = Outcome {
@@ -334,14 +232,17 @@ impl Courier {
         let failed = match verdict {
             Verdict::Taken if pending.dead.is_some() => return Decided { next: Next::InSink, failed: None },
             Verdict::Taken => return Decided { next: Next::Delivered(None), failed: None },
-            Verdict::Replied(reply) => match broker.admit_reply(&pending.event, *reply) {
+            Verdict::Replied(reply) => match broker.admit_reply(&pending.event, self.reply_broker(pending), *reply) {
                 Ok(reply) => return Decided { next: Next::Delivered(Some(reply)), failed: None },
                 Err(refused) => Failed::reply_refused(refused.status(), format!("its reply was refused: {refused}")),
             },
             Verdict::Failed(failed) => failed,
         };
-        let destination =
-            if failed.at_reply { broker_url(&pending.event.namespace, &pending.event.broker) } else { target.url() };
+        let destination = if failed.at_reply {
+            broker_url(&pending.event.namespace, self.reply_broker(pending))
+        } else {
+            target.url()
+        };
         let next = match (retry_at(&spec.policy, pending.attempt + 1, &failed, now()), &pending.dead) {
             (Some(at), _) => Next::Retry(at),
             (None, None) if spec.dead_letter_sink.is_some() => Next::DeadLetter(failed.cause(destination)),
@@ -350,6 +251,13 @@ impl Courier {
             (None, Some(cause)) => Next::Dropped(cause.clone()),
         };
         Decided { next, failed: Some(failed) }
+    }
+
+    fn reply_broker<'a>(&'a self, pending: &'a Pending) -> &'a str {
+        match &self.queue.spec.replies {
+            Replies::To(name) => name,
+            Replies::Dropped => &pending.event.broker,
+        }
     }
 
     fn tell(&self, pending: &Pending, attempts: u32, outcome: &Outcome, latency: Duration, now: i64) -> RuntimeEvent {

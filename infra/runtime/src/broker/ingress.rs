@@ -9,8 +9,9 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use regrove_events::{CloudEvent, Invalid, http_binding};
 
-use super::dispatch::{TriggerQueue, Triggers};
+use super::dispatch::Triggers;
 use super::journal::{Journal, JournalError, NewEvent, Pending, StoredEvent};
+use super::queue::TriggerQueue;
 use crate::clock::now;
 use crate::events_out::EventsOut;
 use crate::http_server::Answer;
@@ -141,10 +142,10 @@ impl Broker {
         Ok(NewEvent { event, triggers })
     }
 
-    /// A reply, ready for the journal: it enters the broker that the event came from, with the event's time to live.
-    pub(crate) fn admit_reply(&self, cause: &StoredEvent, reply: CloudEvent) -> Result<NewEvent, Refused> {
+    /// A reply, ready for the journal: it enters a broker of the same namespace with the event's time to live.
+    pub(crate) fn admit_reply(&self, cause: &StoredEvent, name: &str, reply: CloudEvent) -> Result<NewEvent, Refused> {
         let ttl = time_to_live(&cause.event)?;
-        self.admit(&cause.namespace, &cause.broker, reply, cause.headers.clone(), ttl)
+        self.admit(&cause.namespace, name, reply, cause.headers.clone(), ttl)
     }
 
     /// Hands a stored event to its triggers.
@@ -157,7 +158,7 @@ impl Broker {
         });
         for (trigger, seq) in triggers.iter().zip(deliveries) {
             if let Some(queue) = self.queue(trigger) {
-                queue.push(Pending { seq: *seq, event: Arc::clone(event), attempt: 0, dead: None });
+                queue.push(Pending { seq: *seq, event: Arc::clone(event), attempt: 0, due_at: 0, dead: None });
             }
         }
     }
@@ -191,7 +192,8 @@ async fn read(body: Body, max: usize) -> Result<Bytes, Refused> {
     }
 }
 
-fn time_to_live(event: &CloudEvent) -> Result<Option<i32>, Refused> {
+/// How often the event may still pass a broker; `None` when it has not passed one yet.
+pub(crate) fn time_to_live(event: &CloudEvent) -> Result<Option<i32>, Refused> {
     let Some(text) = event.attribute(TTL) else {
         return Ok(None);
     };

@@ -13,8 +13,21 @@ use regrove_events::{CloudEvent, json_format};
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use tokio::sync::oneshot;
 
+use super::replay::{self, Replayed, Wanted};
 use super::schema;
+use super::upkeep::{KnownTrigger, keep_triggers, prune};
 use crate::clock::now_ms;
+
+const PENDING_BY_TIME: &str =
+    "SELECT d.seq, d.stage, d.attempt, d.error_destination, d.error_code, d.error_data, d.error,
+            e.namespace, e.broker, e.headers, e.event, d.next_at
+     FROM deliveries d JOIN events e ON e.seq = d.event
+     WHERE d.trigger = ?1 AND d.state = 0 AND d.next_at <= ?2 ORDER BY d.next_at, d.seq LIMIT ?3";
+const PENDING_IN_ORDER: &str =
+    "SELECT d.seq, d.stage, d.attempt, d.error_destination, d.error_code, d.error_data, d.error,
+            e.namespace, e.broker, e.headers, e.event, d.next_at
+     FROM deliveries d JOIN events e ON e.seq = d.event
+     WHERE d.trigger = ?1 AND d.state = 0 AND d.next_at <= ?2 ORDER BY d.seq LIMIT ?3";
 
 /// Most commands in one commit.
 const BATCH_MAX: usize = 1024;
@@ -23,16 +36,8 @@ const BATCH_MAX: usize = 1024;
 const OUTCOME_DELAY: Duration = Duration::from_millis(5);
 /// How often another process's changes (`regrove event redrive`) are looked for.
 const FOREIGN_CHANGE_INTERVAL: Duration = Duration::from_secs(1);
-/// How long events are kept after all their deliveries succeeded.
-pub(crate) const RETENTION: Duration = Duration::from_hours(24);
-/// Events kept at most, those aside that are still to be delivered or are dead letters.
-pub(crate) const EVENTS_KEPT_MAX: i64 = 50_000;
-/// Dead letters kept at most; the oldest go first.
-pub(crate) const DEAD_LETTERS_KEPT_MAX: i64 = 10_000;
 /// Accepted events between two prunings.
 const PRUNE_EVERY: usize = 1_000;
-/// Events deleted in one pruning, so that it never holds up deliveries for long.
-const PRUNED_MAX: i64 = 2_000;
 
 /// The broker's file cannot be used.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -81,6 +86,8 @@ pub(crate) struct Pending {
     pub(crate) event: Arc<StoredEvent>,
     /// Attempts made, in the present stage.
     pub(crate) attempt: u32,
+    /// Not before this time.
+    pub(crate) due_at: i64,
     /// Set when the subscriber has failed for good and the dead letter sink is next.
     pub(crate) dead: Option<DeadCause>,
 }
@@ -126,8 +133,9 @@ type Answer<T> = oneshot::Sender<Result<T, JournalError>>;
 enum Command {
     Accept(NewEvent, Answer<Deliveries>),
     Settle(Box<Outcome>, Answer<Deliveries>),
-    Due { trigger: Arc<str>, now: i64, limit: usize, answer: Answer<Due> },
-    DropOrphans { triggers: Vec<Arc<str>>, answer: Answer<usize> },
+    Due { trigger: Arc<str>, now: i64, limit: usize, ordered: bool, answer: Answer<Due> },
+    Replay { trigger: Arc<str>, wanted: Wanted, answer: Answer<Replayed> },
+    KeepTriggers { triggers: Vec<KnownTrigger>, answer: Answer<usize> },
     Close,
 }
 
@@ -147,12 +155,17 @@ pub(crate) struct Journal {
 
 impl Journal {
     /// Opens the file and starts the writer. `foreign_change` is called when another process has changed the file.
-    pub(crate) fn open(home: &Path, foreign_change: impl Fn() + Send + 'static) -> Result<Self, JournalError> {
+    /// Events whose deliveries have all succeeded are kept for `retention`.
+    pub(crate) fn open(
+        home: &Path,
+        retention: Duration,
+        foreign_change: impl Fn() + Send + 'static,
+    ) -> Result<Self, JournalError> {
         let path = schema::path(home);
         let failed = |reason: String| JournalError { path: path.clone(), reason };
         let connection = schema::create(home).map_err(|error| failed(error.to_string()))?;
         let (commands, queue) = mpsc::channel();
-        let mut writer = Writer { connection, path: path.clone(), accepted: PRUNE_EVERY, version: 0 };
+        let mut writer = Writer { connection, retention, path: path.clone(), accepted: PRUNE_EVERY, version: 0 };
         let writer = thread::Builder::new()
             .name("regrove-journal".to_owned())
             .spawn(move || writer.run(&queue, &foreign_change))
@@ -177,14 +190,26 @@ impl Journal {
         self.ask(|answer| Command::Settle(Box::new(outcome), answer)).await
     }
 
-    /// Up to `limit` deliveries of a trigger that are due.
-    pub(crate) async fn due(&self, trigger: Arc<str>, now: i64, limit: usize) -> Result<Due, JournalError> {
-        self.ask(|answer| Command::Due { trigger, now, limit, answer }).await
+    /// Up to `limit` deliveries of a trigger: those that are due, the longest due first; when `ordered`, all that are
+    /// still to be made, in the order in which their events came.
+    pub(crate) async fn due(
+        &self,
+        trigger: Arc<str>,
+        now: i64,
+        limit: usize,
+        ordered: bool,
+    ) -> Result<Due, JournalError> {
+        self.ask(|answer| Command::Due { trigger, now, limit, ordered, answer }).await
     }
 
-    /// Makes dead letters of what waits for triggers that are no more; answers how many there were.
-    pub(crate) async fn drop_orphans(&self, triggers: Vec<Arc<str>>) -> Result<usize, JournalError> {
-        self.ask(|answer| Command::DropOrphans { triggers, answer }).await
+    /// Makes new deliveries of stored events that the trigger wants, if somebody has asked for that.
+    pub(crate) async fn replay(&self, trigger: Arc<str>, wanted: Wanted) -> Result<Replayed, JournalError> {
+        self.ask(|answer| Command::Replay { trigger, wanted, answer }).await
+    }
+
+    /// Notes which triggers there are, and makes dead letters of what waits for others; answers how many there were.
+    pub(crate) async fn keep_triggers(&self, triggers: Vec<KnownTrigger>) -> Result<usize, JournalError> {
+        self.ask(|answer| Command::KeepTriggers { triggers, answer }).await
     }
 
     /// Writes what is left and closes the file.
@@ -202,6 +227,7 @@ impl Journal {
 
 struct Writer {
     connection: Connection,
+    retention: Duration,
     path: PathBuf,
     accepted: usize,
     version: i64,
@@ -226,7 +252,7 @@ impl Writer {
             }
             if self.accepted >= PRUNE_EVERY {
                 self.accepted = 0;
-                if let Err(error) = prune(&self.connection) {
+                if let Err(error) = prune(&self.connection, self.retention) {
                     tracing::warn!(%error, "old events were not deleted");
                 }
             }
@@ -263,12 +289,16 @@ impl Writer {
                             let result = settle(&transaction, &outcome);
                             answer_later(&mut replies, answer, result)?;
                         }
-                        Command::Due { trigger, now, limit, answer } => {
-                            let result = due(&transaction, &trigger, now, limit);
+                        Command::Due { trigger, now, limit, ordered, answer } => {
+                            let result = due(&transaction, &trigger, now, limit, ordered);
                             answer_later(&mut replies, answer, result)?;
                         }
-                        Command::DropOrphans { triggers, answer } => {
-                            let result = drop_orphans(&transaction, &triggers);
+                        Command::Replay { trigger, wanted, answer } => {
+                            let result = replay::carry_out(&transaction, &trigger, &wanted);
+                            answer_later(&mut replies, answer, result)?;
+                        }
+                        Command::KeepTriggers { triggers, answer } => {
+                            let result = keep_triggers(&transaction, &triggers);
                             answer_later(&mut replies, answer, result)?;
                         }
                         Command::Close => {}
@@ -413,14 +443,10 @@ fn note_cause(transaction: &Transaction<'_>, delivery: i64, cause: &DeadCause) -
     Ok(())
 }
 
-fn due(transaction: &Transaction<'_>, trigger: &str, now: i64, limit: usize) -> rusqlite::Result<Due> {
-    let mut statement = transaction.prepare_cached(
-        "SELECT d.seq, d.stage, d.attempt, d.error_destination, d.error_code, d.error_data, d.error,
-                e.namespace, e.broker, e.headers, e.event
-         FROM deliveries d JOIN events e ON e.seq = d.event
-         WHERE d.trigger = ?1 AND d.state = 0 AND d.next_at <= ?2 ORDER BY d.next_at, d.seq LIMIT ?3",
-    )?;
-    let rows = statement.query_map(params![trigger, now, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
+fn due(transaction: &Transaction<'_>, trigger: &str, now: i64, limit: usize, ordered: bool) -> rusqlite::Result<Due> {
+    let mut statement = transaction.prepare_cached(if ordered { PENDING_IN_ORDER } else { PENDING_BY_TIME })?;
+    let until = if ordered { i64::MAX } else { now };
+    let rows = statement.query_map(params![trigger, until, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
         let stage: i64 = row.get(1)?;
         let dead = if stage == 0 {
             None
@@ -443,41 +469,13 @@ fn due(transaction: &Transaction<'_>, trigger: &str, now: i64, limit: usize) -> 
             event,
             headers: serde_json::from_str(&headers).unwrap_or_default(),
         };
-        Ok(Pending { seq: row.get(0)?, event: Arc::new(event), attempt: row.get(2)?, dead })
+        Ok(Pending { seq: row.get(0)?, event: Arc::new(event), attempt: row.get(2)?, due_at: row.get(11)?, dead })
     })?;
     let pending = rows.collect::<rusqlite::Result<Vec<_>>>()?;
     let next_at = transaction
         .prepare_cached("SELECT MIN(next_at) FROM deliveries WHERE trigger = ?1 AND state = 0 AND next_at > ?2")?
-        .query_row(params![trigger, now], |row| row.get(0))
+        .query_row(params![trigger, until], |row| row.get(0))
         .optional()?
         .flatten();
     Ok(Due { pending, next_at })
-}
-
-fn drop_orphans(transaction: &Transaction<'_>, triggers: &[Arc<str>]) -> rusqlite::Result<usize> {
-    let known = serde_json::to_string(&triggers.iter().map(|trigger| &**trigger).collect::<Vec<_>>());
-    transaction.execute(
-        "UPDATE deliveries SET state = 3, ended_at = ?2, error = 'its trigger is no longer in the manifests'
-         WHERE state = 0 AND trigger NOT IN (SELECT value FROM json_each(?1))",
-        params![known.unwrap_or_default(), now_ms()],
-    )
-}
-
-/// Deletes what is no longer kept.
-fn prune(connection: &Connection) -> rusqlite::Result<()> {
-    let old = now_ms() - i64::try_from(RETENTION.as_millis()).unwrap_or(i64::MAX);
-    connection.execute(
-        "UPDATE deliveries SET state = 4 WHERE seq IN (
-            SELECT seq FROM deliveries WHERE state IN (2, 3) ORDER BY ended_at DESC, seq DESC LIMIT ?2 OFFSET ?1)",
-        params![DEAD_LETTERS_KEPT_MAX, PRUNED_MAX],
-    )?;
-    connection.execute(
-        "DELETE FROM events WHERE seq IN (
-            SELECT seq FROM events e
-            WHERE (e.accepted_at < ?1 OR e.seq <= (SELECT MAX(seq) FROM events) - ?2)
-              AND NOT EXISTS (SELECT 1 FROM deliveries d WHERE d.event = e.seq AND d.state IN (0, 2, 3))
-            ORDER BY seq LIMIT ?3)",
-        params![old, EVENTS_KEPT_MAX, PRUNED_MAX],
-    )?;
-    Ok(())
 }

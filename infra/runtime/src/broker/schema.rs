@@ -12,11 +12,14 @@ pub(crate) const FILE: &str = "broker.db";
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Version of the tables, kept in `user_version`.
-const VERSION: i64 = 1;
+const VERSION: i64 = 2;
 
 /// Times are milliseconds since 1970. An event has one delivery per trigger that wants it.
 ///
 /// `deliveries.state`: 0 pending, 1 delivered, 2 dead and in its sink, 3 dead without a sink that took it, 4 redriven.
+/// `triggers` are those of the runtime that was started last. `replays` are parts of the history that are still to be
+/// delivered again: events from `next_event` to `last_event`.
+///
 /// `deliveries.stage`: 0 to the subscriber, 1 to the dead letter sink. `attempt` counts within the stage.
 const TABLES: &str = "
     CREATE TABLE IF NOT EXISTS events (
@@ -58,6 +61,19 @@ const TABLES: &str = "
         error TEXT
     );
     CREATE INDEX IF NOT EXISTS attempts_by_delivery ON attempts (delivery);
+    CREATE TABLE IF NOT EXISTS triggers (
+        key TEXT PRIMARY KEY,
+        namespace TEXT NOT NULL,
+        broker TEXT NOT NULL
+    );
+    CREATE TABLE IF NOT EXISTS replays (
+        seq INTEGER PRIMARY KEY AUTOINCREMENT,
+        trigger TEXT NOT NULL,
+        next_event INTEGER NOT NULL,
+        last_event INTEGER NOT NULL
+    );
+    CREATE INDEX IF NOT EXISTS replays_by_trigger ON replays (trigger);
+    CREATE INDEX IF NOT EXISTS deliveries_in_order ON deliveries (trigger, seq) WHERE state = 0;
 ";
 
 /// Path of the file.
@@ -83,7 +99,8 @@ pub(crate) fn create(home: &Path) -> Result<Connection, Unusable> {
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    if version == 0 {
+    // Version 1 had no `triggers` and no `replays`; nothing else has changed.
+    if version < VERSION {
         connection.execute_batch(TABLES)?;
         connection.pragma_update(None, "user_version", VERSION)?;
     } else if version != VERSION {

@@ -5,11 +5,16 @@ use std::sync::Arc;
 use http::Uri;
 use http::uri::Scheme;
 use regrove_knative::manifest::{Destination, Reference};
+use url::Url;
 
+use super::flows::{parallel_channel, sequence_channel};
 use crate::serving::revision::Revision;
 
 /// Host of brokers in Knative's own URLs.
 const BROKER_HOST: &str = "broker-ingress.knative-eventing.svc.cluster.local";
+
+/// What the host of a channel ends with, before its namespace.
+const CHANNEL_SUFFIX: &str = "-kn-channel";
 
 /// A destination as the manifests name it, checked for its form.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,29 +31,42 @@ impl TargetSpec {
     /// Understands a destination in an object of `namespace`; `domain` is that of public host names.
     pub(crate) fn of(destination: &Destination, namespace: &str, domain: &str) -> Result<Self, String> {
         match (&destination.reference, &destination.uri) {
-            (Some(reference), uri) => Self::of_reference(reference, uri.as_deref(), namespace),
+            (Some(reference), uri) => Self::of_reference(reference, uri.as_deref(), namespace, domain),
             (None, Some(uri)) => Self::of_uri(uri, domain),
             (None, None) => Err("a destination needs `ref` or `uri`".to_owned()),
         }
     }
 
-    fn of_reference(reference: &Reference, uri: Option<&str>, namespace: &str) -> Result<Self, String> {
+    fn of_reference(reference: &Reference, uri: Option<&str>, namespace: &str, domain: &str) -> Result<Self, String> {
         let namespace = reference.namespace.clone().unwrap_or_else(|| namespace.to_owned());
         let name = reference.name.clone();
         let group = reference.api_version.split_once('/').map_or("", |(group, _)| group);
-        match (group, reference.kind.as_str()) {
+        let target = match (group, reference.kind.as_str()) {
             // A plain Kubernetes Service of that name is not run here, but a Knative one answers to the same host.
-            ("serving.knative.dev" | "", "Service") => {
-                let path = uri.map_or_else(|| "/".to_owned(), |uri| format!("/{}", uri.trim_start_matches('/')));
-                Ok(Self::Service { namespace, name, path })
+            ("serving.knative.dev" | "", "Service") => Self::Service { namespace, name, path: "/".to_owned() },
+            ("eventing.knative.dev", "Broker") => Self::Broker { namespace, name },
+            ("flows.knative.dev", "Sequence") => Self::Broker { namespace, name: sequence_channel(&name) },
+            ("flows.knative.dev", "Parallel") => Self::Broker { namespace, name: parallel_channel(&name) },
+            _ => {
+                return Err(format!(
+                    "`ref` to {} {} is not supported here: use a Service, a Broker, a Sequence, a Parallel or a `uri`",
+                    reference.api_version, reference.kind
+                ));
             }
-            ("eventing.knative.dev", "Broker") if uri.is_none() => Ok(Self::Broker { namespace, name }),
-            ("eventing.knative.dev", "Broker") => Err("`uri` beside a `ref` to a Broker leads nowhere".to_owned()),
-            _ => Err(format!(
-                "`ref` to {} {} is not supported here: use a Service, a Broker or a `uri`",
-                reference.api_version, reference.kind
-            )),
-        }
+        };
+        uri.map_or(Ok(target.clone()), |uri| target.join(uri, domain))
+    }
+
+    /// A `uri` beside a `ref` is resolved against the address of what `ref` names (RFC 3986, section 5.2).
+    fn join(&self, uri: &str, domain: &str) -> Result<Self, String> {
+        let base = match self {
+            Self::Service { namespace, name, path } => format!("http://{name}.{namespace}.svc.cluster.local{path}"),
+            Self::Broker { namespace, name } => broker_url(namespace, name),
+            Self::Http(uri) => uri.to_string(),
+        };
+        let joined = Url::parse(&base).and_then(|base| base.join(uri));
+        let joined = joined.map_err(|error| format!("`{uri}` is not a URI: {error}"))?;
+        Self::of_uri(joined.as_str(), domain)
     }
 
     fn of_uri(text: &str, domain: &str) -> Result<Self, String> {
@@ -63,6 +81,9 @@ impl TargetSpec {
                 return Ok(Self::Broker { namespace: namespace.to_owned(), name: name.to_owned() });
             }
         } else if let Some((name, namespace)) = service_of(host, domain) {
+            if let Some(channel) = name.strip_suffix(CHANNEL_SUFFIX) {
+                return Ok(Self::Broker { namespace: namespace.to_owned(), name: channel.to_owned() });
+            }
             return Ok(Self::Service { namespace: namespace.to_owned(), name: name.to_owned(), path });
         }
         Ok(Self::Http(uri))
@@ -145,9 +166,28 @@ mod tests {
     }
 
     #[test]
+    fn a_uri_beside_a_reference_is_resolved_against_it() {
+        let broker = |name: &str| TargetSpec::Broker { namespace: "here".to_owned(), name: name.to_owned() };
+        assert_eq!(reference("eventing.knative.dev/v1", "Broker", Some("other")), Ok(broker("other")));
+        assert_eq!(reference("eventing.knative.dev/v1", "Broker", Some("/here/other")), Ok(broker("other")));
+        assert_eq!(reference("serving.knative.dev/v1", "Service", Some("./a/../b")), Ok(service("/b")));
+        let elsewhere = reference("serving.knative.dev/v1", "Service", Some("http://127.0.0.1:9/x"));
+        assert_eq!(elsewhere, Ok(TargetSpec::Http(Uri::from_static("http://127.0.0.1:9/x"))));
+    }
+
+    #[test]
+    fn flows_are_reached_at_their_first_channel() {
+        let broker = |name: &str| TargetSpec::Broker { namespace: "here".to_owned(), name: name.to_owned() };
+        assert_eq!(reference("flows.knative.dev/v1", "Sequence", None), Ok(broker("thing-kn-sequence-0")));
+        assert_eq!(reference("flows.knative.dev/v1", "Parallel", None), Ok(broker("thing-kn-parallel")));
+        let channel = uri("http://thing-kn-sequence-0-kn-channel.here.svc.cluster.local");
+        assert_eq!(channel, Ok(broker("thing-kn-sequence-0")));
+    }
+
+    #[test]
     fn what_cannot_be_sent_to_is_named() {
         assert!(reference("v1", "Pod", None).unwrap_err().contains("Pod"));
-        assert!(reference("eventing.knative.dev/v1", "Broker", Some("/x")).is_err());
+        assert!(reference("eventing.knative.dev/v1", "Broker", Some("http://[")).unwrap_err().contains("not a URI"));
         assert!(uri("https://example.com").unwrap_err().contains("only http"));
     }
 }

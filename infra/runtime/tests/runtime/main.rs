@@ -2,8 +2,12 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what fails here fails the test")]
 
+mod disk;
 mod eventing;
 mod faults;
+mod flows;
+mod history;
+mod injection;
 mod serving;
 mod sink;
 mod stage;

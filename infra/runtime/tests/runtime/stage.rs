@@ -134,18 +134,30 @@ pub(crate) async fn get(address: &str, host: &str, path: &str) -> Answer {
 }
 
 pub(crate) async fn emit(ingress: &str, id: &str, ty: &str) -> Answer {
-    let request = Request::builder()
+    emit_to(ingress, "default/default", id, ty).await
+}
+
+/// Posts an event to a broker or channel, named as `namespace/name`.
+pub(crate) async fn emit_to(ingress: &str, broker: &str, id: &str, ty: &str) -> Answer {
+    send(event(ingress, broker, id, ty).body(Full::from("{\"n\":1}")).expect("request")).await
+}
+
+/// Posts an event with a partition key.
+pub(crate) async fn emit_keyed(ingress: &str, id: &str, key: &str) -> Answer {
+    let event = event(ingress, "default/default", id, "t").header("ce-partitionkey", key);
+    send(event.body(Full::default()).expect("request")).await
+}
+
+fn event(ingress: &str, broker: &str, id: &str, ty: &str) -> http::request::Builder {
+    Request::builder()
         .method(Method::POST)
-        .uri(format!("http://{ingress}/default/default"))
+        .uri(format!("http://{ingress}/{broker}"))
         .header("ce-specversion", "1.0")
         .header("ce-id", id)
         .header("ce-source", "/test")
         .header("ce-type", ty)
         .header("content-type", "application/json")
         .header("x-request-id", "request-7")
-        .body(Full::from("{\"n\":1}"))
-        .expect("request");
-    send(request).await
 }
 
 /// Waits until `holds`. For states that nothing announces, such as the end of a foreign process.
