@@ -96,3 +96,88 @@ pub fn final_metrics(request: &TrainRequested, model: &ModelAggregated, at: i64)
 pub fn milliseconds(event: &CloudEvent) -> i64 {
     event.time().map_or(0, jiff::Timestamp::as_millisecond)
 }
+
+#[cfg(test)]
+mod tests {
+    use regrove_events::{job, json_format};
+
+    use super::*;
+
+    const JOB: &str = "reference-1";
+
+    /// An event of the golden job, in which one shard of four was asked for and came back.
+    fn golden(name: &str) -> CloudEvent {
+        let path = format!("{}/../../events/testdata/{name}.v1.json", env!("CARGO_MANIFEST_DIR"));
+        json_format::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    }
+
+    fn given(names: &[&str]) -> Vec<CloudEvent> {
+        names.iter().map(|name| golden(name)).collect()
+    }
+
+    fn decided(history: &[CloudEvent], received: &CloudEvent) -> Decision {
+        decide(JOB, &job::replay(history), history, received, &Event::read(received).unwrap())
+    }
+
+    #[test]
+    fn the_run_opens_when_the_log_knows_the_job() {
+        let request = golden("train-requested");
+        assert_eq!(decided(&[], &request), Decision::Await);
+        assert_eq!(decided(&given(&["train-requested"]), &request), Decision::Open);
+        let mut other = TrainRequested { shards: 9, ..job::replay([&request]).request.unwrap() };
+        other.test_size = 0.0;
+        let other = Event::TrainRequested(other).first("x", "/test", JOB, request.time().unwrap()).unwrap();
+        assert_eq!(decided(&given(&["train-requested"]), &other), Decision::Nothing, "another job's parameters");
+        assert_eq!(decided(&given(&["job-failed"]), &request), Decision::Nothing, "refused before it was a job");
+        assert_eq!(decided(&given(&["train-requested", "job-cancelled"]), &request), Decision::Nothing, "ended");
+    }
+
+    #[test]
+    fn each_shard_makes_its_points_once() {
+        let history = given(&["train-requested", "shard-requested", "shard-trained"]);
+        let Decision::Progress(points) = decided(&history, &history[2]) else { panic!("no points") };
+        let at = milliseconds(&history[2]);
+        assert_eq!(points[0], Metric::new("shards_trained", 1.0, at, 1));
+        assert_eq!(points[1], Metric::new("trees_trained", 19.0, at, 1));
+        assert_eq!(points.len(), 3);
+        let ended = given(&["train-requested", "shard-requested", "shard-trained", "job-cancelled"]);
+        assert_eq!(decided(&ended, &history[2]), Decision::Nothing);
+    }
+
+    #[test]
+    fn the_whole_forest_is_registered_once() {
+        let whole = golden("model-aggregated");
+        let mut history = given(&["train-requested", "shard-requested", "shard-trained", "model-aggregated"]);
+        let Decision::Register(model) = decided(&history, &whole) else { panic!("not registered") };
+        let request = job::replay(&history).request.unwrap();
+        let metrics = final_metrics(&request, &model, 5);
+        assert_eq!(metrics.iter().filter(|metric| metric.key == "final_loss").count(), 1);
+        assert!(metrics.iter().all(|metric| (metric.timestamp, metric.step) == (5, 0)));
+        let Ok(Event::ModelRegistered(registered)) = Event::read(&golden("model-registered")) else { panic!("golden") };
+        let id = ids::model_registered(JOB);
+        let registered = Event::ModelRegistered(registered).first(&id, "/test", JOB, whole.time().unwrap()).unwrap();
+        history.push(registered.clone());
+        assert_eq!(decided(&history, &whole), Decision::Repeat(Box::new(registered)));
+        let ended =
+            given(&["train-requested", "shard-requested", "shard-trained", "job-cancelled", "model-aggregated"]);
+        assert_eq!(decided(&ended, &whole), Decision::Nothing, "stopped before the forest was whole");
+    }
+
+    #[test]
+    fn a_run_ends_as_its_job_did() {
+        let failed = golden("job-failed");
+        let Decision::End(RunStatus::Failed, Some(failure)) =
+            decided(&given(&["train-requested", "job-failed"]), &failed)
+        else {
+            panic!("not failed")
+        };
+        assert_eq!(failure.step, "aggregate");
+        assert_eq!(decided(&given(&["job-failed"]), &failed), Decision::Nothing, "refused before it was a job");
+        let cancelled = golden("job-cancelled");
+        let stopped = given(&["train-requested", "job-cancelled"]);
+        assert_eq!(decided(&stopped, &cancelled), Decision::End(RunStatus::Killed, None));
+        let done =
+            given(&["train-requested", "shard-requested", "shard-trained", "model-aggregated", "model-registered"]);
+        assert_eq!(decided(&done, &failed), Decision::Nothing, "an end that came too late");
+    }
+}
