@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use regrove_forest::model_selection::train_test_split_stratified;
-use regrove_forest::{Error, Forest, Frame, Model, metrics, onnx};
+use regrove_forest::{Error, Forest, Frame, MergeError, Model, metrics, onnx};
 
 /// A whole forest, ready to be registered.
 #[derive(Debug)]
@@ -25,10 +25,11 @@ pub(crate) struct Merged {
 
 /// Puts shards together in tree order and measures the result.
 ///
-/// `holdout` holds the same trees grown without the held-out rows; empty when nothing was held out.
+/// `holdout` holds the same trees grown without the held-out rows; empty when nothing was held out. The artifact store
+/// has compared all bytes with their hashes.
 ///
 /// # Errors
-/// Shards that do not make one forest, or artifacts that are none.
+/// Shards that do not make one whole forest, or artifacts that are none.
 pub(crate) fn merge(
     frame: &Frame,
     shards: Vec<Vec<u8>>,
@@ -72,9 +73,13 @@ fn example(frame: &Frame) -> Vec<f64> {
 fn whole(shards: Vec<Vec<u8>>) -> Result<Forest, Error> {
     let forests = shards
         .into_iter()
-        .map(|bytes| Model::from_bytes(Arc::new(bytes)).and_then(|model| model.to_forest()))
+        .map(|bytes| Model::from_verified_bytes(Arc::new(bytes)).and_then(|model| model.to_forest()))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok(Forest::merge(forests)?)
+    let forest = Forest::merge(forests)?;
+    if !forest.is_whole() {
+        return Err(MergeError::Gap { from: forest.range().end, to: forest.params().n_estimators }.into());
+    }
+    Ok(forest)
 }
 
 fn measure(forest: &Forest, frame: &Frame) -> Result<metrics::Classification, Error> {

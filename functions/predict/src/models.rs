@@ -162,7 +162,8 @@ impl Follower {
 
 async fn load(control: &Control, loaded: ModelLoaded) -> Result<Served, String> {
     let bytes = control.artifacts.get(&loaded.model).await.map_err(|error| error.to_string())?;
-    let model = tokio::task::spawn_blocking(move || Model::from_bytes(Arc::new(bytes)))
+    // The store has compared the bytes with their address; their indexes are checked here.
+    let model = tokio::task::spawn_blocking(move || Model::from_verified_bytes(Arc::new(bytes)))
         .await
         .map_err(|error| error.to_string())?
         .map_err(|error| error.to_string())?;
