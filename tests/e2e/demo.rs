@@ -161,9 +161,8 @@ struct Moment {
 fn ctrl_c_ends_the_demo_at_any_point() {
     let mut luck = Mt::new(seed(20_261_123));
     for run in 0..INTERRUPTED {
-        let spread = LINES / INTERRUPTED;
         // The first one comes as soon as the demo can hear it.
-        let lines = if run == 0 { 0 } else { run * spread + luck.next_u32() % spread };
+        let lines = if run == 0 { 0 } else { (run * LINES + luck.next_u32() % LINES) / INTERRUPTED };
         let delay = if run == 0 { 0 } else { luck.next_u32() % DELAY_MS_MAX };
         interrupt(Moment { lines, delay: Duration::from_millis(u64::from(delay)) });
     }

@@ -39,3 +39,16 @@ fn find(variable: &str, fallback: &str, name: &str, does: &str) -> Result<PathBu
     }
     Ok(program)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_program_is_named_with_what_brings_it() {
+        for error in [binary("no-such-program").unwrap_err(), venv_program("no-such-program").unwrap_err()] {
+            let message = error.to_string();
+            assert!(message.contains("no-such-program is missing: `cargo xtask test`"), "{message}");
+        }
+    }
+}
