@@ -7,6 +7,13 @@
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 mod portable;
+mod walk;
+#[cfg(target_arch = "x86_64")]
+mod walk_avx512;
+
+pub(crate) use walk::Trees;
+
+use crate::model_file::nodes::{Packed, Wide};
 
 /// Instructions that the loops may use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -159,6 +166,21 @@ pub(crate) fn pair_sums(items: &[u32]) -> (u64, u64) {
 /// The smallest of numbers that are not negative; infinity if there are none.
 pub(crate) fn smallest(costs: &[f32]) -> f32 {
     portable::smallest(costs)
+}
+
+/// Outputs of row-major rows `(n_rows, n_features)` into `out` `(n_rows, n_outputs)`: values summed in tree order, divided by
+/// the number of trees. `missing` says whether some value may be NaN.
+pub(crate) fn predict(level: Level, trees: &Trees<'_, Packed>, rows: &[f32], out: &mut [f64], missing: bool) {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => walk_avx512::predict(trees, rows, out, missing),
+        Level::Portable => walk::predict(trees, rows, out),
+    }
+}
+
+/// As [`predict`], for wide nodes.
+pub(crate) fn predict_wide(trees: &Trees<'_, Wide>, rows: &[f32], out: &mut [f64]) {
+    walk::predict(trees, rows, out);
 }
 
 #[cfg(test)]

@@ -12,23 +12,31 @@
 //! | --- | --- |
 //! | 1 | what the model is, JSON: parameters, classes, feature names, data hash, tree range |
 //! | 2 | first node of each tree, then the number of nodes, u32 |
-//! | 3 | nodes, 16 bytes each ([`Node`]), tree by tree, a child always after its parent |
+//! | 3 | nodes, tree by tree, each tree breadth first; 8 bytes each, see below |
 //! | 4 | distinct leaf values, `(n_values, n_classes)` float64 |
-//! | 5–9 | training statistics per node: threshold f64, impurity f64, rows u32, weight f64, value `(n_classes,)` f64 |
+//! | 5–9 | training statistics per node in scikit-learn's order: threshold f64, impurity f64, rows u32, weight f64, value `(n_classes,)` f64 |
+//! | 10 | scikit-learn's number of each node of section 3 in its tree, u32 |
 //!
-//! A file without 5–9 predicts the same, but cannot be merged or explained. Thresholds of section 3 are rounded down to
-//! float32, which decides every float32 value as the float64 threshold does.
+//! A file without 5–10 predicts the same, but cannot be merged or explained.
+//!
+//! A node is a u64. The lower half is a float32 threshold; a greater value goes right. The upper half holds, from its
+//! lowest bit: the feature in as many bits as the largest feature number takes (at least one), one bit that sends missing values right,
+//! and the left child counted from the root of the tree; the right child follows the left one. A leaf is its own child, and its
+//! threshold is a NaN whose lowest 22 bits are the row of its value in section 4. Thresholds are rounded down to float32, which
+//! decides every float32 value as the float64 threshold does.
+//!
+//! Where children, features or values do not fit, all nodes take 16 bytes: threshold, feature with the flag as top bit,
+//! child, row of the value. Which form a file has follows from its numbers of features and values and its largest tree.
 
-mod kernel;
 mod layout;
 mod map;
+pub(crate) mod nodes;
 mod read;
 mod write;
 
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use layout::Node;
 pub use map::map;
 use serde::{Deserialize, Serialize};
 pub(crate) use write::round_down;
@@ -36,6 +44,7 @@ pub(crate) use write::round_down;
 use crate::Error;
 use crate::forest::check_rows;
 use crate::frame::Label;
+use crate::kernel::{self, Level};
 use crate::numeric::argmax;
 use crate::params::RandomForestParams;
 
@@ -65,6 +74,8 @@ pub struct Model {
     bytes: ModelBytes,
     identity: Arc<Identity>,
     sections: layout::Sections,
+    form: layout::NodeForm,
+    level: Level,
 }
 
 impl std::fmt::Debug for Model {
@@ -126,7 +137,7 @@ impl Model {
 
     /// Number of nodes of all trees.
     pub fn n_nodes(&self) -> usize {
-        self.nodes().len()
+        self.roots().last().map_or(0, |last| *last as usize)
     }
 
     /// The bytes of the file.
@@ -148,8 +159,11 @@ impl Model {
         };
         shape("rows", rows.len(), self.n_features())?;
         shape("out", out.len(), self.n_outputs())?;
-        check_rows(rows, self.feature_names())?;
-        kernel::predict_proba(self, rows, out);
+        let missing = check_rows(rows, self.feature_names())?;
+        match self.form {
+            layout::NodeForm::Packed => kernel::predict(self.level, &self.trees(), rows, out, missing),
+            layout::NodeForm::Wide => kernel::predict_wide(&self.trees(), rows, out),
+        }
         Ok(())
     }
 

@@ -148,15 +148,19 @@ fn add(sums: &mut [f64], terms: &[f64]) {
     }
 }
 
-/// Checks that row-major rows fit the features and hold no infinite value.
-pub(crate) fn check_rows(rows: &[f32], feature_names: &[String]) -> Result<(), Error> {
+/// Checks that row-major rows fit the features and hold no infinite value; says whether they hold a missing one.
+pub(crate) fn check_rows(rows: &[f32], feature_names: &[String]) -> Result<bool, Error> {
     let n_features = feature_names.len();
     if !rows.len().is_multiple_of(n_features) {
         let expected = rows.len().next_multiple_of(n_features);
         return Err(Error::Shape { what: "rows", got: rows.len(), expected });
     }
+    // All values at once, without leaving early, is much faster than the search for the place.
+    if !rows.iter().fold(false, |odd, value| odd | !value.is_finite()) {
+        return Ok(false);
+    }
     match rows.iter().position(|value| value.is_infinite()) {
-        None => Ok(()),
+        None => Ok(true),
         Some(at) => Err(Error::NotFinite {
             row: at / n_features,
             feature: feature_names[at % n_features].clone(),

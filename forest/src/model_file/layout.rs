@@ -2,9 +2,11 @@
 
 use std::ops::Range;
 
-use bytemuck::{Pod, Zeroable};
+use bytemuck::Pod;
 
+use super::nodes::{Form, Packed, Wide, feature_bits, fits_packed};
 use super::{Model, ModelFileError};
+use crate::kernel::Trees;
 
 pub(super) const MAGIC: [u8; 8] = *b"RGFOREST";
 /// Version written; older ones stay readable.
@@ -27,10 +29,11 @@ pub(super) enum Kind {
     Rows,
     Weights,
     NodeValues,
+    Numbers,
 }
 
 impl Kind {
-    pub(super) const ALL: [Self; 9] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Identity,
         Self::Roots,
         Self::Nodes,
@@ -40,6 +43,7 @@ impl Kind {
         Self::Rows,
         Self::Weights,
         Self::NodeValues,
+        Self::Numbers,
     ];
     /// Sections that every file has.
     pub(super) const NEEDED: usize = 4;
@@ -52,39 +56,30 @@ impl Kind {
 
 /// Byte ranges of the sections, empty where a section is absent.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Sections(pub(super) [Range<usize>; 9]);
+pub(super) struct Sections(pub(super) [Range<usize>; 10]);
 
-/// A node as stored.
-#[derive(Debug, Clone, Copy, PartialEq, Pod, Zeroable)]
-#[repr(C)]
-pub struct Node {
-    /// A value ≤ threshold goes left.
-    pub(super) threshold: f32,
-    /// Feature in the lower 31 bits, all ones in a leaf; the top bit sends missing values left.
-    pub(super) feature: u32,
-    /// Left child, counted from the first node of the file; in a leaf, the row of its value.
-    pub(super) left: u32,
-    /// Right child; 0 in a leaf.
-    pub(super) right: u32,
+/// How wide nodes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NodeForm {
+    /// 8 bytes.
+    Packed,
+    /// 16 bytes.
+    Wide,
 }
 
-impl Node {
-    pub(super) const MISSING_LEFT: u32 = 1 << 31;
-    pub(super) const LEAF: u32 = Self::MISSING_LEFT - 1;
-
-    /// Whether the node has no children.
-    pub fn is_leaf(self) -> bool {
-        self.feature & Self::LEAF == Self::LEAF
+impl NodeForm {
+    /// The form of a file of these features, trees and values.
+    pub(super) fn of(n_features: usize, roots: &[u32], n_values: usize) -> Self {
+        let largest = roots.windows(2).map(|tree| tree[1].saturating_sub(tree[0])).max().unwrap_or(0);
+        if fits_packed(n_features, largest as usize, n_values) { Self::Packed } else { Self::Wide }
     }
 
-    /// The feature compared; of no meaning in a leaf.
-    pub fn feature(self) -> usize {
-        (self.feature & Self::LEAF) as usize
-    }
-
-    /// Whether a missing value goes left.
-    pub fn missing_go_to_left(self) -> bool {
-        self.feature & Self::MISSING_LEFT != 0
+    /// Bytes per node.
+    pub(super) fn width(self) -> usize {
+        match self {
+            Self::Packed => size_of::<Packed>(),
+            Self::Wide => size_of::<Wide>(),
+        }
     }
 }
 
@@ -94,9 +89,16 @@ impl Model {
         self.numbers(Kind::Roots)
     }
 
-    /// Nodes of all trees.
-    pub fn nodes(&self) -> &[Node] {
-        self.numbers(Kind::Nodes)
+    /// Trees in one of the forms of nodes, ready to walk.
+    pub(super) fn trees<N: Form>(&self) -> Trees<'_, N> {
+        Trees {
+            nodes: self.numbers(Kind::Nodes),
+            roots: self.roots(),
+            values: self.values(),
+            feature_bits: feature_bits(self.n_features()),
+            n_features: self.n_features(),
+            n_outputs: self.n_outputs(),
+        }
     }
 
     /// Leaf values, `(n_values, n_classes)`.

@@ -2,13 +2,18 @@
 
 use std::sync::Arc;
 
-use super::layout::{ALIGNMENT, ENTRY_LEN, HASH, HEADER_LEN, Kind, MAGIC, Node, Sections, VERSION, refuse};
+use super::layout::{ALIGNMENT, ENTRY_LEN, HASH, HEADER_LEN, Kind, MAGIC, NodeForm, Sections, VERSION, refuse};
+use super::nodes::{Form, Node, Packed, Wide, are_sound};
 use super::write::digest;
 use super::{Identity, Model, ModelBytes, ModelFileError};
 use crate::Error;
 use crate::forest::Forest;
+use crate::kernel::Level;
 use crate::random::tree_seeds;
 use crate::tree::{TREE_LEAF, TREE_UNDEFINED, Tree};
+
+/// Features that a wide node can name.
+const MAX_FEATURES: usize = 1 << 31;
 
 /// Bytes at an address that suits every section's numbers.
 struct Aligned {
@@ -66,10 +71,14 @@ impl Model {
         } else {
             Arc::new(Aligned::copy(content)) as ModelBytes
         };
-        let model = Self { bytes, identity: Arc::new(identity), sections };
+        let mut model =
+            Self { bytes, identity: Arc::new(identity), sections, form: NodeForm::Packed, level: Level::best() };
         model.check_identity()?;
-        model.check_sizes()?;
-        model.check_nodes()?;
+        model.form = model.check_sizes()?;
+        match model.form {
+            NodeForm::Packed => model.check_nodes::<Packed>()?,
+            NodeForm::Wide => model.check_nodes::<Wide>()?,
+        }
         Ok(model)
     }
 
@@ -87,19 +96,20 @@ impl Model {
         {
             return refuse("its classes do not fit its estimator, or it has no feature");
         }
-        if self.n_features() >= Node::LEAF as usize {
+        if self.n_features() > MAX_FEATURES {
             return refuse("it has too many features");
         }
         Ok(())
     }
 
-    fn check_sizes(&self) -> Result<(), ModelFileError> {
+    fn check_sizes(&self) -> Result<NodeForm, ModelFileError> {
         let size = |kind: Kind| self.sections.0[kind.index()].len();
-        let n_nodes = size(Kind::Nodes) / size_of::<Node>();
         let row = self.n_outputs() * size_of::<f64>();
-        if size(Kind::Nodes) % size_of::<Node>() != 0
-            || size(Kind::Values) % row != 0
+        let n_nodes = self.n_nodes();
+        let form = NodeForm::of(self.n_features(), self.roots(), size(Kind::Values) / row);
+        if size(Kind::Values) % row != 0
             || size(Kind::Roots) != (self.n_trees() + 1) * size_of::<u32>()
+            || size(Kind::Nodes) != n_nodes * form.width()
         {
             return refuse("the sections do not fit the description");
         }
@@ -109,35 +119,28 @@ impl Model {
             (Kind::Rows, 4),
             (Kind::Weights, 8),
             (Kind::NodeValues, row),
+            (Kind::Numbers, 4),
         ];
         if self.has_statistics() && statistics.iter().any(|(kind, width)| size(*kind) != n_nodes * width) {
             return refuse("the training statistics do not fit the nodes");
         }
-        Ok(())
+        Ok(form)
     }
 
     /// Children lie after their parents inside one tree, so every walk ends; features and values exist.
-    fn check_nodes(&self) -> Result<(), ModelFileError> {
-        let (roots, nodes) = (self.roots(), self.nodes());
-        let (n_features, n_values) = (self.n_features(), self.values().len() / self.n_outputs());
-        if roots.first() != Some(&0) || roots.last().is_none_or(|last| *last as usize != nodes.len()) {
+    fn check_nodes<N: Form>(&self) -> Result<(), ModelFileError> {
+        let trees = self.trees::<N>();
+        let n_values = trees.values.len() / self.n_outputs();
+        if trees.roots.first() != Some(&0) {
             return refuse("the trees do not cover the nodes");
         }
-        for tree in roots.windows(2) {
-            let (start, end) = (tree[0] as usize, tree[1] as usize);
-            if start >= end || end > nodes.len() {
+        for (at, tree) in trees.roots.windows(2).enumerate() {
+            let nodes = trees.nodes.get(tree[0] as usize..tree[1] as usize).unwrap_or(&[]);
+            if nodes.is_empty() {
                 return refuse("a tree has no nodes");
             }
-            for (at, node) in nodes[start..end].iter().enumerate() {
-                let inside = |child: u32| child as usize > start + at && (child as usize) < end;
-                let good = if node.is_leaf() {
-                    (node.left as usize) < n_values
-                } else {
-                    node.feature() < n_features && inside(node.left) && inside(node.right) && !node.threshold.is_nan()
-                };
-                if !good {
-                    return refuse(format!("node {} points outside its tree, the features or the values", start + at));
-                }
+            if !are_sound(nodes, self.n_features(), n_values) {
+                return refuse(format!("a node of tree {at} points outside its tree, the features or the values"));
             }
         }
         Ok(())
@@ -158,44 +161,57 @@ impl Model {
             return Err(ModelFileError("it holds no training statistics".to_owned()).into());
         }
         let seeds = tree_seeds(self.params().random_state).skip(self.range().start as usize);
-        let trees = self
-            .roots()
-            .windows(2)
-            .zip(seeds)
-            .map(|(tree, seed)| self.to_tree(tree[0] as usize, tree[1] as usize, seed));
+        let trees = self.roots().windows(2).zip(seeds).map(|(tree, seed)| {
+            let (start, end) = (tree[0] as usize, tree[1] as usize);
+            match self.form {
+                NodeForm::Packed => self.to_tree::<Packed>(start, end, seed),
+                NodeForm::Wide => self.to_tree::<Wide>(start, end, seed),
+            }
+        });
         Ok(Forest::from_parts(
             self.params().clone(),
             self.classes().to_vec(),
             self.feature_names().to_vec(),
             self.data_sha256().to_owned(),
             self.range(),
-            trees.collect(),
+            trees.collect::<Result<_, _>>()?,
         ))
     }
 
-    fn to_tree(&self, start: usize, end: usize, random_state: u32) -> Tree {
-        let n_outputs = self.n_outputs();
-        let nodes = &self.nodes()[start..end];
-        let child = |node: &Node, child: u32| {
-            if node.is_leaf() { TREE_LEAF } else { i32::try_from(child as usize - start).unwrap_or(TREE_LEAF) }
-        };
-        let feature = |node: &Node| {
-            if node.is_leaf() { TREE_UNDEFINED } else { i32::try_from(node.feature()).unwrap_or(TREE_UNDEFINED) }
-        };
+    fn to_tree<N: Form>(&self, start: usize, end: usize, random_state: u32) -> Result<Tree, ModelFileError> {
+        let (n_nodes, n_outputs, trees) = (end - start, self.n_outputs(), self.trees::<N>());
+        let numbers = &self.numbers::<u32>(Kind::Numbers)[start..end];
         let part = |kind: Kind, width: usize| self.numbers::<f64>(kind)[start * width..end * width].to_vec();
-        Tree {
+        let mut tree = Tree {
             random_state,
             n_outputs,
-            feature: nodes.iter().map(feature).collect(),
+            feature: vec![TREE_UNDEFINED; n_nodes],
             threshold: part(Kind::Thresholds, 1),
-            children_left: nodes.iter().map(|node| child(node, node.left)).collect(),
-            children_right: nodes.iter().map(|node| child(node, node.right)).collect(),
-            missing_go_to_left: nodes.iter().map(|node| node.missing_go_to_left()).collect(),
+            children_left: vec![TREE_LEAF; n_nodes],
+            children_right: vec![TREE_LEAF; n_nodes],
+            missing_go_to_left: vec![false; n_nodes],
             impurity: part(Kind::Impurities, 1),
             n_node_samples: self.numbers::<u32>(Kind::Rows)[start..end].to_vec(),
             weighted_n_node_samples: part(Kind::Weights, 1),
             value: part(Kind::NodeValues, n_outputs),
+        };
+        let mut seen = vec![false; n_nodes];
+        for (node, number) in trees.nodes[start..end].iter().zip(numbers) {
+            let number = *number as usize;
+            if seen.get(number) != Some(&false) {
+                return refuse(format!("two nodes of a tree have the number {number}, or it is beyond the tree"));
+            }
+            seen[number] = true;
+            let node: Node = node.unpack(trees.feature_bits);
+            if !node.is_leaf() {
+                let child = |child: u32| i32::try_from(numbers[child as usize]).unwrap_or(TREE_LEAF);
+                tree.feature[number] = i32::try_from(node.feature).unwrap_or(TREE_UNDEFINED);
+                tree.children_left[number] = child(node.child);
+                tree.children_right[number] = child(node.child + 1);
+                tree.missing_go_to_left[number] = !node.missing_right;
+            }
         }
+        Ok(tree)
     }
 }
 

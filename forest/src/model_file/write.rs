@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::layout::{ALIGNMENT, ENTRY_LEN, HASH, HEADER_LEN, Kind, MAGIC, Node, VERSION};
+use super::layout::{ALIGNMENT, ENTRY_LEN, HASH, HEADER_LEN, Kind, MAGIC, NodeForm, VERSION};
+use super::nodes::{Form, Node, Packed, Wide, feature_bits, leaf};
 use super::{Identity, ModelFileError};
 use crate::Error;
 use crate::forest::Forest;
@@ -17,7 +18,7 @@ impl Forest {
     ///
     /// More nodes than 32 bits number.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        let mut sections = self.serving_sections()?;
+        let (mut sections, numbers) = self.serving_sections()?;
         let all = |numbers: fn(&Tree) -> &[f64]| -> Vec<u8> {
             self.trees().iter().flat_map(|tree| bytemuck::cast_slice::<f64, u8>(numbers(tree))).copied().collect()
         };
@@ -28,6 +29,7 @@ impl Forest {
             (Kind::Rows, rows.copied().collect()),
             (Kind::Weights, all(|tree| &tree.weighted_n_node_samples)),
             (Kind::NodeValues, all(|tree| &tree.value)),
+            (Kind::Numbers, bytemuck::cast_slice(&numbers).to_vec()),
         ]);
         Ok(assemble(&sections))
     }
@@ -38,10 +40,11 @@ impl Forest {
     ///
     /// As [`Forest::to_bytes`].
     pub fn to_serving_bytes(&self) -> Result<Vec<u8>, Error> {
-        Ok(assemble(&self.serving_sections()?))
+        Ok(assemble(&self.serving_sections()?.0))
     }
 
-    fn serving_sections(&self) -> Result<Vec<(Kind, Vec<u8>)>, ModelFileError> {
+    /// Sections 1 to 4, and scikit-learn's number of each node.
+    fn serving_sections(&self) -> Result<(Vec<Section>, Vec<u32>), ModelFileError> {
         let identity = Identity {
             params: self.params().clone(),
             classes: self.classes().to_vec(),
@@ -56,20 +59,31 @@ impl Forest {
             packer.push(tree)?;
         }
         packer.roots.push(packer.node_count()?);
-        Ok(vec![
+        let n_values = packer.places.len();
+        let bits = feature_bits(self.n_features());
+        let nodes = match NodeForm::of(self.n_features(), &packer.roots, n_values) {
+            NodeForm::Packed => packer.encode::<Packed>(bits),
+            NodeForm::Wide => packer.encode::<Wide>(bits),
+        };
+        let sections = vec![
             (Kind::Identity, identity),
             (Kind::Roots, bytemuck::cast_slice(&packer.roots).to_vec()),
-            (Kind::Nodes, bytemuck::cast_slice(&packer.nodes).to_vec()),
+            (Kind::Nodes, nodes),
             (Kind::Values, bytemuck::cast_slice(&packer.values).to_vec()),
-        ])
+        ];
+        Ok((sections, packer.numbers))
     }
 }
+
+type Section = (Kind, Vec<u8>);
 
 /// Turns trees to nodes whose leaves share equal values.
 #[derive(Default)]
 struct Packer {
     roots: Vec<u32>,
     nodes: Vec<Node>,
+    /// Number of each node in its tree.
+    numbers: Vec<u32>,
     values: Vec<f64>,
     /// Row of each distinct value, by the value's bits.
     places: BTreeMap<Vec<u64>, u32>,
@@ -80,27 +94,37 @@ impl Packer {
         u32::try_from(self.nodes.len()).map_err(|_| ModelFileError("more than 2^32 nodes".to_owned()))
     }
 
+    /// Appends a tree breadth first.
     fn push(&mut self, tree: &Tree) -> Result<(), ModelFileError> {
-        let root = self.node_count()?;
-        self.roots.push(root);
-        let child = |child: i32| u32::try_from(child).ok().and_then(|child| root.checked_add(child));
-        for node in 0..tree.node_count() {
+        let root = self.nodes.len();
+        self.roots.push(self.node_count()?);
+        self.numbers.push(0);
+        for at in 0_u32.. {
+            let Some(&number) = self.numbers.get(root + at as usize) else { break };
+            let node = number as usize;
+            let child = |child: i32| u32::try_from(child).ok();
             let packed = match (
                 u32::try_from(tree.feature[node]),
                 child(tree.children_left[node]),
                 child(tree.children_right[node]),
             ) {
-                (Ok(feature), Some(left), Some(right)) => Node {
-                    threshold: round_down(tree.threshold[node]),
-                    feature: feature | if tree.missing_go_to_left[node] { Node::MISSING_LEFT } else { 0 },
-                    left,
-                    right,
-                },
-                _ => Node { threshold: 0.0, feature: Node::LEAF, left: self.place(tree.node_value(node))?, right: 0 },
+                (Ok(feature), Some(left), Some(right)) => {
+                    let child = u32::try_from(self.numbers.len() - root)
+                        .map_err(|_| ModelFileError("more than 2^32 nodes".to_owned()))?;
+                    self.numbers.extend([left, right]);
+                    let threshold = round_down(tree.threshold[node]).to_bits();
+                    Node { threshold, feature, missing_right: !tree.missing_go_to_left[node], child, value: 0 }
+                }
+                _ => leaf(at, self.place(tree.node_value(node))?),
             };
             self.nodes.push(packed);
         }
         Ok(())
+    }
+
+    fn encode<N: Form>(&self, feature_bits: u32) -> Vec<u8> {
+        let nodes: Vec<N> = self.nodes.iter().map(|node| N::pack(*node, feature_bits)).collect();
+        bytemuck::cast_slice(&nodes).to_vec()
     }
 
     fn place(&mut self, value: &[f64]) -> Result<u32, ModelFileError> {
@@ -122,7 +146,7 @@ pub(crate) fn round_down(threshold: f64) -> f32 {
     if f64::from(nearest) > threshold { nearest.next_down() } else { nearest }
 }
 
-fn assemble(sections: &[(Kind, Vec<u8>)]) -> Vec<u8> {
+fn assemble(sections: &[Section]) -> Vec<u8> {
     let mut places = Vec::with_capacity(sections.len());
     let mut end = HEADER_LEN + sections.len() * ENTRY_LEN;
     for (_, content) in sections {
