@@ -7,6 +7,7 @@
 //! * [`filter::Filter`] says whether a trigger wants an event; [`cesql::Expression`] is its language.
 //! * [`delivery::DeliveryPolicy`] says whether and when to try again, and what a dead letter carries.
 //! * [`autoscaler`] turns measured load into a number of replicas.
+//! * [`rollout::Rollout`] says how traffic moves to a new revision.
 //! * [`cron::Schedule`] says when a ping source fires.
 
 mod attribute;
@@ -17,3 +18,4 @@ pub mod delivery;
 pub mod filter;
 mod go_duration;
 pub mod manifest;
+pub mod rollout;

@@ -394,3 +394,23 @@ proptest! {
         let _ = parse(&lines.join("\n"));
     }
 }
+
+#[test]
+fn a_service_takes_the_template_of_an_earlier_revision() {
+    let yaml = |value: &str| {
+        format!(
+            "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {{name: hello}}\nspec:\n  template:\n    spec:\n      \
+             containers: [{{image: hello, env: [{{name: A, value: {value}}}]}}]\n"
+        )
+    };
+    let read = |text: &str| {
+        let mut application = Application::parse(&[Source { name: "a.yaml", text }]).unwrap();
+        (application.services.remove(0), application.settings)
+    };
+    let (first, _) = read(&yaml("one"));
+    let (second, settings) = read(&yaml("two"));
+    assert_ne!(first.template.document, second.template.document);
+    assert_eq!(second.with_template(&first.template.document, &settings).unwrap(), first);
+    let broken = serde_json::json!({"spec": {"containers": []}});
+    assert!(second.with_template(&broken, &settings).unwrap_err().to_string().contains("containers"));
+}

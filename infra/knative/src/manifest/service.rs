@@ -3,9 +3,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::container::Container;
-use super::fields::{Cursor, Fields};
+use super::fields::{Cursor, Fields, Findings};
 use super::metadata::{Metadata, is_letter_label};
+use super::problem::{Problem, Problems};
 use super::settings::Settings;
 use crate::autoscaler::{self, ANNOTATION_PREFIX, AutoscalingConfig};
 use crate::go_duration::parse_whole_seconds;
@@ -55,6 +58,8 @@ pub struct RevisionTemplate {
     pub container: Container,
     /// Numbers for the autoscaler, annotations and defaults together.
     pub autoscaling: AutoscalingConfig,
+    /// The template as it was written: two templates are the same when these are equal.
+    pub document: Value,
 }
 
 /// The revision that a traffic target means.
@@ -120,6 +125,32 @@ impl Service {
         format!("{tag}-{}", self.host(domain))
     }
 
+    /// This service with another template, such as that of an earlier revision.
+    ///
+    /// # Errors
+    ///
+    /// Every fault of the template.
+    pub fn with_template(&self, document: &Value, settings: &Settings) -> Result<Self, Problems> {
+        let findings = Findings::default();
+        let node = Cursor { value: document, path: "spec.template".to_owned(), findings: &findings };
+        let template = RevisionTemplate::read(&node, &self.metadata.name, settings);
+        let (errors, _) = findings.into_parts();
+        match template {
+            Some(template) if errors.is_empty() => Ok(Self { template, ..self.clone() }),
+            _ => {
+                let problem = |finding: super::fields::Finding| Problem {
+                    source: "earlier revision".to_owned(),
+                    document: 1,
+                    line: 1,
+                    object: format!("Service/{}", self.metadata.name),
+                    path: finding.path,
+                    reason: finding.reason,
+                };
+                Err(Problems(errors.into_iter().map(problem).collect()))
+            }
+        }
+    }
+
     /// Name of the revision that this template makes as number `generation`, counted from 1.
     pub fn revision_name(&self, generation: u32) -> String {
         let numbered = || format!("{}-{generation:05}", self.metadata.name);
@@ -182,6 +213,7 @@ impl RevisionTemplate {
             idle_timeout: timeouts.idle,
             container: container?,
             autoscaling,
+            document: node.value.clone(),
         })
     }
 }
