@@ -1,9 +1,10 @@
 //! A function for the tests: what it does is in its environment and in the path that is asked for.
 //!
-//! `GET /` greets, `/env` shows the environment and the request's headers, `/sleep/<ms>` takes its time, `/exit/<code>`
-//! ends the process, `/echo` streams the body back, `/dead-letters` shows the headers of the last request posted to it. `CRASHES` is a file with the number of starts that still fail,
-//! `STARTS` one to which every start adds a line, `DEAF` keeps it from listening, `STUBBORN` lets it ignore SIGTERM,
-//! `TERMINATED` is a file made on SIGTERM.
+//! `GET /` greets, `/env` shows the environment and the request's headers, `/sleep/<ms>` takes its time, `/drip/<ms>`
+//! answers in three pieces with pauses, `/exit/<code>` ends the process, `/echo` streams the body back, `/alive` is an
+//! error once the file `ALIVE` is gone, `/dead-letters` shows the headers of the last request posted to it. `CRASHES` is
+//! a file with the number of starts that still fail, `STARTS` one to which every start adds a line, `DEAF` keeps it from
+//! listening, `STUBBORN` lets it ignore SIGTERM, `TERMINATED` is a file made on SIGTERM.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -15,7 +16,7 @@ use axum::Json;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Path;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, StatusCode, Version};
 use axum::routing::{get, post};
 use listenfd::ListenFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,11 +42,27 @@ fn crash_if_asked() -> std::io::Result<()> {
 }
 
 /// The environment as it was at the start, and the headers.
-fn show(environment: &[(String, String)], headers: &HeaderMap) -> Json<BTreeMap<String, String>> {
+fn show(environment: &[(String, String)], version: Version, headers: &HeaderMap) -> Json<BTreeMap<String, String>> {
     let headers = headers
         .iter()
         .map(|(name, value)| (format!("header:{name}"), String::from_utf8_lossy(value.as_bytes()).into_owned()));
-    Json(environment.iter().cloned().chain(headers).collect())
+    let version = ("version".to_owned(), format!("{version:?}"));
+    Json(environment.iter().cloned().chain([version]).chain(headers).collect())
+}
+
+/// Alive while the file `ALIVE` exists.
+async fn alive() -> StatusCode {
+    let alive = variable("ALIVE").is_none_or(|file| fs::exists(file).unwrap_or(false));
+    if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+/// Three pieces, some time before each.
+async fn drip(Path(ms): Path<u64>) -> Body {
+    let pieces = futures_util::stream::unfold(0, move |count| async move {
+        tokio::time::sleep(Duration::from_millis(ms)).await;
+        (count < 3).then(|| (Ok::<_, std::io::Error>(format!("{count}")), count + 1))
+    });
+    Body::from_stream(pieces)
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -61,7 +78,11 @@ async fn main() -> std::io::Result<()> {
     let router = Router::new()
         .route("/", get(|| async { "hello" }).post(|| async { "" }))
         .route("/healthz", get(|| async { "ok" }))
-        .route("/env", get(move |headers: HeaderMap| async move { show(&environment, &headers) }))
+        .route("/alive", get(alive))
+        .route(
+            "/env",
+            get(move |version: Version, headers: HeaderMap| async move { show(&environment, version, &headers) }),
+        )
         .route(
             "/sleep/{ms}",
             get(|Path(ms): Path<u64>| async move {
@@ -69,6 +90,7 @@ async fn main() -> std::io::Result<()> {
                 "slept"
             }),
         )
+        .route("/drip/{ms}", get(drip))
         .route("/exit/{code}", get(|Path(code): Path<i32>| async move { process::exit(code) as () }))
         .route("/echo", post(|body: Body| async move { body }))
         .route("/dead-letters", get(move || async move { Json(shown.lock().map(|last| last.clone()).ok()) }))

@@ -76,6 +76,15 @@ pub enum Error {
     /// The embedded record cannot be opened.
     #[error("cannot open the embedded record")]
     Record(#[from] regrove_record::OpenError),
+    /// The record of a service's revisions cannot be read or written.
+    #[error("cannot use {}, which holds a service's revisions; without it the next revision is the first", file.display())]
+    History {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: io::Error,
+    },
     /// A thread cannot be started.
     #[error("cannot start a thread")]
     Thread(#[source] io::Error),

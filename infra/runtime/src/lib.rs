@@ -18,6 +18,8 @@
 //!   process when there is none and holds the request until one answers. The autoscaler is Knative's.
 //! * An event posted to the ingress is on disk before it is acknowledged, and is delivered at least once to every trigger
 //!   that wants it, across restarts of the runtime, with the trigger's retries and dead letter sink.
+//! * A changed template makes a new revision, at the next start or with [`Runtime::reload`]; it gets traffic once it is
+//!   ready. Earlier revisions are kept in the home folder and can be named in `spec.traffic`.
 //! * No process outlives the runtime, however that ends. A process that a function starts by itself is its own to end.
 //!
 //! What differs from a cluster: services start at zero replicas; a request that waits is looked at by the autoscaler at
@@ -28,9 +30,11 @@ mod clock;
 mod config;
 mod error;
 mod events_out;
+mod history;
 mod home;
 mod http_server;
 mod plan;
+mod plan_services;
 mod runtime;
 mod runtime_event;
 mod serving;
@@ -46,5 +50,5 @@ pub use config::{
 };
 pub use error::{Error, Fault};
 pub use runtime::{Killer, Runtime};
-pub use runtime_event::{ColdStart, LogLine, RuntimeEvent, StopReason, Stream, WATCHER_LAG_MAX};
-pub use status::{ServiceStatus, Status};
+pub use runtime_event::{ColdStart, LogLine, RevisionShare, RuntimeEvent, StopReason, Stream, WATCHER_LAG_MAX};
+pub use status::{Reloaded, RevisionStatus, ServiceStatus, Status};

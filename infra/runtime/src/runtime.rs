@@ -1,10 +1,10 @@
 //! Starting everything, and stopping it in order.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use regrove_knative::manifest::PingSource;
+use regrove_knative::manifest::{Application, PingSource};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
@@ -15,15 +15,18 @@ use crate::broker::{Broker, IngressConfig, Journal, Sender, Target, TargetSpec, 
 use crate::config::{Addresses, RuntimeConfig};
 use crate::error::{Error, Fault};
 use crate::events_out::EventsOut;
+use crate::history::History;
 use crate::home::{self, HomeLock};
 use crate::http_server::{self, listen};
 use crate::plan::{Bound, Plan, PlannedTrigger};
 use crate::runtime_event::{LogLine, RuntimeEvent};
 use crate::serving::gateway::Gateway;
 use crate::serving::process::Spawner;
-use crate::serving::revision::{Revision, Surroundings};
-use crate::serving::scaler;
-use crate::status::{ServiceStatus, Status};
+use crate::serving::revision::Surroundings;
+use crate::serving::route::Route;
+use crate::serving::scaler::Pace;
+use crate::serving::services::Services;
+use crate::status::{Reloaded, RevisionStatus, ServiceStatus, Status};
 
 /// Added to the grace for what comes after the requests: SIGTERM, and the last writes.
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(5);
@@ -38,6 +41,10 @@ pub struct Runtime {
     grace: Duration,
     warnings: Vec<String>,
     passed_over: Vec<(String, String)>,
+    /// As started or last reloaded.
+    config: Mutex<RuntimeConfig>,
+    bound: Bound,
+    services: Services,
     gateway: Arc<Gateway>,
     broker: Arc<Broker>,
     events: EventsOut,
@@ -106,7 +113,8 @@ impl Runtime {
         // From here on the port is the one that functions can call.
         config.gateway = addresses.gateway;
         let bound = Bound { ingress: addresses.ingress, record: addresses.record };
-        let plan = Plan::make(&config, bound).map_err(Error::Faults)?;
+        let history = Arc::new(History::new(&config.home));
+        let plan = Plan::make(&config, bound, &history)?;
         let record = match &sockets.record {
             Some(_) => Some(regrove_record::Store::open(&config.home.join("record"))?),
             None => None,
@@ -124,25 +132,37 @@ impl Runtime {
             tasks: replicas.clone(),
             kill: stop.kill.clone(),
         };
-        let gateway = Arc::new(serving(&plan, &config.domain, &surroundings));
-        let broker = eventing(&plan, &config, &gateway, &events).await?;
+        let gateway = Arc::new(Gateway::new(&config.domain));
+        let deliveries = TaskTracker::new();
+        let services = Services {
+            gateway: Arc::clone(&gateway),
+            history,
+            around: surroundings,
+            pace: Pace { scale: config.time_scale, start_at_zero: config.start_at_zero },
+            tasks: deliveries.clone(),
+            stop: stop.deliveries.clone(),
+        };
+        services.apply(plan.services)?;
+        let broker = eventing(&plan.triggers, plan.brokers, &config, &gateway, &events).await?;
         let runtime = Self {
             addresses,
             domain: config.domain.clone(),
             grace: config.shutdown_grace,
             warnings: plan.warnings,
             passed_over: config.application.passed_over.clone(),
+            config: Mutex::new(config.clone()),
+            bound,
+            services,
             gateway,
             broker,
             events,
             stop,
-            deliveries: TaskTracker::new(),
+            deliveries,
             replicas,
             servers: TaskTracker::new(),
             _lock: lock,
         };
         runtime.run_servers(sockets, record);
-        runtime.run_scalers(&config);
         runtime.run_deliveries(&config, plan.pings)?;
         Ok(runtime)
     }
@@ -160,14 +180,6 @@ impl Runtime {
                     tracing::error!(%error, "the embedded record stopped");
                 }
             });
-        }
-    }
-
-    fn run_scalers(&self, config: &RuntimeConfig) {
-        for revision in self.gateway.revisions() {
-            let stop = self.stop.deliveries.clone();
-            let run = scaler::run(Arc::clone(revision), config.time_scale, config.start_at_zero, stop);
-            self.deliveries.spawn(run);
         }
     }
 
@@ -217,32 +229,83 @@ impl Runtime {
     /// Milliseconds that starts from zero cost the requests which caused them, their own work left out, by
     /// `namespace/service`. Services that had none are left out.
     pub fn cold_starts(&self) -> BTreeMap<String, Vec<f64>> {
-        let revisions = self.gateway.revisions();
-        let starts = revisions.map(|revision| (revision.spec.service(), revision.cold_starts()));
-        starts.filter(|(_, starts)| !starts.is_empty()).collect()
+        let of = |route: &Arc<Route>| route.revisions().iter().flat_map(|revision| revision.cold_starts()).collect();
+        let starts = self.gateway.routes().into_iter().map(|route| (route.key(), of(&route)));
+        starts.filter(|(_, starts): &(String, Vec<f64>)| !starts.is_empty()).collect()
     }
 
-    /// The last lines that a service's replicas wrote, oldest first.
+    /// The last lines that a service's replicas wrote, revision by revision, oldest first.
     pub fn logs(&self, namespace: &str, service: &str) -> Vec<LogLine> {
-        self.gateway.revision(namespace, service).map(|revision| revision.tail.lines()).unwrap_or_default()
+        let route = self.gateway.route(namespace, service);
+        let revisions = route.map(|route| route.revisions()).unwrap_or_default();
+        revisions.iter().flat_map(|revision| revision.tail.lines()).collect()
     }
 
     /// How it stands.
     pub fn status(&self) -> Status {
-        let of = |revision: &Arc<Revision>| {
-            let (spec, counts) = (&revision.spec, revision.table.counts());
-            ServiceStatus {
-                service: spec.service(),
-                revision: spec.revision.clone(),
-                url: (!spec.cluster_local).then(|| self.service_url(&spec.namespace, &spec.name)),
+        Status { services: self.gateway.routes().iter().map(|route| self.service_status(route)).collect() }
+    }
+
+    fn service_status(&self, route: &Route) -> ServiceStatus {
+        let shares = route.shares();
+        let share = |name: &str| shares.iter().find(|share| share.revision == name).map_or(0.0, |share| share.percent);
+        let main = shares.iter().max_by(|one, other| one.percent.total_cmp(&other.percent));
+        let mut status = ServiceStatus {
+            service: route.key(),
+            revision: main.map(|share| share.revision.clone()).unwrap_or_default(),
+            url: (!route.is_cluster_local()).then(|| self.service_url(&route.namespace, &route.name)),
+            ready: 0,
+            starting: 0,
+            draining: 0,
+            in_flight: 0,
+            waiting: 0,
+            revisions: Vec::new(),
+            tags: BTreeMap::new(),
+        };
+        for revision in route.revisions() {
+            let counts = revision.table.counts();
+            status.ready += counts.ready;
+            status.starting += counts.starting;
+            status.draining += counts.draining;
+            status.in_flight += counts.in_flight;
+            status.waiting += counts.waiting;
+            status.revisions.push(RevisionStatus {
+                revision: revision.spec.revision.clone(),
+                percent: share(&revision.spec.revision),
+                proven: revision.has_been_ready(),
                 ready: counts.ready,
                 starting: counts.starting,
                 draining: counts.draining,
-                in_flight: counts.in_flight,
-                waiting: counts.waiting,
-            }
-        };
-        Status { services: self.gateway.revisions().map(of).collect() }
+            });
+        }
+        if status.url.is_some() {
+            let url = |tag: &String| self.service_url(&route.namespace, &format!("{tag}-{}", route.name));
+            status.tags = route.tags().iter().map(|tag| (tag.clone(), url(tag))).collect();
+        }
+        status
+    }
+
+    /// Takes changed manifests: a changed template becomes a new revision, which gets traffic once it is ready; requests
+    /// under way are not disturbed. Must be called inside a tokio runtime.
+    ///
+    /// # Errors
+    /// [`Error`]; everything stays as it was then.
+    pub fn reload(&self, application: Application) -> Result<Reloaded, Error> {
+        let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+        let next = RuntimeConfig { application, ..current.clone() };
+        let plan = Plan::make(&next, self.bound, &self.services.history)?;
+        let revisions = self.services.apply(plan.services)?;
+        let (before, after) = (&current.application, &next.application);
+        let changed = [
+            ("Broker", before.brokers != after.brokers),
+            ("Trigger", before.triggers != after.triggers),
+            ("Sequence", before.sequences != after.sequences),
+            ("Parallel", before.parallels != after.parallels),
+            ("PingSource", before.ping_sources != after.ping_sources),
+        ];
+        let kept = changed.into_iter().filter(|(_, changed)| *changed).map(|(kind, _)| kind).collect();
+        *current = next;
+        Ok(Reloaded { revisions, kept, warnings: plan.warnings })
     }
 
     /// Ends at once what still runs: for a second Ctrl-C while [`Runtime::shutdown`] is under way.
@@ -271,8 +334,8 @@ impl Runtime {
             () = self.deliveries.wait() => {}
             () = bounded(self.grace) => {}
         }
-        for revision in self.gateway.revisions() {
-            revision.close(self.grace);
+        for revision in self.gateway.routes().iter().flat_map(|route| route.revisions()) {
+            revision.close(self.grace, "the runtime is shutting down");
         }
         tokio::select! {
             () = self.replicas.wait() => {}
@@ -305,23 +368,16 @@ impl Killer {
     }
 }
 
-fn serving(plan: &Plan, domain: &str, surroundings: &Surroundings) -> Gateway {
-    let revisions = plan.revisions.iter().map(|spec| {
-        let key = (spec.namespace.clone(), spec.name.clone());
-        (key, Revision::new(spec.clone(), surroundings.clone()))
-    });
-    Gateway::new(domain, revisions.collect())
-}
-
 async fn eventing(
-    plan: &Plan,
+    planned: &[PlannedTrigger],
+    brokers: BTreeSet<(String, String)>,
     config: &RuntimeConfig,
     gateway: &Gateway,
     events: &EventsOut,
 ) -> Result<Arc<Broker>, Error> {
     let mut faults = Vec::new();
     let mut specs = Vec::new();
-    for trigger in &plan.triggers {
+    for trigger in planned {
         match resolve_trigger(gateway, trigger) {
             Ok(spec) => specs.push(spec),
             Err(fault) => faults.push(fault),
@@ -340,7 +396,7 @@ async fn eventing(
             "events waited for triggers that are no longer in the manifests; they are dead letters"
         );
     }
-    let ingress = IngressConfig { brokers: plan.brokers.clone(), event_bytes_max: config.event_bytes_max };
+    let ingress = IngressConfig { brokers, event_bytes_max: config.event_bytes_max };
     Ok(Broker::new(ingress, journal, triggers, events.clone()))
 }
 
@@ -366,8 +422,8 @@ fn resolve(gateway: &Gateway, target: &TargetSpec) -> Result<Target, Fault> {
                 object: format!("Service {namespace}/{name}"),
                 reason: "it is not in the manifests".to_owned(),
             };
-            let revision = gateway.revision(namespace, name).cloned().ok_or_else(missing)?;
-            Target::Service { revision, path: path.clone() }
+            let route = gateway.route(namespace, name).ok_or_else(missing)?;
+            Target::Service { route, path: path.clone() }
         }
         TargetSpec::Broker { namespace, name } => Target::Broker { namespace: namespace.clone(), name: name.clone() },
         TargetSpec::Http(uri) => Target::Http(uri.clone()),

@@ -60,6 +60,15 @@ pub enum StopReason {
     NeverReady,
 }
 
+/// What one revision gets of a service's requests.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RevisionShare {
+    /// The revision, such as `hello-00001`.
+    pub revision: String,
+    /// Its share, above 0 and up to 100.
+    pub percent: f64,
+}
+
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case", tag = "event")]
@@ -108,6 +117,13 @@ pub enum RuntimeEvent {
         replica: String,
         /// Why.
         reason: StopReason,
+    },
+    /// Requests to a service go to these revisions from now on.
+    TrafficAssigned {
+        /// `namespace/service`.
+        service: String,
+        /// Who gets what; the shares add up to 100.
+        shares: Vec<RevisionShare>,
     },
     /// The broker stored an event.
     EventAccepted {

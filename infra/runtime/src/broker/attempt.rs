@@ -84,15 +84,15 @@ impl Sender {
     async fn exchange(&self, broker: &Arc<Broker>, target: &Target, parcel: &Parcel<'_>) -> Result<Reply, String> {
         let (headers, body) = write(parcel).map_err(|error| format!("the event cannot be sent: {error}"))?;
         match target {
-            Target::Service { revision, path } => {
-                let host = Target::host(revision);
+            Target::Service { route, path } => {
+                let host = Target::host(route);
                 let request = request(
                     path.parse().map_err(|error: InvalidUri| error.to_string())?,
                     &host,
                     headers,
                     Body::from(body),
                 )?;
-                self.read(revision.serve(request).await).await
+                self.read(route.serve(None, request).await).await
             }
             Target::Broker { namespace, name } => {
                 let status =

@@ -8,7 +8,7 @@ use regrove_knative::manifest::{Destination, Reference};
 use url::Url;
 
 use super::flows::{parallel_channel, sequence_channel};
-use crate::serving::revision::Revision;
+use crate::serving::route::Route;
 
 /// Host of brokers in Knative's own URLs.
 const BROKER_HOST: &str = "broker-ingress.knative-eventing.svc.cluster.local";
@@ -101,7 +101,7 @@ fn service_of<'a>(host: &'a str, domain: &str) -> Option<(&'a str, &'a str)> {
 /// A destination that can be sent to.
 #[derive(Debug, Clone)]
 pub(crate) enum Target {
-    Service { revision: Arc<Revision>, path: String },
+    Service { route: Arc<Route>, path: String },
     Broker { namespace: String, name: String },
     Http(Uri),
 }
@@ -110,8 +110,8 @@ impl Target {
     /// URL for records and dead letters.
     pub(crate) fn url(&self) -> String {
         match self {
-            Self::Service { revision, path } => {
-                let host = Self::host(revision);
+            Self::Service { route, path } => {
+                let host = Self::host(route);
                 if path == "/" { format!("http://{host}") } else { format!("http://{host}{path}") }
             }
             Self::Broker { namespace, name } => broker_url(namespace, name),
@@ -120,8 +120,8 @@ impl Target {
     }
 
     /// Name of a service inside the cluster.
-    pub(crate) fn host(revision: &Revision) -> String {
-        format!("{}.{}.svc.cluster.local", revision.spec.name, revision.spec.namespace)
+    pub(crate) fn host(route: &Route) -> String {
+        format!("{}.{}.svc.cluster.local", route.name, route.namespace)
     }
 }
 

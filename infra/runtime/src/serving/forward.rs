@@ -69,10 +69,16 @@ pub(crate) async fn forward(
     lease: Lease,
     mut request: Request<Body>,
 ) -> Result<Forwarded, Failed> {
-    let upgrade = upgrade_asked(request.headers()).map(|protocol| (protocol, hyper::upgrade::on(&mut request)));
-    prepare(&mut request, upgrade.as_ref().map(|(protocol, _)| protocol));
-    let again = repeatable(&request);
     let replica = Arc::clone(lease.replica());
+    let http2 = replica.pool.is_http2();
+    // HTTP/2 knows no upgrades of a connection.
+    let asked = upgrade_asked(request.headers()).filter(|_| !http2);
+    let upgrade = asked.map(|protocol| (protocol, hyper::upgrade::on(&mut request)));
+    prepare(&mut request, upgrade.as_ref().map(|(protocol, _)| protocol));
+    if http2 {
+        prepare_http2(&mut request);
+    }
+    let again = repeatable(&request);
     let mut sent = replica.pool.send(replica.address(), request).await;
     if let (Err(SendError::Broken(_)), Some(again)) = (&sent, again) {
         // Likely a kept connection that the replica closed just then. Such requests may be sent twice.
@@ -102,8 +108,22 @@ fn repeatable(request: &Request<Body>) -> Option<Request<Body>> {
     let mut copy = Request::new(Body::empty());
     *copy.method_mut() = request.method().clone();
     *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
     *copy.headers_mut() = request.headers().clone();
     Some(copy)
+}
+
+/// Makes a prepared request one of HTTP/2: the host is part of the target, RFC 9113 section 8.3.1.
+fn prepare_http2(request: &mut Request<Body>) {
+    let host = request.headers_mut().remove(header::HOST);
+    let authority = host.as_ref().and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let uri = Uri::builder().scheme("http").authority(authority).path_and_query(target).build();
+    // A host that is no authority cannot be said in HTTP/2.
+    *request.uri_mut() = uri.unwrap_or_else(|_| Uri::from_static("http://localhost/"));
+    *request.version_mut() = Version::HTTP_2;
+    // The one value of TE that HTTP/2 has, which gRPC servers ask for; trailers do pass through.
+    request.headers_mut().insert(header::TE, HeaderValue::from_static("trailers"));
 }
 
 /// Rewrites what a proxy has to: target in origin form, HTTP/1.1, hop-by-hop headers out, forwarding headers in.
@@ -117,7 +137,8 @@ fn prepare(request: &mut Request<Body>, upgrade: Option<&HeaderValue>) {
     let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
     *request.uri_mut() = target.parse().unwrap_or_else(|_| Uri::from_static("/"));
     *request.version_mut() = Version::HTTP_11;
-    let client = request.extensions().get::<Client>().map(|client| client.0);
+    // Taken, so that a request that is given to another replica is not marked twice.
+    let client = request.extensions_mut().remove::<Client>().map(|client| client.0);
     let headers = request.headers_mut();
     remove_hop_by_hop(headers);
     if let Some(protocol) = upgrade {

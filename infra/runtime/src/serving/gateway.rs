@@ -1,34 +1,34 @@
 //! The gateway: one port for all services, told apart by host name.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use http::{Request, Response, StatusCode, header};
 
 use super::answer::plain;
 use super::body::Body;
-use super::revision::Revision;
+use super::route::Route;
 use crate::http_server::Answer;
 
 /// Domain of names inside a cluster, beside the short forms `.svc` and none.
 const CLUSTER_DOMAIN: &str = ".svc.cluster.local";
 
-/// Finds the revision that a host name means.
+/// Finds the service that a host name means.
 #[derive(Debug)]
 pub(crate) struct Gateway {
     domain: String,
-    /// By namespace and service.
-    revisions: BTreeMap<(String, String), Arc<Revision>>,
+    /// By namespace and service. None is ever taken out: triggers hold on to theirs, and it may come back.
+    routes: RwLock<BTreeMap<(String, String), Arc<Route>>>,
 }
 
 impl Gateway {
-    pub(crate) fn new(domain: &str, revisions: BTreeMap<(String, String), Arc<Revision>>) -> Self {
-        Self { domain: format!(".{}", domain.trim_matches('.').to_ascii_lowercase()), revisions }
+    pub(crate) fn new(domain: &str) -> Self {
+        Self { domain: format!(".{}", domain.trim_matches('.').to_ascii_lowercase()), routes: RwLock::default() }
     }
 
-    /// The revision for a `Host` header, its port aside. Names inside the cluster reach every service, public ones only
-    /// those that are not cluster-local.
-    pub(crate) fn route(&self, host: &str) -> Option<&Arc<Revision>> {
+    /// The service for a `Host` header, its port aside, and the tag if the host names one. Names inside the cluster
+    /// reach every service, public ones only those that are not cluster-local.
+    fn find(&self, host: &str) -> Option<(Arc<Route>, Option<String>)> {
         let name = host
             .rsplit_once(':')
             .map_or(host, |(name, port)| if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host });
@@ -37,17 +37,39 @@ impl Gateway {
             Some(labels) => (labels, true),
             None => (name.strip_suffix(CLUSTER_DOMAIN).or(name.strip_suffix(".svc")).unwrap_or(&name), false),
         };
-        let (service, namespace) = labels.split_once('.')?;
-        let revision = self.revisions.get(&(namespace.to_owned(), service.to_owned()))?;
-        (!public || !revision.spec.cluster_local).then_some(revision)
+        let (first, namespace) = labels.split_once('.')?;
+        let visible = |route: &Arc<Route>| !public || !route.is_cluster_local();
+        if let Some(route) = self.route(namespace, first) {
+            return visible(&route).then_some((route, None));
+        }
+        // `<tag>-<service>`, both of which may have dashes of their own.
+        let tagged = first.match_indices('-').find_map(|(at, _)| {
+            let (tag, service) = (first.get(..at)?, first.get(at + 1..)?);
+            let route = self.route(namespace, service).filter(|route| route.has_tag(tag))?;
+            Some((route, Some(tag.to_owned())))
+        });
+        tagged.filter(|(route, _)| visible(route))
     }
 
-    pub(crate) fn revisions(&self) -> impl Iterator<Item = &Arc<Revision>> {
-        self.revisions.values()
+    fn all(&self) -> Vec<Arc<Route>> {
+        self.routes.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
 
-    pub(crate) fn revision(&self, namespace: &str, service: &str) -> Option<&Arc<Revision>> {
-        self.revisions.get(&(namespace.to_owned(), service.to_owned()))
+    /// The services in the manifests, by namespace and name.
+    pub(crate) fn routes(&self) -> Vec<Arc<Route>> {
+        self.all().into_iter().filter(|route| route.exists()).collect()
+    }
+
+    pub(crate) fn route(&self, namespace: &str, service: &str) -> Option<Arc<Route>> {
+        let routes = self.routes.read().unwrap_or_else(PoisonError::into_inner);
+        routes.get(&(namespace.to_owned(), service.to_owned())).filter(|route| route.exists()).cloned()
+    }
+
+    /// The service of that name, made if it never existed.
+    pub(crate) fn route_or_new(&self, namespace: &str, service: &str) -> Arc<Route> {
+        let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
+        let key = (namespace.to_owned(), service.to_owned());
+        Arc::clone(routes.entry(key).or_insert_with(|| Arc::new(Route::new(namespace, service))))
     }
 }
 
@@ -57,14 +79,14 @@ impl Answer for Gateway {
             Some(host) => host.to_str().unwrap_or_default(),
             None => request.uri().authority().map_or("", http::uri::Authority::as_str),
         };
-        let Some(revision) = self.route(host).cloned() else {
-            let example = self.revisions.values().find(|revision| !revision.spec.cluster_local).map_or_else(
+        let Some((route, tag)) = self.find(host) else {
+            let example = self.routes().iter().find(|route| !route.is_cluster_local()).map_or_else(
                 || format!("<service>.<namespace>{}", self.domain),
-                |revision| format!("{}.{}{}", revision.spec.name, revision.spec.namespace, self.domain),
+                |route| format!("{}.{}{}", route.name, route.namespace, self.domain),
             );
             let text = format!("no service answers to host `{host}`; hosts look like {example}");
             return plain(StatusCode::NOT_FOUND, text);
         };
-        revision.serve(request).await
+        route.serve(tag.as_deref(), request).await
     }
 }

@@ -11,5 +11,7 @@ mod probe;
 pub(crate) mod process;
 mod replica;
 pub(crate) mod revision;
+pub(crate) mod route;
 pub(crate) mod scaler;
+pub(crate) mod services;
 pub(crate) mod table;

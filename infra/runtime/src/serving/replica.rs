@@ -38,6 +38,15 @@ struct Stages {
     ready: Option<Instant>,
 }
 
+/// How a replica is reached.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Socket {
+    /// Whether it takes the listening socket from the runtime.
+    pub(crate) inherited: bool,
+    /// Whether it speaks HTTP/2 rather than HTTP/1.1.
+    pub(crate) http2: bool,
+}
+
 /// A replica of a revision.
 #[derive(Debug)]
 pub(crate) struct Replica {
@@ -64,11 +73,11 @@ impl Replica {
     pub(crate) fn new(
         revision: &str,
         number: u64,
-        inherits_socket: bool,
+        socket: Socket,
         cause: Option<Instant>,
         kill: CancellationToken,
     ) -> io::Result<Self> {
-        let listener = if inherits_socket { Some(listen_free()?) } else { None };
+        let listener = if socket.inherited { Some(listen_free()?) } else { None };
         let port = match &listener {
             Some(listener) => listener.local_addr()?.port(),
             None => 0,
@@ -76,7 +85,7 @@ impl Replica {
         Ok(Self {
             name: format!("{revision}-{number}"),
             number,
-            pool: Arc::new(Pool::default()),
+            pool: Arc::new(Pool::new(socket.http2)),
             drained: Notify::new(),
             retire: CancellationToken::new(),
             kill,
@@ -161,7 +170,8 @@ pub(crate) async fn supervise(revision: Arc<Revision>, replica: Arc<Replica>) {
         let ended = match start(&revision, &replica).await {
             Ok(child) => live(&revision, &replica, child, deadline).await,
             Err(error) => {
-                let program = revision.spec.command.program.to_string_lossy();
+                let run = revision.run();
+                let program = run.command.program.to_string_lossy();
                 let reason = format!("{}: cannot start `{program}`: {error}", revision.spec.revision);
                 tracing::error!("{reason}");
                 // Nobody waits for a command that is not there; it is tried again all the same, someone may put it there.
@@ -231,7 +241,8 @@ async fn start(revision: &Arc<Revision>, replica: &Arc<Replica>) -> io::Result<C
     revision
         .events
         .send(|| RuntimeEvent::ReplicaStarting { service: revision.spec.service(), replica: replica.name.clone() });
-    let mut env = revision.spec.env.clone();
+    let run = revision.run();
+    let mut env = run.env.clone();
     if replica.listener.is_some() {
         env.insert("LISTEN_FDS".to_owned(), "1".to_owned());
     } else {
@@ -241,10 +252,10 @@ async fn start(revision: &Arc<Revision>, replica: &Arc<Replica>) -> io::Result<C
     }
     env.insert("PORT".to_owned(), replica.port.load(Ordering::Acquire).to_string());
     let launch = Launch {
-        program: revision.spec.command.program.clone(),
-        args: revision.spec.command.args.clone(),
+        program: run.command.program.clone(),
+        args: run.command.args.clone(),
         env,
-        dir: revision.spec.command.dir.clone(),
+        dir: run.command.dir.clone(),
         listener: replica.listener.clone(),
     };
     let mut child = revision.spawner.spawn(launch).await?;
@@ -264,36 +275,41 @@ async fn start(revision: &Arc<Revision>, replica: &Arc<Replica>) -> io::Result<C
     Ok(child)
 }
 
-/// One life of the process: probed until it is ready, then left alone until it ends or has to.
+/// One life of the process, until it ends or has to.
 async fn live(revision: &Arc<Revision>, replica: &Arc<Replica>, mut child: Child, deadline: Instant) -> Ended {
-    let ready = probe::until_ready(revision, replica, replica.listener.is_some());
-    tokio::pin!(ready);
-    let too_late = tokio::time::sleep_until(deadline.into());
-    tokio::pin!(too_late);
-    let mut probing = true;
-    loop {
-        tokio::select! {
-            () = &mut ready, if probing => {
-                probing = false;
-                replica.reached(revision);
-            }
-            exit = child.wait() => {
-                return Ended::Crashed(exit.map_or_else(|error| error.to_string(), |status| status.to_string()));
-            }
-            () = replica.retire.cancelled() => {
-                stop(revision, replica, child).await;
-                return Ended::Stopped(StopReason::ScaledDown);
-            }
-            () = replica.kill.cancelled() => {
-                kill(child).await;
-                return Ended::Stopped(StopReason::ScaledDown);
-            }
-            () = &mut too_late, if !replica.has_answered() => {
-                revision.table.set_phase(replica, Phase::Draining);
-                kill(child).await;
-                return Ended::Stopped(StopReason::NeverReady);
-            }
+    let probes = probe::watch(revision, replica, replica.listener.is_some());
+    tokio::pin!(probes);
+    tokio::select! {
+        reason = &mut probes => {
+            // No new requests; those under way share the fate of the process.
+            revision.table.set_phase(replica, Phase::Down);
+            end(replica, child, revision.grace_period()).await;
+            Ended::Crashed(reason)
         }
+        exit = child.wait() => {
+            Ended::Crashed(exit.map_or_else(|error| error.to_string(), |status| status.to_string()))
+        }
+        () = replica.retire.cancelled() => {
+            stop(revision, replica, child).await;
+            Ended::Stopped(StopReason::ScaledDown)
+        }
+        () = replica.kill.cancelled() => {
+            kill(child).await;
+            Ended::Stopped(StopReason::ScaledDown)
+        }
+        () = not_ready_in_time(replica, deadline) => {
+            revision.table.set_phase(replica, Phase::Draining);
+            kill(child).await;
+            Ended::Stopped(StopReason::NeverReady)
+        }
+    }
+}
+
+/// Returns at the deadline if nothing has come from the replica by then.
+async fn not_ready_in_time(replica: &Replica, deadline: Instant) {
+    tokio::time::sleep_until(deadline.into()).await;
+    if replica.has_answered() {
+        std::future::pending::<()>().await;
     }
 }
 
@@ -307,10 +323,15 @@ async fn stop(revision: &Arc<Revision>, replica: &Arc<Replica>, mut child: Child
         }
         () = replica.kill.cancelled() => return kill(child).await,
     }
+    end(replica, child, revision.grace_period()).await;
+}
+
+/// SIGTERM, then SIGKILL after the grace period, or at once when the replica is killed.
+async fn end(replica: &Arc<Replica>, mut child: Child, grace: Duration) {
     signal_group(&child, Signal::TERM);
     tokio::select! {
         _ = child.wait() => {}
-        () = tokio::time::sleep(revision.grace_period()) => {
+        () = tokio::time::sleep(grace) => {
             tracing::warn!(replica = replica.name, "still alive after SIGTERM and its grace period: killed");
             kill(child).await;
         }

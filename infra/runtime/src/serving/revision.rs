@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use http::{Request, Response, StatusCode};
@@ -19,13 +19,18 @@ use super::body::Body;
 use super::forward::{Forwarded, forward};
 use super::output::LogTail;
 use super::process::Spawner;
-use super::replica::{Replica, supervise};
+use super::replica::{Replica, Socket, supervise};
 use super::table::{Lease, Refusal, Table, Turn};
 use crate::events_out::EventsOut;
 use crate::runtime_event::{ColdStart, RuntimeEvent, StopReason};
 
-/// How often a request is given another replica because the one it got could not be reached.
-const REPLICAS_TRIED_MAX: usize = 3;
+/// How often a request is given a replica again because the one it got could not be reached, as often as Knative's
+/// activator dials.
+const REPLICAS_TRIED_MAX: usize = 15;
+/// Wait after the first time: the end of a process is noticed a little later than its connections.
+const UNREACHED_BACKOFF: Duration = Duration::from_millis(50);
+/// Factor on every further wait.
+const UNREACHED_BACKOFF_FACTOR: f64 = 1.4;
 
 /// What an image was resolved to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +40,15 @@ pub(crate) struct ExecCommand {
     pub(crate) dir: Option<PathBuf>,
 }
 
+/// What a process of a revision is started from. The one part of a revision that may change, as what an image, a
+/// `ConfigMap` or a `Secret` stands for may; processes that run already keep theirs.
+#[derive(Debug, Clone)]
+pub(crate) struct RunSpec {
+    pub(crate) command: ExecCommand,
+    /// Variables of the process, all but `PORT` and `LISTEN_FDS`.
+    pub(crate) env: BTreeMap<String, String>,
+}
+
 /// A revision as it is to be run.
 #[derive(Debug, Clone)]
 pub(crate) struct RevisionSpec {
@@ -42,17 +56,18 @@ pub(crate) struct RevisionSpec {
     pub(crate) name: String,
     /// Name of the revision, `<service>-00001` unless the manifest names it.
     pub(crate) revision: String,
-    pub(crate) cluster_local: bool,
-    pub(crate) command: ExecCommand,
-    /// Variables of the process, all but `PORT` and `LISTEN_FDS`.
-    pub(crate) env: BTreeMap<String, String>,
+    pub(crate) run: RunSpec,
     pub(crate) inherits_socket: bool,
     pub(crate) concurrency: u32,
     pub(crate) timeout: Duration,
     pub(crate) response_start_timeout: Option<Duration>,
     pub(crate) idle_timeout: Option<Duration>,
     pub(crate) container_port: u16,
+    /// Whether the process speaks HTTP/2 without TLS (`h2c`) rather than HTTP/1.1.
+    pub(crate) http2: bool,
     pub(crate) readiness: Probe,
+    pub(crate) liveness: Option<Probe>,
+    pub(crate) startup: Option<Probe>,
     pub(crate) autoscaling: AutoscalingConfig,
 }
 
@@ -71,15 +86,31 @@ pub(crate) struct Revision {
     pub(crate) spawner: Spawner,
     pub(crate) events: EventsOut,
     pub(crate) tail: LogTail,
+    /// Whether it has to become ready before it gets traffic, as an earlier revision still serves.
+    pub(crate) proves: bool,
     /// Told when a request has to wait: the autoscaler need not wait for its tick.
     pub(crate) poked: Notify,
     /// Told when a replica becomes ready or is gone.
     pub(crate) changed: Notify,
+    /// Told when the revision becomes reachable, or no longer is.
+    pub(crate) rerouted: Notify,
+    /// Cancelled when the first replica becomes ready.
+    pub(crate) ready: CancellationToken,
+    /// Cancelled when nothing leads to the revision any more: its autoscaler ends.
+    pub(crate) retired: CancellationToken,
+    run: RwLock<Arc<RunSpec>>,
+    reachable: AtomicBool,
     tasks: TaskTracker,
     kill: CancellationToken,
-    ready_once: AtomicBool,
-    closing: OnceLock<Duration>,
+    closing: OnceLock<Closing>,
     cold_starts: Mutex<Vec<f64>>,
+}
+
+/// Why and how fast a revision ends.
+#[derive(Debug)]
+struct Closing {
+    bound: Duration,
+    reason: &'static str,
 }
 
 /// How the runtime as a whole bears on a revision.
@@ -92,21 +123,46 @@ pub(crate) struct Surroundings {
 }
 
 impl Revision {
-    pub(crate) fn new(spec: RevisionSpec, around: Surroundings) -> Arc<Self> {
+    pub(crate) fn new(spec: RevisionSpec, proves: bool, around: Surroundings) -> Arc<Self> {
         Arc::new(Self {
             table: Arc::new(Table::new(spec.concurrency)),
+            run: RwLock::new(Arc::new(spec.run.clone())),
             spec,
             spawner: around.spawner,
             events: around.events,
             tail: LogTail::default(),
+            proves,
             poked: Notify::new(),
             changed: Notify::new(),
+            rerouted: Notify::new(),
+            ready: CancellationToken::new(),
+            retired: CancellationToken::new(),
+            reachable: AtomicBool::new(true),
             tasks: around.tasks,
             kill: around.kill,
-            ready_once: AtomicBool::new(false),
             closing: OnceLock::new(),
             cold_starts: Mutex::new(Vec::new()),
         })
+    }
+
+    /// What the next process is started from.
+    pub(crate) fn run(&self) -> Arc<RunSpec> {
+        Arc::clone(&self.run.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn set_run(&self, run: RunSpec) {
+        *self.run.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(run);
+    }
+
+    /// Says whether a route leads to the revision.
+    pub(crate) fn set_reachable(&self, reachable: bool) {
+        if self.reachable.swap(reachable, Ordering::AcqRel) != reachable {
+            self.rerouted.notify_one();
+        }
+    }
+
+    pub(crate) fn is_reachable(&self) -> bool {
+        self.reachable.load(Ordering::Acquire)
     }
 
     /// How long a replica may take to become ready.
@@ -116,7 +172,7 @@ impl Revision {
 
     /// How long requests under way may keep a replica that has to go.
     pub(crate) fn drain_time(&self) -> Duration {
-        self.closing.get().map_or(self.spec.timeout, |bound| self.spec.timeout.min(*bound))
+        self.closing.get().map_or(self.spec.timeout, |closing| self.spec.timeout.min(closing.bound))
     }
 
     /// Time between SIGTERM and SIGKILL.
@@ -126,7 +182,7 @@ impl Revision {
 
     /// Whether any replica ever became ready.
     pub(crate) fn has_been_ready(&self) -> bool {
-        self.ready_once.load(Ordering::Acquire)
+        self.ready.is_cancelled()
     }
 
     /// Milliseconds that each start from zero cost the request which caused it, its own work left out.
@@ -157,6 +213,7 @@ impl Revision {
         mut request: Request<Body>,
         arrived: Instant,
     ) -> Result<Forwarded, Response<Body>> {
+        let mut backoff = UNREACHED_BACKOFF;
         for _ in 0..REPLICAS_TRIED_MAX {
             let lease = match self.lease(arrived).await {
                 Ok(lease) => lease,
@@ -165,7 +222,11 @@ impl Revision {
             match forward(self, lease, request).await {
                 Ok(forwarded) => return Ok(forwarded),
                 Err(failed) => match failed.unsent {
-                    Some(unsent) => request = *unsent,
+                    Some(unsent) => {
+                        request = *unsent;
+                        tokio::time::sleep(backoff).await;
+                        backoff = backoff.mul_f64(UNREACHED_BACKOFF_FACTOR);
+                    }
                     None => return Err(plain(StatusCode::BAD_GATEWAY, failed.reason)),
                 },
             }
@@ -177,8 +238,8 @@ impl Revision {
         match self.table.enter()? {
             Turn::Now(lease) => Ok(lease),
             Turn::Later { lease, starts } => {
-                if self.closing.get().is_some() {
-                    return Err(Refusal::Unavailable("the runtime is shutting down".to_owned()));
+                if let Some(closing) = self.closing.get() {
+                    return Err(Refusal::Unavailable(closing.reason.to_owned()));
                 }
                 if starts {
                     self.start_one(1, Some(arrived));
@@ -199,7 +260,8 @@ impl Revision {
     fn start_one(self: &Arc<Self>, at_most: usize, cause: Option<Instant>) -> bool {
         let made = |number| {
             let kill = self.kill.child_token();
-            Replica::new(&self.spec.revision, number, self.spec.inherits_socket, cause, kill)
+            let socket = Socket { inherited: self.spec.inherits_socket, http2: self.spec.http2 };
+            Replica::new(&self.spec.revision, number, socket, cause, kill)
         };
         let mut failure = None;
         let added = self
@@ -228,11 +290,11 @@ impl Revision {
         }
     }
 
-    /// Starts no more replicas and drains those there are, each within `bound`.
-    pub(crate) fn close(&self, bound: Duration) {
+    /// Starts no more replicas and drains those there are, each within `bound`. Who waits gets the reason.
+    pub(crate) fn close(&self, bound: Duration, reason: &'static str) {
         // A second call changes nothing.
-        self.closing.get_or_init(|| bound);
-        self.table.refuse_waiting(&Refusal::Unavailable("the runtime is shutting down".to_owned()));
+        self.closing.get_or_init(|| Closing { bound, reason });
+        self.table.refuse_waiting(&Refusal::Unavailable(reason.to_owned()));
         for replica in self.table.drain_down_to(0) {
             replica.retire.cancel();
         }
@@ -259,7 +321,7 @@ impl Revision {
 
     /// A replica has passed its probe.
     pub(crate) fn mark_ready(&self) {
-        self.ready_once.store(true, Ordering::Release);
+        self.ready.cancel();
     }
 
     /// Tells that a replica is gone.

@@ -19,6 +19,15 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Shortest time between two looks that waiting requests cause.
 const POKE_INTERVAL_MIN: Duration = Duration::from_millis(50);
 
+/// How time passes for autoscalers, and where they begin.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Pace {
+    /// Factor on all clock readings.
+    pub(crate) scale: f64,
+    /// Whether revisions start without replicas, whatever their initial scale says.
+    pub(crate) start_at_zero: bool,
+}
+
 struct Scaler {
     revision: Arc<Revision>,
     autoscaler: Autoscaler,
@@ -30,16 +39,19 @@ struct Scaler {
     evaluated: Duration,
 }
 
-/// Scales the revision until `stop`.
-pub(crate) async fn run(revision: Arc<Revision>, scale: f64, start_at_zero: bool, stop: CancellationToken) {
+/// Scales the revision until `stop`, or until it is retired. One that has to prove itself begins with a replica.
+pub(crate) async fn run(revision: Arc<Revision>, pace: Pace, stop: CancellationToken) {
+    let Pace { scale, start_at_zero } = pace;
     let mut config = revision.spec.autoscaling.clone();
     // Processes do not start faster because the clock does.
     config.progress_deadline = config.progress_deadline.mul_f64(scale);
-    if start_at_zero {
+    if revision.proves {
+        config.initial_scale = config.initial_scale.max(1);
+    } else if start_at_zero {
         config.initial_scale = 0;
     }
     let mut scaler = Scaler {
-        autoscaler: Autoscaler::new(config, true, 0, Duration::ZERO),
+        autoscaler: Autoscaler::new(config, revision.is_reachable(), 0, Duration::ZERO),
         revision,
         start: Instant::now(),
         scale,
@@ -56,6 +68,8 @@ pub(crate) async fn run(revision: Arc<Revision>, scale: f64, start_at_zero: bool
         let revision = Arc::clone(&scaler.revision);
         tokio::select! {
             () = stop.cancelled() => return,
+            () = revision.retired.cancelled() => return,
+            () = revision.rerouted.notified() => scaler.reroute(),
             () = revision.poked.notified() => {
                 if idle {
                     // The time asleep is no time without load that anybody measured.
@@ -126,6 +140,12 @@ impl Scaler {
     fn observe(&mut self) {
         let (now, ready) = (self.now(), self.ready());
         let decision = self.autoscaler.observe(now, ready);
+        self.carry_out(&decision);
+    }
+
+    fn reroute(&mut self) {
+        self.autoscaler.set_reachable(self.now(), self.revision.is_reachable());
+        let decision = self.autoscaler.decision();
         self.carry_out(&decision);
     }
 

@@ -113,6 +113,13 @@ pub(crate) struct Counts {
     pub(crate) waiting: usize,
 }
 
+impl Counts {
+    /// No replicas and no requests.
+    pub(crate) fn is_empty(self) -> bool {
+        self == Self::default()
+    }
+}
+
 /// The replicas and the queue of one revision.
 #[derive(Debug)]
 pub(crate) struct Table {
@@ -333,10 +340,11 @@ impl Drop for Arrival {
 mod tests {
     use tokio_util::sync::CancellationToken;
 
+    use super::super::replica::Socket;
     use super::*;
 
     fn replica(number: u64) -> Arc<Replica> {
-        Arc::new(Replica::new("r", number, false, None, CancellationToken::new()).unwrap())
+        Arc::new(Replica::new("r", number, Socket::default(), None, CancellationToken::new()).unwrap())
     }
 
     fn table(concurrency: u32, phases: &[Phase]) -> (Arc<Table>, Vec<Arc<Replica>>) {

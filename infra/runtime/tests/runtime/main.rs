@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what fails here fails the test")]
 
+mod contract;
 mod disk;
 mod eventing;
 mod faults;
@@ -11,3 +12,4 @@ mod injection;
 mod serving;
 mod sink;
 mod stage;
+mod traffic;

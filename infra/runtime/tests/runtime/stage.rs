@@ -74,6 +74,37 @@ impl Stage {
         Self { runtime, home, events }
     }
 
+    /// A runtime in a folder that others used before.
+    pub(crate) async fn up_in(home: TempDir, yaml: &str) -> Self {
+        let runtime = Runtime::start(config(yaml, home.path())).await.expect("start");
+        let events = runtime.watch();
+        Self { runtime, home, events }
+    }
+
+    /// Ends the runtime and hands its folder on.
+    pub(crate) async fn down(self) -> TempDir {
+        self.runtime.shutdown().await;
+        self.home
+    }
+
+    /// The revision that answers for a host, from its `K_REVISION`.
+    pub(crate) async fn revision(&self, host: &str) -> String {
+        let answer = get(&self.gateway(), &format!("{host}.default.localhost"), "/env").await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        answer.json()["K_REVISION"].as_str().expect("K_REVISION").to_owned()
+    }
+
+    /// Waits until all requests to the service go to one revision.
+    pub(crate) async fn all_to(&mut self, revision: &str) {
+        self.wait_for("traffic moves", |event| match event {
+            RuntimeEvent::TrafficAssigned { shares, .. } => {
+                matches!(shares.as_slice(), [only] if only.revision == revision)
+            }
+            _ => false,
+        })
+        .await;
+    }
+
     /// GET on a service in the namespace `default`.
     pub(crate) async fn get(&self, service: &str, path: &str) -> Answer {
         let host = format!("{service}.default.localhost");
