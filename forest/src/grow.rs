@@ -281,3 +281,6 @@ impl<S: Splitter> Builder<'_, S> {
         bounds.children(self.plan.sign(split.feature), split.sides.middle)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -113,6 +113,11 @@ impl RowSet {
     }
 }
 
+/// Rows of a section that is numbered anew, at most: a set of them fits four vector registers.
+pub(crate) const SECTION_ROWS: usize = 2048;
+/// Words of a set of the rows of a section.
+const SECTION_WORDS: usize = SECTION_ROWS / 32;
+
 /// Which sides of a partition are wanted; the other side's place is then left in any state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Wanted {
@@ -130,21 +135,37 @@ pub(crate) fn select(level: Level, packing: Packing, order: &[u32], weights: &[u
     }
 }
 
-/// Moves the items whose row is in the set (not in the set, if `set_is_right`) to the front, the others to the back, both in
-/// their old order. `spare` must have the column's length at least.
+/// A set of rows to go to one side.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Side<'a> {
+    pub(crate) set: &'a RowSet,
+    /// Whether the set goes right, and the others left.
+    pub(crate) is_right: bool,
+}
+
+/// Moves the items that go left to the front, the others to the back, both in their old order. `spare` must have the
+/// column's length at least. Sets made for at most [`SECTION_ROWS`] rows are faster.
 pub(crate) fn partition(
     level: Level,
     packing: Packing,
     column: &mut [u32],
     spare: &mut [u32],
-    set: &RowSet,
-    set_is_right: bool,
+    side: Side<'_>,
     wanted: Wanted,
 ) {
     match level {
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => avx512::partition(packing, column, spare, &set.words, set_is_right, wanted),
-        Level::Portable => portable::partition(packing, column, spare, &set.words, set_is_right, wanted),
+        Level::Avx512 => avx512::partition(packing, column, spare, side, wanted),
+        Level::Portable => portable::partition(packing, column, spare, side, wanted),
+    }
+}
+
+/// Gives the rows of items the numbers that a table, by row, holds for them.
+pub(crate) fn renumber(level: Level, packing: Packing, items: &mut [u32], numbers: &[u32]) {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => avx512::renumber(packing, items, numbers),
+        Level::Portable => portable::renumber(packing, items, numbers),
     }
 }
 
@@ -159,13 +180,39 @@ pub(crate) fn pair_costs(level: Level, items: &[u32], total: (u32, u32), costs: 
 }
 
 /// Weights of both classes over items of two classes.
-pub(crate) fn pair_sums(items: &[u32]) -> (u64, u64) {
-    portable::pair_sums(items)
+pub(crate) fn pair_sums(level: Level, items: &[u32]) -> (u64, u64) {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => avx512::pair_sums(items),
+        Level::Portable => portable::pair_sums(items),
+    }
 }
 
 /// The smallest of numbers that are not negative; infinity if there are none.
-pub(crate) fn smallest(costs: &[f32]) -> f32 {
-    portable::smallest(costs)
+pub(crate) fn smallest(level: Level, costs: &[f32]) -> f32 {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => avx512::smallest(costs),
+        Level::Portable => portable::smallest(costs),
+    }
+}
+
+/// The first place from `from` on of a number that is not above the limit.
+pub(crate) fn next_within(level: Level, costs: &[f32], from: usize, limit: f32) -> Option<usize> {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => avx512::next_within(costs, from, limit),
+        Level::Portable => portable::next_within(costs, from, limit),
+    }
+}
+
+/// [`crate::model_file::nodes::are_sound`] for packed nodes.
+pub(crate) fn are_sound(level: Level, nodes: &[Packed], n_features: usize, n_values: usize) -> bool {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => avx512::are_sound(nodes, n_features, n_values),
+        Level::Portable => crate::model_file::nodes::are_sound(nodes, n_features, n_values),
+    }
 }
 
 /// Outputs of row-major rows `(n_rows, n_features)` into `out` `(n_rows, n_outputs)`: values summed in tree order, divided by

@@ -190,3 +190,6 @@ impl Model {
         &self.identity.classes[argmax(proba)]
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -17,7 +17,7 @@ use super::scan::{Limits, Tallies, half_way};
 use super::tally::{Load, Tally, middle, score};
 use super::{FEATURE_THRESHOLD, Sides, Splitter};
 use crate::frame::Frame;
-use crate::kernel::{self, Packing, RowSet, Wanted};
+use crate::kernel::{self, Level, Packing, RowSet, SECTION_ROWS, Side, Wanted};
 use crate::random::Xorshift;
 
 /// Memory that trees use one after another.
@@ -29,10 +29,56 @@ pub(crate) struct Workspace {
     order: Vec<u32>,
     spare: Vec<u32>,
     weights: Vec<u8>,
+    sections: Sections,
     /// Empty between cuts.
     set: RowSet,
+    /// The same for nodes inside a section.
+    section_set: RowSet,
     costs: Vec<f32>,
     cost_work: CostWork,
+}
+
+/// Small nodes whose rows have numbers of their own: their sets of rows fit registers. A section is a node of at most
+/// [`SECTION_ROWS`] rows whose parent has more, or the root.
+#[derive(Debug, Default)]
+struct Sections {
+    /// First position of the section in which a position lies, [`Sections::NONE`] outside of sections.
+    starts: Vec<u32>,
+    /// Row of the frame by position of its section's start and number there.
+    rows: Vec<u32>,
+    /// Number in its section by row of the frame.
+    numbers: Vec<u32>,
+}
+
+impl Sections {
+    const NONE: u32 = u32::MAX;
+
+    fn reset(&mut self, n_rows: usize, n_samples: usize) {
+        self.starts.clear();
+        self.starts.resize(n_rows, Self::NONE);
+        self.rows.resize(n_rows.max(self.rows.len()), 0);
+        self.numbers.resize(n_samples.max(self.numbers.len()), 0);
+    }
+
+    fn start(&self, position: usize) -> Option<usize> {
+        let start = self.starts[position];
+        (start != Self::NONE).then_some(start as usize)
+    }
+}
+
+/// Tells the rows of the frame from the items of one node.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    packing: Packing,
+    /// Rows by number in the node's section.
+    section: Option<&'a [u32]>,
+}
+
+impl Rows<'_> {
+    fn of(self, item: u32) -> usize {
+        let row = self.packing.row(item) as usize;
+        self.section.map_or(row, |rows| rows[row] as usize)
+    }
 }
 
 /// The splitter for classes with small whole weights.
@@ -45,6 +91,8 @@ pub(super) struct SortedSplitter<'a, I> {
     n_rows: usize,
     start: usize,
     end: usize,
+    /// Start of the section of the current node.
+    section: Option<usize>,
     tallies: Tallies,
     /// The cut applied last and its first position on the right.
     applied: (usize, usize),
@@ -81,6 +129,7 @@ impl<'a, I: Impurity + Costs> SortedSplitter<'a, I> {
             n_rows,
             start: 0,
             end: 0,
+            section: None,
             tallies: Tallies::new(plan.n_outputs),
             applied: (0, 0),
             work,
@@ -94,9 +143,13 @@ impl<'a, I: Impurity + Costs> SortedSplitter<'a, I> {
         &self.work.columns[first + self.start..first + self.end]
     }
 
+    fn rows(&self) -> Rows<'_> {
+        Rows { packing: self.presort.packing, section: self.section.map(|start| &self.work.sections.rows[start..]) }
+    }
+
     /// Value of a feature in the row of an item.
     fn value(&self, feature: usize, item: u32) -> f32 {
-        self.frame.column(feature)[self.presort.packing.row(item) as usize]
+        self.frame.column(feature)[self.rows().of(item)]
     }
 
     /// Number of rows of the current node that have a value.
@@ -113,13 +166,14 @@ impl<'a, I: Impurity + Costs> SortedSplitter<'a, I> {
         let first = limits.feature * self.n_rows;
         let items = &self.work.columns[first + self.start..first + self.end];
         let (column, packing) = (self.frame.column(limits.feature), self.presort.packing);
+        let rows = Rows { packing, section: self.section.map(|start| &self.work.sections.rows[start..]) };
         self.tallies.missing.clear();
         for item in &items[n_present..] {
             self.tallies.missing.add(load(packing, *item));
         }
         let at = |place: usize| {
             let item = items[place];
-            (column[packing.row(item) as usize], load(packing, item))
+            (column[rows.of(item)], load(packing, item))
         };
         self.tallies.search::<I>(n_present, items.len() - n_present, at, limits, best);
     }
@@ -149,7 +203,8 @@ impl<'a, I: Impurity + Costs> SortedSplitter<'a, I> {
         let first = feature * self.n_rows;
         let items = &self.work.columns[first + self.start..first + self.end];
         let (column, packing) = (self.frame.column(feature), self.presort.packing);
-        let value = |item: u32| column[packing.row(item) as usize];
+        let rows = Rows { packing, section: self.section.map(|start| &self.work.sections.rows[start..]) };
+        let value = |item: u32| column[rows.of(item)];
         let mut before = value(items[low]);
         for (cost, &item) in self.work.costs[low..high].iter_mut().zip(&items[low + 1..]) {
             let here = value(item);
@@ -164,7 +219,8 @@ impl<'a, I: Impurity + Costs> SortedSplitter<'a, I> {
     /// values too close to be cut apart are among the candidates.
     fn take_best(&mut self, feature: usize, low: usize, high: usize, best: &mut Option<Cut>) -> bool {
         let costs = &self.work.costs[low..high];
-        let smallest = kernel::smallest(costs);
+        let level = self.presort.level;
+        let smallest = kernel::smallest(level, costs);
         if smallest.is_infinite() {
             return true;
         }
@@ -177,17 +233,20 @@ impl<'a, I: Impurity + Costs> SortedSplitter<'a, I> {
         let first = feature * self.n_rows + self.start;
         let items = &self.work.columns[first..first + (self.end - self.start)];
         let (column, packing) = (self.frame.column(feature), self.presort.packing);
-        let value = |item: u32| column[packing.row(item) as usize];
+        let rows = Rows { packing, section: self.section.map(|start| &self.work.sections.rows[start..]) };
+        let value = |item: u32| column[rows.of(item)];
         let mut winner = *best;
         self.tallies.left.clear();
         let mut counted = 0;
-        for (place, _) in costs.iter().enumerate().filter(|(_, cost)| **cost <= limit) {
+        let mut next = kernel::next_within(level, costs, 0, limit);
+        while let Some(place) = next {
+            next = kernel::next_within(level, costs, place + 1, limit);
             let (at, n) = (low + place + 1, items.len());
             let (before, here) = (value(items[at - 1]), value(items[at]));
             if here <= before + FEATURE_THRESHOLD {
                 return false;
             }
-            add_all(&mut self.tallies.left, packing, &items[counted..at]);
+            add_all(level, &mut self.tallies.left, packing, &items[counted..at]);
             counted = at;
             self.tallies.right.copy_from(&self.tallies.total);
             self.tallies.right.subtract(&self.tallies.left);
@@ -239,6 +298,26 @@ impl Workspace {
         self.spare.resize(n_rows.max(self.spare.len()), 0);
         self.costs.resize(n_rows.max(self.costs.len()), 0.0);
         self.set.reset(n_samples);
+        self.section_set.reset(SECTION_ROWS);
+        self.sections.reset(n_rows, n_samples);
+        if n_rows <= SECTION_ROWS {
+            self.make_section(presort, n_features, n_rows, 0, n_rows);
+        }
+    }
+
+    /// Gives the rows of a node numbers of their own.
+    fn make_section(&mut self, presort: &Presort, n_features: usize, n_rows: usize, start: usize, end: usize) {
+        let Sections { starts, rows, numbers } = &mut self.sections;
+        let (packing, level) = (presort.packing, presort.level);
+        starts[start..end].fill(u32::try_from(start).unwrap_or(Sections::NONE));
+        for ((number, item), row) in (0..).zip(&self.order[start..end]).zip(&mut rows[start..end]) {
+            *row = packing.row(*item);
+            numbers[*row as usize] = number;
+        }
+        kernel::renumber(level, packing, &mut self.order[start..end], numbers);
+        for column in self.columns.chunks_exact_mut(n_rows).take(n_features) {
+            kernel::renumber(level, packing, &mut column[start..end], numbers);
+        }
     }
 }
 
@@ -247,9 +326,9 @@ fn load(packing: Packing, item: u32) -> Load {
 }
 
 /// Adds items to a tally.
-fn add_all(tally: &mut Tally, packing: Packing, items: &[u32]) {
+fn add_all(level: Level, tally: &mut Tally, packing: Packing, items: &[u32]) {
     if let [first, second] = tally.counts[..] {
-        let sums = kernel::pair_sums(items);
+        let sums = kernel::pair_sums(level, items);
         tally.set_pair(first + sums.0, second + sums.1);
         return;
     }
@@ -265,8 +344,9 @@ impl<I: Impurity + Costs> Splitter for SortedSplitter<'_, I> {
 
     fn enter(&mut self, start: usize, end: usize) -> f64 {
         (self.start, self.end) = (start, end);
+        self.section = self.work.sections.start(start);
         self.tallies.total.clear();
-        add_all(&mut self.tallies.total, self.presort.packing, &self.work.order[start..end]);
+        add_all(self.presort.level, &mut self.tallies.total, self.presort.packing, &self.work.order[start..end]);
         self.tallies.total.weight()
     }
 
@@ -304,7 +384,7 @@ impl<I: Impurity + Costs> Splitter for SortedSplitter<'_, I> {
         let order = &self.work.order[self.start..position];
         let Tallies { total, left, right, .. } = &mut self.tallies;
         left.clear();
-        add_all(left, self.presort.packing, order);
+        add_all(self.presort.level, left, self.presort.packing, order);
         right.copy_from(total);
         right.subtract(left);
         self.applied = (cut.feature, position);
@@ -323,23 +403,30 @@ impl<I: Impurity + Costs> Splitter for SortedSplitter<'_, I> {
             return;
         }
         let (start, end, (cut_feature, position)) = (self.start, self.end, self.applied);
-        let (packing, n_rows) = (self.presort.packing, self.n_rows);
-        let Workspace { columns, order, spare, set, .. } = &mut *self.work;
-        let set_is_right = end - position < position - start;
-        let smaller = if set_is_right { &order[position..end] } else { &order[start..position] };
+        let (packing, level, n_rows) = (self.presort.packing, self.presort.level, self.n_rows);
+        let Workspace { columns, order, spare, set, section_set, .. } = &mut *self.work;
+        let set = if self.section.is_some() { section_set } else { set };
+        let is_right = end - position < position - start;
+        let smaller = if is_right { &order[position..end] } else { &order[start..position] };
         for item in smaller {
             set.insert(packing.row(*item));
         }
-        let wanted = Wanted { left, right };
+        let (side, wanted) = (Side { set, is_right }, Wanted { left, right });
         for (feature, column) in columns.chunks_exact_mut(n_rows).take(self.frame.n_features()).enumerate() {
             // The column of the cut is divided as it stands, unless missing values at its end went left.
             if feature != cut_feature || self.presort.column(feature).missing {
-                let column = &mut column[start..end];
-                kernel::partition(self.presort.level, packing, column, spare, set, set_is_right, wanted);
+                kernel::partition(level, packing, &mut column[start..end], spare, side, wanted);
             }
         }
         for item in smaller {
             set.forget(packing.row(*item));
+        }
+        if self.section.is_none() {
+            for (wanted, start, end) in [(left, start, position), (right, position, end)] {
+                if wanted && end - start <= SECTION_ROWS {
+                    self.work.make_section(self.presort, self.frame.n_features(), n_rows, start, end);
+                }
+            }
         }
     }
 }

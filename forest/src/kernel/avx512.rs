@@ -6,16 +6,18 @@
 )]
 
 use std::arch::x86_64::{
-    __m512i, __mmask16, _mm_cvtsi32_si128, _mm512_add_epi32, _mm512_add_ps, _mm512_alignr_epi32, _mm512_and_si512,
-    _mm512_cvtepi32_ps, _mm512_div_ps, _mm512_i32gather_epi32, _mm512_loadu_si512, _mm512_mask_cmplt_epu32_mask,
-    _mm512_mask_i32gather_epi32, _mm512_mask_slli_epi32, _mm512_mask_storeu_epi32, _mm512_mask_storeu_ps,
-    _mm512_maskz_compress_epi32, _mm512_maskz_loadu_epi32, _mm512_min_epu32, _mm512_mul_ps, _mm512_or_si512,
-    _mm512_permutexvar_epi32, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_slli_epi32, _mm512_sllv_epi32,
-    _mm512_srl_epi32, _mm512_srli_epi32, _mm512_srlv_epi32, _mm512_storeu_si512, _mm512_sub_epi32,
-    _mm512_test_epi32_mask,
+    __m512i, __mmask16, _CMP_LE_OQ, _mm_cvtsi32_si128, _mm512_add_epi32, _mm512_add_ps, _mm512_alignr_epi32,
+    _mm512_and_si512, _mm512_cvtepi32_ps, _mm512_div_ps, _mm512_i32gather_epi32, _mm512_loadu_si512,
+    _mm512_mask_blend_epi32, _mm512_mask_cmp_ps_mask, _mm512_mask_cmplt_epu32_mask, _mm512_mask_i32gather_epi32,
+    _mm512_mask_slli_epi32, _mm512_mask_storeu_epi32, _mm512_mask_storeu_ps, _mm512_mask_test_epi32_mask,
+    _mm512_maskz_compress_epi32, _mm512_maskz_loadu_epi32, _mm512_maskz_loadu_ps, _mm512_min_epu32, _mm512_mul_ps,
+    _mm512_or_si512, _mm512_permutex2var_epi32, _mm512_permutexvar_epi32, _mm512_set1_epi32, _mm512_set1_ps,
+    _mm512_setzero_si512, _mm512_sll_epi32, _mm512_slli_epi32, _mm512_sllv_epi32, _mm512_srl_epi32, _mm512_srli_epi32,
+    _mm512_srlv_epi32, _mm512_storeu_si512, _mm512_sub_epi32, _mm512_test_epi32_mask,
 };
 
-use super::{Packing, Wanted};
+use super::{Packing, SECTION_WORDS, Side, Wanted};
+use crate::model_file::nodes::Packed;
 
 /// Lanes of 32 bits.
 const LANES: usize = 16;
@@ -63,71 +65,146 @@ fn select_wide(packing: Packing, order: &[u32], weights: &[u8], last: usize, out
     len + super::portable::select(packing, &order[at..], weights, &mut out[len..])
 }
 
-pub(super) fn partition(
-    packing: Packing,
-    column: &mut [u32],
-    spare: &mut [u32],
-    words: &[u32],
-    set_is_right: bool,
-    wanted: Wanted,
-) {
+pub(super) fn partition(packing: Packing, column: &mut [u32], spare: &mut [u32], side: Side<'_>, wanted: Wanted) {
     assert!(spare.len() >= column.len(), "every item must have a place");
     // SAFETY: the level is only chosen where `is_here`.
-    unsafe { partition_wide(packing, column, spare, words, set_is_right, wanted) }
+    unsafe { partition_wide(packing, column, spare, side, wanted) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
-fn partition_wide(
+fn partition_wide(packing: Packing, column: &mut [u32], spare: &mut [u32], side: Side<'_>, wanted: Wanted) {
+    let words = side.set.words.as_slice();
+    if let Ok(words) = <&[u32; SECTION_WORDS]>::try_from(words) {
+        let words = Section::load(words);
+        divide(packing, column, spare, side.is_right, wanted, |rows, here| words.bits(rows, here));
+    } else {
+        divide(packing, column, spare, side.is_right, wanted, |rows, here| bits(words, rows, here));
+    }
+}
+
+/// A set of the rows of a section in registers.
+struct Section([__m512i; 4]);
+
+impl Section {
+    #[target_feature(enable = "avx512f")]
+    fn load(words: &[u32; SECTION_WORDS]) -> Self {
+        // SAFETY: four times 16 words.
+        unsafe {
+            let from = words.as_ptr();
+            Self([
+                _mm512_loadu_si512(from.cast()),
+                _mm512_loadu_si512(from.add(LANES).cast()),
+                _mm512_loadu_si512(from.add(2 * LANES).cast()),
+                _mm512_loadu_si512(from.add(3 * LANES).cast()),
+            ])
+        }
+    }
+
+    /// Lanes whose rows are in the set.
+    #[inline]
+    #[target_feature(enable = "avx512f")]
+    fn bits(&self, rows: __m512i, here: __mmask16) -> __mmask16 {
+        let places = _mm512_srli_epi32::<5>(rows);
+        let low = _mm512_permutex2var_epi32(self.0[0], places, self.0[1]);
+        let upper = _mm512_test_epi32_mask(places, _mm512_set1_epi32(32));
+        let words = _mm512_mask_blend_epi32(upper, low, _mm512_permutex2var_epi32(self.0[2], places, self.0[3]));
+        let bit = _mm512_sllv_epi32(_mm512_set1_epi32(1), _mm512_and_si512(rows, _mm512_set1_epi32(31)));
+        _mm512_mask_test_epi32_mask(here, words, bit)
+    }
+}
+
+/// Lanes whose rows are in a set of any size.
+#[inline]
+#[target_feature(enable = "avx512f")]
+fn bits(words: &[u32], rows: __m512i, here: __mmask16) -> __mmask16 {
+    let n_words = _mm512_set1_epi32(i32::try_from(words.len()).unwrap_or(i32::MAX));
+    let places = _mm512_srli_epi32::<5>(rows);
+    let inside = _mm512_mask_cmplt_epu32_mask(here, places, n_words);
+    // SAFETY: only places below the number of words are read.
+    let found =
+        unsafe { _mm512_mask_i32gather_epi32::<4>(_mm512_setzero_si512(), inside, places, words.as_ptr().cast()) };
+    let bit = _mm512_sllv_epi32(_mm512_set1_epi32(1), _mm512_and_si512(rows, _mm512_set1_epi32(31)));
+    _mm512_test_epi32_mask(found, bit)
+}
+
+#[inline]
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
+fn divide(
     packing: Packing,
     column: &mut [u32],
     spare: &mut [u32],
-    words: &[u32],
     set_is_right: bool,
     wanted: Wanted,
+    in_set: impl Fn(__m512i, __mmask16) -> __mmask16,
 ) {
     let n = column.len();
     let shift = _mm_cvtsi32_si128(packing.shift().cast_signed());
-    let n_words = _mm512_set1_epi32(i32::try_from(words.len()).unwrap_or(i32::MAX));
-    let (low, one) = (_mm512_set1_epi32(31), _mm512_set1_epi32(1));
     let flip = if set_is_right { u16::MAX } else { 0 };
     let (mut left, mut right) = (0, 0);
     let mut at = 0;
-    while at < n {
-        let here: __mmask16 = if n - at >= LANES { u16::MAX } else { (1 << (n - at)) - 1 };
-        // SAFETY: the mask ends at the column's end.
-        let items = unsafe { _mm512_maskz_loadu_epi32(here, column.as_ptr().add(at).cast()) };
-        let rows = _mm512_srl_epi32(items, shift);
-        let places = _mm512_srli_epi32::<5>(rows);
-        let inside = _mm512_mask_cmplt_epu32_mask(here, places, n_words);
-        // SAFETY: only places below the number of words are read.
-        let found =
-            unsafe { _mm512_mask_i32gather_epi32::<4>(_mm512_setzero_si512(), inside, places, words.as_ptr().cast()) };
-        let bits = _mm512_sllv_epi32(one, _mm512_and_si512(rows, low));
-        let to_left = (_mm512_test_epi32_mask(found, bits) ^ flip) & here;
-        let to_right = !to_left & here;
-        let lefts = _mm512_maskz_compress_epi32(to_left, items);
-        let rights = _mm512_maskz_compress_epi32(to_right, items);
-        let (n_left, n_right) = (to_left.count_ones() as usize, to_right.count_ones() as usize);
-        if here == u16::MAX {
-            // SAFETY: `left <= at` and `right <= at`, so 16 more are within the column, whose items up to `at + 16` are
-            // read already, and within the spare, which is as long.
-            unsafe {
-                _mm512_storeu_si512(column.as_mut_ptr().add(left).cast(), lefts);
-                _mm512_storeu_si512(spare.as_mut_ptr().add(right).cast(), rights);
-            }
-        } else {
-            // SAFETY: `left + n_left` and `right + n_right` are at most `n`.
-            unsafe {
-                _mm512_mask_storeu_epi32(column.as_mut_ptr().add(left).cast(), first(n_left), lefts);
-                _mm512_mask_storeu_epi32(spare.as_mut_ptr().add(right).cast(), first(n_right), rights);
-            }
+    while n - at >= LANES {
+        // SAFETY: `at + 16` is within the column.
+        let items = unsafe { _mm512_loadu_si512(column.as_ptr().add(at).cast()) };
+        let to_left = in_set(_mm512_srl_epi32(items, shift), u16::MAX) ^ flip;
+        let n_left = to_left.count_ones() as usize;
+        // SAFETY: `left <= at` and `right <= at`, so 16 more are within the column, whose items up to `at + 16` are
+        // read already, and within the spare, which is as long.
+        unsafe {
+            _mm512_storeu_si512(column.as_mut_ptr().add(left).cast(), _mm512_maskz_compress_epi32(to_left, items));
+            _mm512_storeu_si512(spare.as_mut_ptr().add(right).cast(), _mm512_maskz_compress_epi32(!to_left, items));
         }
         left += n_left;
-        right += n_right;
+        right += LANES - n_left;
         at += LANES;
     }
-    if wanted.right {
-        column[left..].copy_from_slice(&spare[..right]);
+    let here = first(n - at);
+    // SAFETY: the mask ends at the column's end.
+    let items = unsafe { _mm512_maskz_loadu_epi32(here, column.as_ptr().add(at).cast()) };
+    let to_left = (in_set(_mm512_srl_epi32(items, shift), here) ^ flip) & here;
+    let to_right = !to_left & here;
+    let (n_left, n_right) = (to_left.count_ones() as usize, to_right.count_ones() as usize);
+    // SAFETY: the left items end at the first right one at the latest; the right ones are put behind all left ones, whose
+    // number and theirs are `n` together; as many are in the spare as are copied, in whole vectors as far as they go.
+    unsafe {
+        let to = column.as_mut_ptr();
+        _mm512_mask_storeu_epi32(to.add(left).cast(), first(n_left), _mm512_maskz_compress_epi32(to_left, items));
+        left += n_left;
+        if wanted.right {
+            let mut copied = 0;
+            while copied < right {
+                let mask = first(right - copied);
+                let items = _mm512_maskz_loadu_epi32(mask, spare.as_ptr().add(copied).cast());
+                _mm512_mask_storeu_epi32(to.add(left + copied).cast(), mask, items);
+                copied += LANES;
+            }
+            let rights = _mm512_maskz_compress_epi32(to_right, items);
+            _mm512_mask_storeu_epi32(to.add(left + right).cast(), first(n_right), rights);
+        }
+    }
+}
+
+pub(super) fn renumber(packing: Packing, items: &mut [u32], numbers: &[u32]) {
+    // SAFETY: the level is only chosen where `is_here`.
+    unsafe { renumber_wide(packing, items, numbers) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
+fn renumber_wide(packing: Packing, items: &mut [u32], numbers: &[u32]) {
+    let shift = _mm_cvtsi32_si128(packing.shift().cast_signed());
+    let low = _mm512_set1_epi32((1 << packing.shift()) - 1);
+    let n_numbers = _mm512_set1_epi32(i32::try_from(numbers.len()).unwrap_or(i32::MAX));
+    for at in (0..items.len()).step_by(LANES) {
+        let here = first(items.len() - at);
+        // SAFETY: the mask ends at the end of the items.
+        let old = unsafe { _mm512_maskz_loadu_epi32(here, items.as_ptr().add(at).cast()) };
+        let rows = _mm512_srl_epi32(old, shift);
+        let inside = _mm512_mask_cmplt_epu32_mask(here, rows, n_numbers);
+        // SAFETY: only places below the number of entries are read.
+        let new =
+            unsafe { _mm512_mask_i32gather_epi32::<4>(_mm512_setzero_si512(), inside, rows, numbers.as_ptr().cast()) };
+        let new = _mm512_or_si512(_mm512_sll_epi32(new, shift), _mm512_and_si512(old, low));
+        // SAFETY: as for reading.
+        unsafe { _mm512_mask_storeu_epi32(items.as_mut_ptr().add(at).cast(), here, new) };
     }
 }
 
@@ -188,4 +265,51 @@ fn running(values: __m512i) -> __m512i {
     let values = _mm512_add_epi32(values, _mm512_alignr_epi32::<14>(values, zero));
     let values = _mm512_add_epi32(values, _mm512_alignr_epi32::<12>(values, zero));
     _mm512_add_epi32(values, _mm512_alignr_epi32::<8>(values, zero))
+}
+
+pub(super) fn pair_sums(items: &[u32]) -> (u64, u64) {
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn wide(items: &[u32]) -> (u64, u64) {
+        super::portable::pair_sums(items)
+    }
+    // SAFETY: the level is only chosen where `is_here`.
+    unsafe { wide(items) }
+}
+
+pub(super) fn smallest(costs: &[f32]) -> f32 {
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn wide(costs: &[f32]) -> f32 {
+        super::portable::smallest(costs)
+    }
+    // SAFETY: the level is only chosen where `is_here`.
+    unsafe { wide(costs) }
+}
+
+pub(super) fn next_within(costs: &[f32], from: usize, limit: f32) -> Option<usize> {
+    // SAFETY: the level is only chosen where `is_here`.
+    unsafe { next_within_wide(costs, from, limit) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+fn next_within_wide(costs: &[f32], from: usize, limit: f32) -> Option<usize> {
+    let limit = _mm512_set1_ps(limit);
+    for at in (from..costs.len()).step_by(LANES) {
+        let here = first(costs.len() - at);
+        // SAFETY: the mask ends at the last cost.
+        let some = unsafe { _mm512_maskz_loadu_ps(here, costs.as_ptr().add(at)) };
+        let within = _mm512_mask_cmp_ps_mask::<_CMP_LE_OQ>(here, some, limit);
+        if within != 0 {
+            return Some(at + within.trailing_zeros() as usize);
+        }
+    }
+    None
+}
+
+pub(super) fn are_sound(nodes: &[Packed], n_features: usize, n_values: usize) -> bool {
+    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
+    fn wide(nodes: &[Packed], n_features: usize, n_values: usize) -> bool {
+        crate::model_file::nodes::are_sound(nodes, n_features, n_values)
+    }
+    // SAFETY: the level is only chosen where `is_here`.
+    unsafe { wide(nodes, n_features, n_values) }
 }

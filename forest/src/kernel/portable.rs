@@ -1,6 +1,8 @@
 //! The loops in plain Rust.
 
-use super::{Packing, Wanted};
+#![expect(clippy::inline_always, reason = "a wider level compiles these loops again with its own instructions")]
+
+use super::{Packing, Side, Wanted};
 
 pub(super) fn select(packing: Packing, order: &[u32], weights: &[u8], out: &mut [u32]) -> usize {
     let mut len = 0;
@@ -12,19 +14,13 @@ pub(super) fn select(packing: Packing, order: &[u32], weights: &[u8], out: &mut 
     len
 }
 
-pub(super) fn partition(
-    packing: Packing,
-    column: &mut [u32],
-    spare: &mut [u32],
-    words: &[u32],
-    set_is_right: bool,
-    wanted: Wanted,
-) {
+pub(super) fn partition(packing: Packing, column: &mut [u32], spare: &mut [u32], side: Side<'_>, wanted: Wanted) {
+    let words = side.set.words.as_slice();
     let (mut left, mut right) = (0, 0);
     for at in 0..column.len() {
         let item = column[at];
         let row = packing.row(item);
-        let to_left = (words[(row / 32) as usize] >> (row % 32) & 1) ^ u32::from(set_is_right);
+        let to_left = (words[(row / 32) as usize] >> (row % 32) & 1) ^ u32::from(side.is_right);
         column[left] = item;
         spare[right] = item;
         left += to_left as usize;
@@ -32,6 +28,13 @@ pub(super) fn partition(
     }
     if wanted.right {
         column[left..].copy_from_slice(&spare[..right]);
+    }
+}
+
+pub(super) fn renumber(packing: Packing, items: &mut [u32], numbers: &[u32]) {
+    let shift = packing.shift();
+    for item in items {
+        *item = numbers[packing.row(*item) as usize] << shift | *item & ((1 << shift) - 1);
     }
 }
 
@@ -65,6 +68,7 @@ pub(super) fn pair_costs(items: &[u32], total: (u32, u32), costs: &mut [f32]) {
     }
 }
 
+#[inline(always)]
 pub(super) fn pair_sums(items: &[u32]) -> (u64, u64) {
     let (mut all, mut second) = (0, 0);
     // Sums of so few weights fit 32 bits.
@@ -81,7 +85,26 @@ pub(super) fn pair_sums(items: &[u32]) -> (u64, u64) {
     (all - second, second)
 }
 
+#[inline(always)]
 pub(super) fn smallest(costs: &[f32]) -> f32 {
     // Bits of numbers that are not negative are in the order of the numbers.
     f32::from_bits(costs.iter().fold(f32::INFINITY.to_bits(), |least, cost| least.min(cost.to_bits())))
+}
+
+/// Numbers compared at a time.
+const CHUNK: usize = 32;
+
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "branches would keep the loop from comparing several numbers at a time"
+)]
+pub(super) fn next_within(costs: &[f32], from: usize, limit: f32) -> Option<usize> {
+    let mut at = from;
+    for chunk in costs.get(from..)?.chunks(CHUNK) {
+        if chunk.iter().fold(false, |found, cost| found | (*cost <= limit)) {
+            return chunk.iter().position(|cost| *cost <= limit).map(|place| at + place);
+        }
+        at += chunk.len();
+    }
+    None
 }

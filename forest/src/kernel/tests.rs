@@ -1,4 +1,7 @@
-use super::{Level, Packing, RowSet, Wanted, pair_costs, pair_sums, partition, select, smallest};
+use super::{
+    Level, Packing, RowSet, SECTION_ROWS, Side, Wanted, next_within, pair_costs, pair_sums, partition, renumber,
+    select, smallest,
+};
 use crate::random::RandomState;
 
 /// Items of distinct rows in random order, some of weight 0.
@@ -29,9 +32,10 @@ fn every_level_selects_partitions_and_measures_alike() {
             .collect();
         assert_eq!(items[..len], expected);
         let mut set = RowSet::default();
-        set.reset(n as usize);
+        // The sets of sections have one size, in which the rows may be fewer.
+        set.reset(if n < 1000 { SECTION_ROWS } else { n as usize });
         (0..n).filter(|row| row % 3 == 0).for_each(|row| set.insert(row));
-        let sums = pair_sums(&expected);
+        let sums = pair_sums(Level::Portable, &expected);
         let total = (u32::try_from(sums.0).unwrap(), u32::try_from(sums.1).unwrap());
         let measured = measure(&expected, total);
         for level in Level::all() {
@@ -39,6 +43,8 @@ fn every_level_selects_partitions_and_measures_alike() {
             assert_eq!(select(level, packing, &order, &weights, &mut items), len);
             assert_eq!(items[..len], expected, "{level:?}, {n} rows");
             check_partition(level, packing, &expected, &set);
+            check_renumber(level, packing, &expected, n);
+            assert_eq!(pair_sums(level, &expected), sums);
             let mut costs = vec![0.0; len];
             pair_costs(level, &expected, total, &mut costs);
             for (cost, expected) in costs.iter().zip(&measured).take(len.saturating_sub(1)) {
@@ -54,12 +60,24 @@ fn check_partition(level: Level, packing: Packing, items: &[u32], set: &RowSet) 
         let (left, right): (Vec<u32>, Vec<u32>) = items.iter().copied().partition(goes_left);
         for wanted in [Wanted { left: true, right: true }, Wanted { left: true, right: false }] {
             let (mut column, mut spare) = (items.to_vec(), vec![0; items.len()]);
-            partition(level, packing, &mut column, &mut spare, set, set_is_right, wanted);
+            let side = Side { set, is_right: set_is_right };
+            partition(level, packing, &mut column, &mut spare, side, wanted);
             assert_eq!(column[..left.len()], left);
             if wanted.right {
                 assert_eq!(column[left.len()..], right);
             }
         }
+    }
+}
+
+fn check_renumber(level: Level, packing: Packing, items: &[u32], n: u32) {
+    let numbers: Vec<u32> = (0..n).rev().collect();
+    let mut changed = items.to_vec();
+    renumber(level, packing, &mut changed, &numbers);
+    for (item, changed) in items.iter().zip(&changed) {
+        assert_eq!(packing.row(*changed), n - 1 - packing.row(*item));
+        assert_eq!(packing.class(*changed), packing.class(*item));
+        assert_eq!(Packing::weight(*changed), Packing::weight(*item));
     }
 }
 
@@ -82,8 +100,24 @@ fn costs_are_those_of_the_impurity() {
     let cost = super::portable::pair_cost((3, 1), (5, 7));
     let gini = |a: f64, b: f64| (a + b) * (1.0 - (a * a + b * b) / ((a + b) * (a + b)));
     assert!((2.0 * f64::from(cost) - gini(3.0, 1.0) - gini(2.0, 6.0)).abs() < 1e-6);
-    assert_eq!(smallest(&[3.0, 0.5, 2.0]).to_bits(), 0.5_f32.to_bits());
-    assert!(smallest(&[]).is_infinite());
+}
+
+#[test]
+fn the_smallest_number_and_those_within_a_limit_are_found_anywhere() {
+    for level in Level::all() {
+        assert!(smallest(level, &[]).is_infinite());
+        assert_eq!(next_within(level, &[], 0, 1.0), None);
+        for n in [1, 15, 16, 17, 33, 100] {
+            for place in 0..n {
+                let mut costs = vec![2.0; n];
+                costs[place] = 0.5;
+                assert_eq!(smallest(level, &costs).to_bits(), 0.5_f32.to_bits());
+                assert_eq!(next_within(level, &costs, 0, 0.5), Some(place));
+                assert_eq!(next_within(level, &costs, place, 0.5), Some(place));
+                assert_eq!(next_within(level, &costs, place + 1, 0.5), None);
+            }
+        }
+    }
 }
 
 #[test]

@@ -12,10 +12,9 @@ use std::arch::x86_64::{
     __m128i, __m512, __m512i, __mmask16, _CMP_GT_OQ, _CMP_UNORD_Q, _mm_cvtsi32_si128, _mm512_add_epi32,
     _mm512_and_si512, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_castsi512_si256, _mm512_cmp_ps_mask,
     _mm512_extracti64x4_epi64, _mm512_i32gather_epi32, _mm512_i32gather_epi64, _mm512_i32gather_ps, _mm512_loadu_si512,
-    _mm512_mask_add_epi32, _mm512_mask_storeu_epi32, _mm512_maskz_compress_epi32, _mm512_maskz_loadu_epi64,
-    _mm512_maskz_loadu_ps, _mm512_min_epu32, _mm512_mullo_epi32, _mm512_permutex2var_epi32, _mm512_permutex2var_ps,
-    _mm512_set1_epi32, _mm512_setr_epi32, _mm512_setzero_si512, _mm512_srl_epi32, _mm512_storeu_si512,
-    _mm512_test_epi32_mask,
+    _mm512_mask_add_epi32, _mm512_maskz_compress_epi32, _mm512_maskz_loadu_epi64, _mm512_maskz_loadu_ps,
+    _mm512_min_epu32, _mm512_mullo_epi32, _mm512_permutex2var_epi32, _mm512_permutex2var_ps, _mm512_set1_epi32,
+    _mm512_setr_epi32, _mm512_setzero_si512, _mm512_srl_epi32, _mm512_storeu_si512, _mm512_test_epi32_mask,
 };
 
 use super::walk::{BLOCK_ROWS, Trees};
@@ -44,19 +43,25 @@ pub(super) fn predict(trees: &Trees<'_, Packed>, rows: &[f32], out: &mut [f64], 
         super::walk::predict(trees, rows, out);
         return;
     }
-    let mut lists = Lists::new(trees.n_trees().max(BLOCK_ROWS));
+    let mut lists = Lists::new();
     if rows.len() < FEW_ROWS * width {
         for (row, sums) in rows.chunks_exact(width).zip(out.chunks_exact_mut(n_outputs)) {
-            // SAFETY: the level is only chosen where the processor has these instructions.
-            unsafe {
-                if missing {
-                    one_row::<true>(trees, row, &mut lists);
-                } else {
-                    one_row::<false>(trees, row, &mut lists);
+            for roots in trees.roots[..trees.n_trees()].chunks(OWNERS) {
+                // SAFETY: the level is only chosen where the processor has these instructions.
+                unsafe {
+                    if missing {
+                        one_row::<true>(trees, roots, row, &mut lists);
+                    } else {
+                        one_row::<false>(trees, roots, row, &mut lists);
+                    }
                 }
-            }
-            for value in &lists.values[..trees.n_trees()] {
-                trees.add(sums, *value as usize);
+                let mut by_tree = [0_usize; OWNERS];
+                for (tree, value) in lists.results() {
+                    by_tree[tree] = value;
+                }
+                for value in &by_tree[..roots.len()] {
+                    trees.add(sums, *value);
+                }
             }
             trees.finish(sums);
         }
@@ -74,28 +79,53 @@ pub(super) fn predict(trees: &Trees<'_, Packed>, rows: &[f32], out: &mut [f64], 
                     batch::<false>(trees, nodes, last, rows, &mut lists);
                 }
             }
-            for (sums, value) in out.chunks_exact_mut(n_outputs).zip(&lists.values) {
-                trees.add(sums, *value as usize);
-            }
+            add_results(trees, &lists, out);
         }
         trees.finish(out);
     }
 }
 
-/// Walks in work. Every list has room for one group of lanes behind its last entry.
+fn add_results(trees: &Trees<'_, Packed>, lists: &Lists, out: &mut [f64]) {
+    if let 2 = trees.n_outputs {
+        // The most frequent number of classes in one vector.
+        let ((sums, _), (values, _)) = (out.as_chunks_mut::<2>(), trees.values.as_chunks::<2>());
+        for (row, value) in lists.results() {
+            let (sums, value) = (&mut sums[row], &values[value]);
+            *sums = [sums[0] + value[0], sums[1] + value[1]];
+        }
+        return;
+    }
+    for (row, value) in lists.results() {
+        trees.add(&mut out[row * trees.n_outputs..(row + 1) * trees.n_outputs], value);
+    }
+}
+
+/// Owners, rows or trees, whose walks are in work together.
+const OWNERS: usize = BLOCK_ROWS;
+/// Room for them and one group of lanes behind the last.
+const ROOM: usize = OWNERS + LANES;
+
+/// Walks in work and walks that ended.
 struct Lists {
-    /// Node of each walk, counted from the first node given.
-    nodes: Vec<u32>,
+    /// Node of each walk, counted from the root.
+    nodes: [u32; ROOM],
     /// Row or tree of each walk.
-    owners: Vec<u32>,
-    /// Row of the value of each finished owner.
-    values: Vec<u32>,
+    owners: [u32; ROOM],
+    /// Owners of the walks that ended, in the order of their ends.
+    ended: [u32; ROOM],
+    /// Row of the value of each of them.
+    values: [u32; ROOM],
+    n_ended: usize,
 }
 
 impl Lists {
-    fn new(n: usize) -> Self {
-        let len = n.next_multiple_of(LANES * GROUPS) + LANES;
-        Self { nodes: vec![0; len], owners: vec![0; len], values: vec![0; len] }
+    fn new() -> Self {
+        Self { nodes: [0; ROOM], owners: [0; ROOM], ended: [0; ROOM], values: [0; ROOM], n_ended: 0 }
+    }
+
+    /// Owners that have ended with the rows of their values.
+    fn results(&self) -> impl Iterator<Item = (usize, usize)> {
+        self.ended.iter().zip(&self.values).take(self.n_ended).map(|(owner, value)| (*owner as usize, *value as usize))
     }
 }
 
@@ -210,7 +240,7 @@ impl Top {
     }
 }
 
-/// Walks a block of rows through one tree; the rows of values are then in `lists.values`, by row.
+/// Walks a block of rows, at most [`OWNERS`], through one tree.
 #[target_feature(enable = "avx512f,avx512dq,popcnt")]
 fn batch<const MISSING: bool>(
     trees: &Trees<'_, Packed>,
@@ -256,6 +286,7 @@ fn batch<const MISSING: bool>(
         let start = _mm512_mullo_epi32(owners, _mm512_set1_epi32(width_lanes));
         _mm512_min_epu32(start, last_start)
     };
+    lists.n_ended = 0;
     let mut n = n_rows;
     while n > 0 {
         let mut kept = 0;
@@ -286,30 +317,19 @@ impl Lists {
     fn sort_out(&mut self, here: __mmask16, parts: &Parts, next: __m512i, owners: __m512i, kept: usize) -> usize {
         let ended = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(parts.threshold, parts.threshold) & here;
         let going = !ended & here;
-        if ended != 0 {
-            let value = _mm512_and_si512(
-                _mm512_castps_si512(parts.threshold),
-                _mm512_set1_epi32((PACKED_VALUES - 1).cast_signed()),
-            );
-            let (mut values, mut places) = ([0_u32; LANES], [0_u32; LANES]);
-            let n_ended = ended.count_ones() as usize;
-            // SAFETY: both arrays have 16 places.
-            unsafe {
-                _mm512_mask_storeu_epi32(
-                    values.as_mut_ptr().cast(),
-                    u16::MAX,
-                    _mm512_maskz_compress_epi32(ended, value),
-                );
-                _mm512_mask_storeu_epi32(
-                    places.as_mut_ptr().cast(),
-                    u16::MAX,
-                    _mm512_maskz_compress_epi32(ended, owners),
-                );
-            }
-            for (value, owner) in values.iter().zip(&places).take(n_ended) {
-                self.values[*owner as usize] = *value;
-            }
+        let value = _mm512_and_si512(
+            _mm512_castps_si512(parts.threshold),
+            _mm512_set1_epi32((PACKED_VALUES - 1).cast_signed()),
+        );
+        let to = self.n_ended..self.n_ended + LANES;
+        // SAFETY: the slices have 16 places.
+        unsafe {
+            let (values, owners) =
+                (_mm512_maskz_compress_epi32(ended, value), _mm512_maskz_compress_epi32(ended, owners));
+            _mm512_storeu_si512(self.values[to.clone()].as_mut_ptr().cast(), values);
+            _mm512_storeu_si512(self.ended[to].as_mut_ptr().cast(), owners);
         }
+        self.n_ended += ended.count_ones() as usize;
         let (nodes, owners) = (_mm512_maskz_compress_epi32(going, next), _mm512_maskz_compress_epi32(going, owners));
         // SAFETY: the slices have 16 places. What they overwrite beyond the kept lanes was read before.
         unsafe {
@@ -320,9 +340,10 @@ impl Lists {
     }
 }
 
-/// Walks one row through all trees; the rows of values are then in `lists.values`, by tree.
+/// Walks one row through trees, at most [`OWNERS`].
 #[target_feature(enable = "avx512f,avx512dq,popcnt")]
-fn one_row<const MISSING: bool>(trees: &Trees<'_, Packed>, row: &[f32], lists: &mut Lists) {
+fn one_row<const MISSING: bool>(trees: &Trees<'_, Packed>, roots: &[u32], row: &[f32], lists: &mut Lists) {
+    lists.n_ended = 0;
     let fields = Fields::new(trees);
     let in_registers = row.len() <= FEATURES_IN_REGISTERS;
     let n_low = row.len().min(LANES);
@@ -334,7 +355,6 @@ fn one_row<const MISSING: bool>(trees: &Trees<'_, Packed>, row: &[f32], lists: &
         ]
     };
     let last = _mm512_set1_epi32(i32::try_from(trees.nodes.len() - 1).unwrap_or(0));
-    let roots = &trees.roots[..trees.n_trees()];
     let last_tree = _mm512_set1_epi32(i32::try_from(roots.len() - 1).unwrap_or(0));
     for (tree, owner) in (0..).zip(&mut lists.owners[..roots.len()]) {
         *owner = tree;

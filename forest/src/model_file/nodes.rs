@@ -4,6 +4,8 @@
 //! tree are its first nodes. A leaf is its own child, and its threshold is a NaN, which nothing exceeds: a walk that takes
 //! more steps than needed stays where it is.
 
+#![expect(clippy::inline_always, reason = "wider levels compile the check again with their own instructions")]
+
 use bytemuck::{Pod, Zeroable};
 
 /// A node in 8 bytes: the threshold's bits below; above, from the lowest bit, the feature, the flag of missing values, the
@@ -63,6 +65,7 @@ impl Form for Packed {
         Self(u64::from(above) << 32 | u64::from(threshold))
     }
 
+    #[inline(always)]
     #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
     fn unpack(self, feature_bits: u32) -> Node {
         let (threshold, above) = (self.0 as u32, (self.0 >> 32) as u32);
@@ -120,6 +123,7 @@ pub(crate) fn fits_packed(n_features: usize, max_tree: usize, n_values: usize) -
 /// Whether every node of one tree is a leaf that is its own child and has a value, or has its children behind it inside the
 /// tree. Then every walk ends, and reads nothing that is not there.
 #[expect(clippy::needless_bitwise_bool, reason = "branches would keep the loop from checking several nodes at a time")]
+#[inline(always)]
 pub(crate) fn are_sound<N: Form>(nodes: &[N], n_features: usize, n_values: usize) -> bool {
     let bits = feature_bits(n_features);
     let clamp = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -131,7 +135,7 @@ pub(crate) fn are_sound<N: Form>(nodes: &[N], n_features: usize, n_values: usize
         let own = node.child == at;
         let behind = (node.child > at) & (node.child < n_nodes - 1);
         let as_leaf = own & (node.value < n_values) & !node.missing_right;
-        bad |= (node.feature >= n_features) | if leaf { !as_leaf } else { !behind };
+        bad |= (node.feature >= n_features) | (leaf & !as_leaf) | (!leaf & !behind);
     }
     !bad
 }

@@ -8,7 +8,7 @@ use super::write::digest;
 use super::{Identity, Model, ModelBytes, ModelFileError};
 use crate::Error;
 use crate::forest::Forest;
-use crate::kernel::Level;
+use crate::kernel::{self, Level};
 use crate::random::tree_seeds;
 use crate::tree::{TREE_LEAF, TREE_UNDEFINED, Tree};
 
@@ -71,13 +71,15 @@ impl Model {
         } else {
             Arc::new(Aligned::copy(content)) as ModelBytes
         };
-        let mut model =
-            Self { bytes, identity: Arc::new(identity), sections, form: NodeForm::Packed, level: Level::best() };
+        let level = Level::best();
+        let mut model = Self { bytes, identity: Arc::new(identity), sections, form: NodeForm::Packed, level };
         model.check_identity()?;
         model.form = model.check_sizes()?;
         match model.form {
-            NodeForm::Packed => model.check_nodes::<Packed>()?,
-            NodeForm::Wide => model.check_nodes::<Wide>()?,
+            NodeForm::Packed => model.check_nodes::<Packed>(|nodes, n_features, n_values| {
+                kernel::are_sound(level, nodes, n_features, n_values)
+            })?,
+            NodeForm::Wide => model.check_nodes::<Wide>(are_sound)?,
         }
         Ok(model)
     }
@@ -128,7 +130,7 @@ impl Model {
     }
 
     /// Children lie after their parents inside one tree, so every walk ends; features and values exist.
-    fn check_nodes<N: Form>(&self) -> Result<(), ModelFileError> {
+    fn check_nodes<N: Form>(&self, are_sound: impl Fn(&[N], usize, usize) -> bool) -> Result<(), ModelFileError> {
         let trees = self.trees::<N>();
         let n_values = trees.values.len() / self.n_outputs();
         if trees.roots.first() != Some(&0) {

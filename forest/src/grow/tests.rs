@@ -1,0 +1,101 @@
+//! Every way to grow a forest of classes gives the same trees.
+
+use super::{Ground, Plan, RowWeights, Workspace, grow};
+use crate::frame::{Frame, Label, Target};
+use crate::kernel::Level;
+use crate::params::{Criterion, MaxFeatures, RandomForestParams};
+use crate::random::RandomState;
+
+/// What distinguishes a random frame.
+#[derive(Debug, Clone, Copy)]
+struct Kind {
+    n_rows: u32,
+    n_classes: u32,
+    /// Distinct values of every other column; the rest are continuous.
+    levels: u32,
+    missing: bool,
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "any float32 will do")]
+fn frame(stream: &mut RandomState, kind: Kind) -> Frame {
+    let n_features = 5;
+    let mut columns = Vec::new();
+    for feature in 0..n_features {
+        for _ in 0..kind.n_rows {
+            let value = if feature % 2 == 0 {
+                stream.randint(kind.levels) as f32
+            } else {
+                // Some neighbours are closer than the threshold below which values count as equal.
+                (stream.standard_normal() * 1e-3) as f32
+            };
+            columns.push(if kind.missing && feature < 2 && stream.randint(5) == 0 { f32::NAN } else { value });
+        }
+    }
+    let labels: Vec<Label> = (0..kind.n_rows)
+        .map(|row| {
+            let sign = columns[(kind.n_rows + row) as usize] > 0.0;
+            let class = if stream.randint(4) == 0 { stream.randint(kind.n_classes) } else { u32::from(sign) };
+            Label::Int(i64::from(class))
+        })
+        .collect();
+    let names = (0..n_features).map(|feature| format!("f{feature}")).collect();
+    Frame::new(names, columns, "target", Target::from_labels(&labels)).unwrap()
+}
+
+fn weights(stream: &mut RandomState, n_rows: u32) -> RowWeights {
+    let mut counts = vec![0; n_rows as usize];
+    for _ in 0..n_rows {
+        counts[stream.randint(n_rows) as usize] += 1;
+    }
+    RowWeights::Counts(counts)
+}
+
+#[test]
+fn sorted_columns_at_every_level_and_sorting_in_every_node_grow_the_same_trees() {
+    let mut stream = RandomState::new(11);
+    let mut work = Workspace::default();
+    for (n_rows, n_classes, levels, missing) in [
+        (5000, 2, 20, false),
+        (40, 2, 3, false),
+        (6000, 2, 4000, true),
+        (3000, 4, 7, false),
+        (2500, 3, 500, true),
+        (7, 2, 2, false),
+    ] {
+        let kind = Kind { n_rows, n_classes, levels, missing };
+        let frame = frame(&mut stream, kind);
+        let all = RandomForestParams { max_features: MaxFeatures::All, ..RandomForestParams::default() };
+        for params in [
+            RandomForestParams::default(),
+            RandomForestParams { criterion: Criterion::Entropy, ..all.clone() },
+            RandomForestParams { max_leaf_nodes: Some(30), ..all.clone() },
+            RandomForestParams { max_depth: Some(6), min_weight_fraction_leaf: 0.01, ..all },
+        ] {
+            let weights = weights(&mut stream, n_rows);
+            let plan = Plan::new(&frame, &params).unwrap();
+            let by_node = Ground { frame: &frame, plan: plan.clone(), presort: None };
+            let expected = grow(&by_node, &weights, 5, &mut work);
+            for level in Level::all() {
+                let ground = Ground::new(&frame, plan.clone(), level);
+                assert!(ground.presort.is_some());
+                assert_eq!(grow(&ground, &weights, 5, &mut work), expected, "{level:?} {kind:?} {params:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn weights_beyond_the_items_bits_are_grown_all_the_same() {
+    let mut stream = RandomState::new(4);
+    let kind = Kind { n_rows: 60, n_classes: 2, levels: 9, missing: false };
+    let frame = frame(&mut stream, kind);
+    let mut counts = vec![1; 60];
+    counts[7] = 16;
+    let plan = Plan::new(&frame, &RandomForestParams::default()).unwrap();
+    let ground = Ground::new(&frame, plan.clone(), Level::best());
+    let by_node = Ground { frame: &frame, plan, presort: None };
+    let (weights, mut work) = (RowWeights::Counts(counts), Workspace::default());
+    let tree = grow(&ground, &weights, 1, &mut work);
+    assert_eq!(tree, grow(&by_node, &weights, 1, &mut work));
+    assert!((tree.weighted_n_node_samples[0] - 75.0).abs() < 1e-9);
+}
