@@ -45,7 +45,10 @@ fn main() -> anyhow::Result<()> {
         let ours = ours::measure(*workload, args.repeats)?;
         let times = &ours.times;
         println!("workload {workload:?}: {} trees on {} rows", workload.params().n_estimators, ours.n_train);
-        println!("  model file {} bytes; loaded in {:.0} µs with its hash, {:.0} µs without", ours.file_len, ours.load_micros, ours.load_verified_micros);
+        println!(
+            "  model file {} bytes; loaded in {:.0} µs with its hash, {:.0} µs without",
+            ours.file_len, ours.load_micros, ours.load_verified_micros
+        );
         println!(
             "  fit, two threads: {:.4} s wall, {:.2} × one thread's {:.4} s wall",
             ours.fit_wall_two,
