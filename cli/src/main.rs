@@ -2,6 +2,9 @@
 
 mod binaries;
 mod commands;
+mod env_file;
+mod live_view;
+mod manifest_watch;
 mod manifests;
 mod output;
 mod reach;

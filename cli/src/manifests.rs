@@ -33,27 +33,64 @@ struct Kustomization {
     resources: Vec<PathBuf>,
 }
 
+/// Manifests as they are written, each with its name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Texts(Vec<(String, String)>);
+
+impl Texts {
+    /// Reads them. Without `from`: `./k8s` if it is there, else the embedded copy.
+    ///
+    /// # Errors
+    /// [`Usage`] when there are none, or one cannot be read.
+    pub(crate) fn read(from: Option<&Path>) -> anyhow::Result<Self> {
+        Ok(Self(match from {
+            Some(path) if is_stdin(path) => {
+                let mut text = String::new();
+                std::io::stdin().read_to_string(&mut text).context("standard input")?;
+                vec![("-".to_owned(), text)]
+            }
+            Some(path) => files(path)?,
+            None => match default_folder() {
+                Some(folder) => files(folder)?,
+                None => EMBEDDED.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect(),
+            },
+        }))
+    }
+
+    /// What they ask for.
+    ///
+    /// # Errors
+    /// [`Usage`] with every fault of every document.
+    pub(crate) fn parse(&self) -> Result<Application, Usage> {
+        let sources: Vec<Source<'_>> = self.0.iter().map(|(name, text)| Source { name, text }).collect();
+        Application::parse(&sources).map_err(|problems| Usage(problems.to_string()))
+    }
+}
+
 /// Reads manifests and says what was passed over. Without `from`: `./k8s` if it is there, else the embedded copy.
 ///
 /// # Errors
 /// [`Usage`] with every fault of every document.
 pub(crate) fn read(from: Option<&Path>, output: &Output) -> anyhow::Result<Application> {
-    let texts: Vec<(String, String)> = match from {
-        Some(path) if path == Path::new("-") => {
-            let mut text = String::new();
-            std::io::stdin().read_to_string(&mut text).context("standard input")?;
-            vec![("-".to_owned(), text)]
-        }
-        Some(path) => files(path)?,
-        None if Path::new("k8s").join(KUSTOMIZATION).is_file() => files(Path::new("k8s"))?,
-        None => EMBEDDED.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect(),
-    };
-    let sources: Vec<Source<'_>> = texts.iter().map(|(name, text)| Source { name, text }).collect();
-    let application = Application::parse(&sources).map_err(|problems| Usage(problems.to_string()))?;
+    let application = Texts::read(from)?.parse()?;
     for warning in &application.warnings {
         output.progress(format_args!("warning: {warning}"));
     }
     Ok(application)
+}
+
+/// Whether the manifests are files, which may change.
+pub(crate) fn are_files(from: Option<&Path>) -> bool {
+    from.map_or_else(|| default_folder().is_some(), |path| !is_stdin(path))
+}
+
+fn is_stdin(path: &Path) -> bool {
+    path == Path::new("-")
+}
+
+fn default_folder() -> Option<&'static Path> {
+    let folder = Path::new("k8s");
+    folder.join(KUSTOMIZATION).is_file().then_some(folder)
 }
 
 fn files(path: &Path) -> anyhow::Result<Vec<(String, String)>> {

@@ -1,21 +1,28 @@
 //! `regrove up`: Knative manifests on this machine.
 
 use std::collections::BTreeMap;
+use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use regrove_runtime::{Addresses, Runtime, RuntimeConfig, RuntimeEvent};
+use regrove_knative::manifest::Application;
+use regrove_runtime::{Addresses, RevisionShare, Runtime, RuntimeConfig, RuntimeEvent};
 use serde_json::json;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::MissedTickBehavior;
 
+use crate::live_view::{LiveView, REDRAW_INTERVAL};
+use crate::manifest_watch::ManifestWatch;
+use crate::manifests::Texts;
 use crate::output::{Output, Usage};
 use crate::reach::Reach;
-use crate::{binaries, manifests};
+use crate::{binaries, env_file, manifests};
 
 /// Run Knative manifests on this machine, without containers.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  regrove up\n  regrove up -f my-app/ --exec hello='python3 hello.py'\n\n\
+#[command(after_help = "Examples:\n  regrove up\n  regrove up -f my-app/ --exec hello='python3 hello.py' --watch\n\n\
     Services answer at http://SERVICE.NAMESPACE.localhost:8000, brokers at http://localhost:8081/NAMESPACE/BROKER.\n\
     Ctrl-C lets requests under way end; a second Ctrl-C does not wait.")]
 pub(crate) struct Args {
@@ -25,6 +32,15 @@ pub(crate) struct Args {
     /// Command for an image; may be repeated
     #[arg(long, value_name = "IMAGE=COMMAND", value_parser = exec)]
     exec: Vec<(String, Vec<String>)>,
+    /// File of variables for every function, NAME=VALUE on each line; may be repeated
+    #[arg(long, value_name = "FILE")]
+    env_file: Vec<PathBuf>,
+    /// Take changes of the manifests: a changed template becomes a new revision, without dropping requests
+    #[arg(long)]
+    watch: bool,
+    /// Print a line for everything that happens, on a terminal too
+    #[arg(long)]
+    plain: bool,
     /// Address to listen on
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     address: IpAddr,
@@ -67,29 +83,133 @@ fn exec(text: &str) -> Result<(String, Vec<String>), String> {
 }
 
 pub(crate) async fn run(args: Args, reach: &Reach, output: &Output) -> anyhow::Result<()> {
-    let config = config(&args, reach, output).await?;
+    let from = args.file.as_deref();
+    if args.watch && !manifests::are_files(from) {
+        return Err(Usage("--watch needs files: name them with --file".to_owned()).into());
+    }
+    let texts = Texts::read(from)?;
+    let config = config(&args, texts.parse()?, reach, output).await?;
     if args.fast_time > 1.0 {
         output.progress(format_args!("time runs {} times faster for the autoscaler", args.fast_time));
     }
     let mut interrupt = Interrupt::listen()?;
     let runtime = Runtime::start(config).await?;
     announce(&runtime, output)?;
+    let mut watch = args.watch.then(|| ManifestWatch::new(from, texts));
+    let live = !args.plain && !output.is_json() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
+    let mut screen = Screen { output, live: live.then(LiveView::new) };
     let mut events = runtime.watch();
+    let mut redraw = tokio::time::interval(REDRAW_INTERVAL);
+    redraw.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             () = interrupt.wait() => break,
             event = events.recv() => match event {
-                Ok(event) => say(&event, output)?,
-                Err(tokio::sync::broadcast::error::RecvError::Lagged(missed)) => {
-                    output.progress(format_args!("… {missed} lines not shown"));
-                }
-                Err(tokio::sync::broadcast::error::RecvError::Closed) => break,
+                Ok(event) => screen.event(&event)?,
+                Err(RecvError::Lagged(missed)) => screen.missed(missed),
+                Err(RecvError::Closed) => break,
             },
+            texts = changed(&mut watch) => reload(&runtime, texts, &mut screen)?,
+            _ = redraw.tick(), if screen.live.is_some() => screen.draw(&runtime),
         }
     }
+    screen.end();
     output.progress("stopping: requests under way may end; Ctrl-C again does not wait");
     stop(runtime, &mut interrupt).await;
     Ok(())
+}
+
+async fn changed(watch: &mut Option<ManifestWatch>) -> Result<Texts, String> {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Takes changed manifests. What is wrong with them is said, and everything stays as it was.
+fn reload(runtime: &Runtime, texts: Result<Texts, String>, screen: &mut Screen<'_>) -> anyhow::Result<()> {
+    let application = texts.and_then(|texts| texts.parse().map_err(|problems| problems.to_string()));
+    let reloaded = application.and_then(|application| runtime.reload(application).map_err(|error| error.to_string()));
+    let reloaded = match reloaded {
+        Ok(reloaded) => reloaded,
+        Err(reason) => {
+            screen.error(format!("the changed manifests are not taken: {reason}"));
+            return Ok(());
+        }
+    };
+    for warning in &reloaded.warnings {
+        screen.progress(&format!("warning: {warning}"));
+    }
+    if !reloaded.kept.is_empty() {
+        let kinds = reloaded.kept.join(", ");
+        screen.progress(&format!("warning: {kinds}: changes are taken at the next start"));
+    }
+    let value = json!({ "event": "reloaded", "revisions": reloaded.revisions, "kept": reloaded.kept });
+    screen.result(&value, || match reloaded.revisions.as_slice() {
+        [] => "manifests taken, no new revision".to_owned(),
+        revisions => format!("manifests taken, new revisions: {}", revisions.join(", ")),
+    })
+}
+
+/// Lines one after the other, or a view that is redrawn.
+struct Screen<'a> {
+    output: &'a Output,
+    live: Option<LiveView>,
+}
+
+impl Screen<'_> {
+    fn event(&mut self, event: &RuntimeEvent) -> anyhow::Result<()> {
+        match &mut self.live {
+            Some(live) => {
+                live.note(event);
+                Ok(())
+            }
+            None => say(event, self.output),
+        }
+    }
+
+    fn progress(&self, text: &str) {
+        match &self.live {
+            Some(live) => live.print(text),
+            None => self.output.progress(text),
+        }
+    }
+
+    fn result(&self, value: &serde_json::Value, text: impl FnOnce() -> String) -> anyhow::Result<()> {
+        match &self.live {
+            Some(live) => {
+                live.print(&text());
+                Ok(())
+            }
+            None => self.output.result(value, text),
+        }
+    }
+
+    fn error(&mut self, text: String) {
+        self.progress(&text);
+        if let Some(live) = &mut self.live {
+            live.error(text);
+        }
+    }
+
+    fn missed(&self, missed: u64) {
+        // The view counts on; only lines would be missed.
+        if self.live.is_none() {
+            self.output.progress(format_args!("… {missed} lines not shown"));
+        }
+    }
+
+    fn draw(&mut self, runtime: &Runtime) {
+        if let Some(live) = &mut self.live {
+            live.draw(&runtime.status());
+        }
+    }
+
+    fn end(&self) {
+        if let Some(live) = &self.live {
+            live.end();
+        }
+    }
 }
 
 /// Lets requests under way end; another signal does not wait for them.
@@ -103,8 +223,12 @@ pub(crate) async fn stop(runtime: Runtime, interrupt: &mut Interrupt) {
     stopping.await;
 }
 
-async fn config(args: &Args, reach: &Reach, output: &Output) -> anyhow::Result<RuntimeConfig> {
-    let application = manifests::read(args.file.as_deref(), output)?;
+async fn config(
+    args: &Args,
+    application: Application,
+    reach: &Reach,
+    output: &Output,
+) -> anyhow::Result<RuntimeConfig> {
     let ours = application.services.iter().any(|service| {
         let image = service.template.container.image.as_str();
         binaries::FUNCTIONS.contains(&image) && !args.exec.iter().any(|(known, _)| known == image)
@@ -117,6 +241,9 @@ async fn config(args: &Args, reach: &Reach, output: &Output) -> anyhow::Result<R
     config.time_scale = args.fast_time;
     config.event_retention = args.event_retention;
     config.env = environment(reach, args.mlflow_tracking_uri.as_deref())?;
+    for file in &args.env_file {
+        config.env.extend(env_file::read(file)?);
+    }
     // Somebody else's manifests do not need our programs.
     if ours {
         config.bin_dirs = binaries::directories(output).await?;
@@ -179,6 +306,10 @@ fn say(event: &RuntimeEvent, output: &Output) -> anyhow::Result<()> {
             format!("{service}: {replica} ended with {status}, starts again in {backoff_ms} ms")
         }
         RuntimeEvent::ReplicaStopped { service, replica, .. } => format!("{service}: {replica} stopped"),
+        RuntimeEvent::TrafficAssigned { service, shares } => {
+            let share = |share: &RevisionShare| format!("{} {}%", share.revision, share.percent);
+            format!("{service}: {}", shares.iter().map(share).collect::<Vec<_>>().join(", "))
+        }
         RuntimeEvent::EventAccepted { broker, ty, id, triggers } => {
             format!("{broker}: {ty} {id} for {triggers} triggers")
         }

@@ -247,6 +247,7 @@ impl Runtime {
     }
 
     fn service_status(&self, route: &Route) -> ServiceStatus {
+        let recent = route.recent.summary();
         let shares = route.shares();
         let share = |name: &str| shares.iter().find(|share| share.revision == name).map_or(0.0, |share| share.percent);
         let main = shares.iter().max_by(|one, other| one.percent.total_cmp(&other.percent));
@@ -259,6 +260,11 @@ impl Runtime {
             draining: 0,
             in_flight: 0,
             waiting: 0,
+            requests: recent.requests,
+            failures: recent.failures,
+            p50_ms: recent.p50_ms,
+            p99_ms: recent.p99_ms,
+            cold_starts: 0,
             revisions: Vec::new(),
             tags: BTreeMap::new(),
         };
@@ -269,6 +275,7 @@ impl Runtime {
             status.draining += counts.draining;
             status.in_flight += counts.in_flight;
             status.waiting += counts.waiting;
+            status.cold_starts += revision.cold_starts().len();
             status.revisions.push(RevisionStatus {
                 revision: revision.spec.revision.clone(),
                 percent: share(&revision.spec.revision),

@@ -40,6 +40,16 @@ pub struct ServiceStatus {
     pub in_flight: usize,
     /// Requests that wait for a replica.
     pub waiting: usize,
+    /// Requests answered since the runtime started, errors included.
+    pub requests: u64,
+    /// Those of them that were answered with 5xx.
+    pub failures: u64,
+    /// Median of the time to the first byte of the latest answers, in milliseconds; `None` before the first.
+    pub p50_ms: Option<f64>,
+    /// The 99th percentile of it, in milliseconds.
+    pub p99_ms: Option<f64>,
+    /// Starts from zero that a request waited for.
+    pub cold_starts: usize,
     /// The revisions at work, those without traffic included.
     pub revisions: Vec<RevisionStatus>,
     /// URLs of tags, by tag; empty for a service that only others inside reach.

@@ -9,6 +9,7 @@ pub(crate) mod output;
 pub(crate) mod pool;
 mod probe;
 pub(crate) mod process;
+mod recent;
 mod replica;
 pub(crate) mod revision;
 pub(crate) mod route;

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
 
 use http::{Request, Response, StatusCode};
 use regrove_knative::manifest::{RevisionChoice, TrafficTarget};
@@ -15,6 +16,7 @@ use regrove_knative::rollout::Rollout;
 
 use super::answer::plain;
 use super::body::Body;
+use super::recent::Recent;
 use super::revision::Revision;
 use crate::runtime_event::RevisionShare;
 
@@ -53,6 +55,7 @@ pub(crate) struct Route {
     assignment: RwLock<Arc<Assignment>>,
     control: Mutex<Control>,
     random: AtomicU64,
+    pub(crate) recent: Recent,
 }
 
 /// What a service is to look like.
@@ -75,6 +78,7 @@ impl Route {
             assignment: RwLock::default(),
             control: Mutex::default(),
             random: AtomicU64::new(RandomState::new().hash_one(name)),
+            recent: Recent::default(),
         }
     }
 
@@ -138,7 +142,12 @@ impl Route {
         let revision = shares.and_then(|shares| choose(shares, self.draw())).map(Arc::clone);
         drop(assignment);
         match revision {
-            Some(revision) => revision.serve(request).await,
+            Some(revision) => {
+                let arrived = Instant::now();
+                let response = revision.serve(request).await;
+                self.recent.note(response.status(), arrived.elapsed());
+                response
+            }
             None => plain(StatusCode::NOT_FOUND, format!("service {} is no longer in the manifests", self.key())),
         }
     }

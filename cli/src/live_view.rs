@@ -1,0 +1,249 @@
+//! What runs here, redrawn in place once a second.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use regrove_runtime::{RuntimeEvent, ServiceStatus, Status, StopReason};
+
+use crate::output::table;
+
+/// Time between two drawings.
+pub(crate) const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
+/// Errors that stay in sight.
+const ERRORS_SHOWN: usize = 5;
+
+/// Events since the last drawing.
+#[derive(Debug, Default, Clone, Copy)]
+struct EventCounts {
+    accepted: u32,
+    delivered: u32,
+    retried: u32,
+    dead: u32,
+}
+
+/// What is drawn, without the terminal.
+#[derive(Debug, Default)]
+struct Picture {
+    /// Requests of each service at the last drawing.
+    requests: BTreeMap<String, u64>,
+    counts: EventCounts,
+    errors: VecDeque<String>,
+}
+
+/// The view.
+#[derive(Debug)]
+pub(crate) struct LiveView {
+    bar: ProgressBar,
+    picture: Picture,
+    drawn: Instant,
+}
+
+impl LiveView {
+    /// Starts a view at the lower end of the terminal that standard error is.
+    pub(crate) fn new() -> Self {
+        let bar = ProgressBar::new_spinner();
+        if let Ok(style) = ProgressStyle::with_template("{msg}") {
+            bar.set_style(style);
+        }
+        Self { bar, picture: Picture::default(), drawn: Instant::now() }
+    }
+
+    /// Takes note of an event; lines of functions are printed above the view.
+    pub(crate) fn note(&mut self, event: &RuntimeEvent) {
+        if let RuntimeEvent::Log(line) = event {
+            self.print(&format!("{}: {}", line.replica, line.text));
+        }
+        self.picture.note(event);
+    }
+
+    /// Prints a line above the view.
+    pub(crate) fn print(&self, line: &str) {
+        self.bar.println(line);
+    }
+
+    /// Keeps a line among the last errors.
+    pub(crate) fn error(&mut self, line: String) {
+        self.picture.error(line);
+    }
+
+    /// Draws what is.
+    pub(crate) fn draw(&mut self, status: &Status) {
+        let elapsed = self.drawn.elapsed();
+        self.drawn = Instant::now();
+        self.bar.set_message(self.picture.text(status, elapsed));
+        self.bar.tick();
+    }
+
+    /// Takes the view away.
+    pub(crate) fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+}
+
+impl Picture {
+    fn note(&mut self, event: &RuntimeEvent) {
+        match event {
+            RuntimeEvent::EventAccepted { .. } => self.counts.accepted += 1,
+            RuntimeEvent::EventDelivered { .. } => self.counts.delivered += 1,
+            RuntimeEvent::EventRetried { trigger, ty, id, error, .. } => {
+                self.counts.retried += 1;
+                self.error(format!("{trigger}: {ty} {id} failed ({error})"));
+            }
+            RuntimeEvent::EventDead { trigger, ty, id, error, .. } => {
+                self.counts.dead += 1;
+                self.error(format!("{trigger}: {ty} {id} is a dead letter ({error})"));
+            }
+            RuntimeEvent::ReplicaCrashed { replica, status, .. } => {
+                self.error(format!("{replica}: ended with {status}"));
+            }
+            RuntimeEvent::ReplicaStopped { replica, reason: StopReason::NeverReady, .. } => {
+                self.error(format!("{replica}: did not get ready in time"));
+            }
+            _ => {}
+        }
+    }
+
+    fn error(&mut self, line: String) {
+        // The same again and again would push the others out.
+        if self.errors.back() != Some(&line) {
+            self.errors.push_back(line);
+        }
+        while self.errors.len() > ERRORS_SHOWN {
+            self.errors.pop_front();
+        }
+    }
+
+    /// The picture; rates are over the time since the last one.
+    fn text(&mut self, status: &Status, elapsed: Duration) -> String {
+        let seconds = elapsed.as_secs_f64().max(f64::EPSILON);
+        let head = [
+            "service",
+            "revision",
+            "replicas",
+            "in flight",
+            "waiting",
+            "req/s",
+            "p50 ms",
+            "p99 ms",
+            "cold starts",
+            "5xx",
+        ];
+        let rows: Vec<Vec<String>> = status.services.iter().map(|service| self.row(service, seconds)).collect();
+        let EventCounts { accepted, delivered, retried, dead } = std::mem::take(&mut self.counts);
+        let rate = |count: u32| f64::from(count) / seconds;
+        let mut lines = vec![table(&head, rows)];
+        lines.push(format!(
+            "events/s  {:.1} accepted, {:.1} delivered, {:.1} failed, {:.1} dead",
+            rate(accepted),
+            rate(delivered),
+            rate(retried),
+            rate(dead)
+        ));
+        lines.extend(self.errors.iter().map(|error| format!("! {}", error.lines().next().unwrap_or_default())));
+        lines.join("\n")
+    }
+
+    fn row(&mut self, service: &ServiceStatus, seconds: f64) -> Vec<String> {
+        let before = self.requests.insert(service.service.clone(), service.requests).unwrap_or(0);
+        #[expect(clippy::cast_precision_loss, reason = "requests of one second")]
+        let rate = service.requests.saturating_sub(before) as f64 / seconds;
+        let ms = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
+        let revision = if service.revisions.iter().filter(|revision| revision.percent > 0.0).count() > 1 {
+            let share = service.revisions.iter().find(|revision| revision.revision == service.revision);
+            format!("{} {:.0}%", service.revision, share.map_or(100.0, |share| share.percent))
+        } else {
+            service.revision.clone()
+        };
+        vec![
+            service.service.clone(),
+            revision,
+            match service.starting {
+                0 => service.ready.to_string(),
+                starting => format!("{}+{starting}", service.ready),
+            },
+            service.in_flight.to_string(),
+            service.waiting.to_string(),
+            format!("{rate:.1}"),
+            ms(service.p50_ms),
+            ms(service.p99_ms),
+            service.cold_starts.to_string(),
+            service.failures.to_string(),
+        ]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use regrove_runtime::RevisionStatus;
+
+    use super::*;
+
+    fn service(requests: u64, percents: &[f64]) -> ServiceStatus {
+        let revision = |(index, percent): (usize, &f64)| RevisionStatus {
+            revision: format!("hello-0000{}", index + 1),
+            percent: *percent,
+            proven: true,
+            ready: 1,
+            starting: 0,
+            draining: 0,
+        };
+        ServiceStatus {
+            service: "default/hello".to_owned(),
+            revision: "hello-00001".to_owned(),
+            url: None,
+            ready: 2,
+            starting: 1,
+            draining: 0,
+            in_flight: 3,
+            waiting: 4,
+            requests,
+            failures: 5,
+            p50_ms: Some(1.25),
+            p99_ms: None,
+            cold_starts: 6,
+            revisions: percents.iter().enumerate().map(revision).collect(),
+            tags: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn services_and_rates_are_shown() {
+        let mut picture = Picture::default();
+        let half = Duration::from_millis(500);
+        picture.text(&Status { services: vec![service(10, &[100.0])] }, half);
+        for _ in 0..3 {
+            picture.note(&RuntimeEvent::EventAccepted {
+                broker: "default/default".to_owned(),
+                ty: "a".to_owned(),
+                id: "1".to_owned(),
+                triggers: 1,
+            });
+        }
+        let text = picture.text(&Status { services: vec![service(30, &[70.0, 30.0])] }, half);
+        let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
+        assert_eq!(rows[1], ["default/hello", "hello-00001", "70%", "2+1", "3", "4", "40.0", "1.2", "-", "6", "5"]);
+        assert_eq!(rows[2][..3], ["events/s", "6.0", "accepted,"]);
+        let text = picture.text(&Status { services: Vec::new() }, half);
+        assert!(text.contains("0.0 accepted"), "{text}");
+    }
+
+    #[test]
+    fn the_last_errors_stay() {
+        let mut picture = Picture::default();
+        for number in 0..8 {
+            for _ in 0..2 {
+                picture.note(&RuntimeEvent::ReplicaCrashed {
+                    service: "default/hello".to_owned(),
+                    replica: format!("hello-{number}"),
+                    status: "exit status: 1".to_owned(),
+                    backoff_ms: 100,
+                });
+            }
+        }
+        let text = picture.text(&Status { services: Vec::new() }, Duration::from_secs(1));
+        let errors: Vec<&str> = text.lines().filter(|line| line.starts_with('!')).collect();
+        assert_eq!(errors.len(), ERRORS_SHOWN);
+        assert_eq!(errors[0], "! hello-3: ended with exit status: 1");
+    }
+}

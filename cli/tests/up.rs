@@ -1,0 +1,186 @@
+//! `regrove up` as a user runs it: changed files, files of variables, a terminal. The function is a few lines of Python.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+/// Answers with two of its variables.
+const FUNCTION: &str = "import http.server, os
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        body = (os.environ['VERSION'] + ' ' + os.environ.get('COLOUR', '')).encode()
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *arguments): pass
+http.server.ThreadingHTTPServer(('127.0.0.1', int(os.environ['PORT'])), Handler).serve_forever()
+";
+
+fn manifest(version: &str) -> String {
+    format!(
+        "apiVersion: serving.knative.dev/v1\nkind: Service\nmetadata: {{name: hello}}\nspec:\n  template:\n    spec:\n      \
+         containers: [{{image: hello, env: [{{name: VERSION, value: {version}}}]}}]\n"
+    )
+}
+
+/// `regrove up` in a folder with the function and its manifest.
+fn up(folder: &Path, more: &[&str]) -> Command {
+    fs::write(folder.join("function.py"), FUNCTION).unwrap();
+    fs::write(folder.join("app.yaml"), manifest("one")).unwrap();
+    let function = format!("hello=python3 {}", folder.join("function.py").display());
+    let mut command = Command::new("python3");
+    // A terminal for those who want one, and nothing but a program in between for the others.
+    let run = "import os,sys; os.execv(sys.argv[1], sys.argv[1:])";
+    let terminal = "import fcntl,os,pty,struct,sys,termios
+child, terminal = pty.fork()
+if not child:
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 50, 200, 0, 0))
+    os.execv(sys.argv[1], sys.argv[1:])
+while True: os.write(1, os.read(terminal, 65536))";
+    let (terminals, more): (Vec<&str>, Vec<&str>) = more.iter().partition(|word| **word == "terminal");
+    command.args(["-c", if terminals.is_empty() { run } else { terminal }, env!("CARGO_BIN_EXE_regrove"), "up"]);
+    command.arg("--file").arg(folder.join("app.yaml")).args(["--exec", &function]);
+    command.args(["--gateway-port", "0", "--ingress-port", "0", "--record-port", "0", "--home"]);
+    command.arg(folder.join("home")).args(more).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.env_remove("REDIS_URL").env_remove("MLFLOW_TRACKING_URI").env("TERM", "xterm").env("COLUMNS", "160");
+    command
+}
+
+/// Kills the child when the test is over; the runtime's processes end with it.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.kill().unwrap_or_default();
+        self.0.wait().map(drop).unwrap_or_default();
+    }
+}
+
+impl Running {
+    fn lines(&mut self) -> (Receiver<String>, Receiver<String>) {
+        let (stdout, stderr): (ChildStdout, ChildStderr) =
+            (self.0.stdout.take().unwrap(), self.0.stderr.take().unwrap());
+        (forward(stdout), forward(stderr))
+    }
+}
+
+fn forward(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                break;
+            }
+        }
+    });
+    lines
+}
+
+/// The first line with all of the parts.
+fn wait_for(lines: &Receiver<String>, parts: &[&str]) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    let mut seen = Vec::new();
+    while let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+        if parts.iter().all(|part| line.contains(part)) {
+            return line;
+        }
+        seen.push(line);
+    }
+    panic!("no line with {parts:?}; there were\n{}", seen.join("\n"))
+}
+
+/// Body of the answer to GET /.
+fn get(address: &str) -> String {
+    let mut stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    write!(stream, "GET / HTTP/1.1\r\nHost: hello.default.localhost\r\nConnection: close\r\n\r\n").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+#[test]
+fn changed_manifests_are_taken_while_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let variables = folder.path().join("variables");
+    fs::write(&variables, "# a comment\nCOLOUR=green\n").unwrap();
+    let more = ["--json", "--watch", "--env-file", variables.to_str().unwrap()];
+    let mut running = Running(up(folder.path(), &more).spawn().unwrap());
+    let (stdout, stderr) = running.lines();
+    let started = wait_for(&stdout, &["\"started\""]);
+    let address = started.split("\"gateway\":\"http://").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    assert_eq!(get(&address), "one green");
+
+    fs::write(folder.path().join("app.yaml"), manifest("two")).unwrap();
+    wait_for(&stdout, &["reloaded", "hello-00002"]);
+    wait_for(&stdout, &["traffic-assigned", "[{\"revision\":\"hello-00002\",\"percent\":100.0}]"]);
+    assert_eq!(get(&address), "two green");
+
+    fs::write(folder.path().join("app.yaml"), "kind: [").unwrap();
+    wait_for(&stderr, &["the changed manifests are not taken", "app.yaml"]);
+    assert_eq!(get(&address), "two green");
+
+    fs::write(folder.path().join("app.yaml"), manifest("three")).unwrap();
+    wait_for(&stdout, &["traffic-assigned", "[{\"revision\":\"hello-00003\",\"percent\":100.0}]"]);
+    assert_eq!(get(&address), "three green");
+}
+
+#[test]
+fn wrong_arguments_end_with_2() {
+    let folder = tempfile::tempdir().unwrap();
+    let variables = folder.path().join("variables");
+    fs::write(&variables, "COLOUR=green\nPORT=80\n").unwrap();
+    let faulty = up(folder.path(), &["--env-file", variables.to_str().unwrap()]).output().unwrap();
+    let said = String::from_utf8_lossy(&faulty.stderr);
+    assert_eq!(faulty.status.code(), Some(2), "{said}");
+    assert!(said.contains("variables:2: PORT is set for every process"), "{said}");
+    let piped = Command::new(env!("CARGO_BIN_EXE_regrove"))
+        .args(["up", "--watch", "--file", "-"])
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert_eq!(piped.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&piped.stderr).contains("--watch needs files"));
+}
+
+/// Reads until all of the parts have come; a view that is drawn in place has no lines.
+fn wait_for_drawing(from: &mut impl Read, parts: &[&str]) -> String {
+    let deadline = Instant::now() + PATIENCE;
+    let mut seen = Vec::new();
+    let mut piece = [0; 4096];
+    loop {
+        let text = String::from_utf8_lossy(&seen).into_owned();
+        if parts.iter().all(|part| text.contains(part)) {
+            return text;
+        }
+        let count = from.read(&mut piece).unwrap();
+        assert!(count > 0 && Instant::now() < deadline, "{parts:?} was not drawn:\n{text}");
+        seen.extend_from_slice(&piece[..count]);
+    }
+}
+
+#[test]
+fn a_terminal_shows_a_live_view() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut running = Running(up(folder.path(), &["terminal"]).spawn().unwrap());
+    let mut terminal = running.0.stdout.take().unwrap();
+    // Drawn once a second as long as it runs, so reading never ends early.
+    let start = wait_for_drawing(&mut terminal, &["SERVICE", "REPLICAS", "P99 MS", "default/hello", "events/s"]);
+    let address = start.split("gateway  http://").nth(1).unwrap().split_whitespace().next().unwrap();
+    assert_eq!(get(address), "one ");
+    // The row now has one replica; a line of the log would say that it is ready.
+    let row = "default/hello  hello-00001  1 ";
+    let later = wait_for_drawing(&mut terminal, &[row]);
+    assert!(!later.contains("is ready"), "{later}");
+}
