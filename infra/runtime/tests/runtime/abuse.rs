@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::stage::{LISTEN_FDS, Stage, eventually, service};
+use crate::stage::{LISTEN_FDS, Stage, eventually, is_alive, service, started};
 
 /// Time after which a head that does not end is given up, and what a test adds to it.
 const HEAD_GIVEN_UP: Duration = Duration::from_secs(30 + 15);
@@ -77,5 +77,23 @@ async fn a_replica_that_leaks_connections_costs_the_runtime_none() {
         assert_eq!((answer.status, answer.text.as_str()), (200, "ok"));
     }
     eventually("its connections are closed here", || open_files() <= before + 10).await;
+    stage.runtime.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_replica_that_hangs_on_sigterm_is_killed_when_it_is_scaled_down() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    let (starts, terminated) = (path("starts"), path("terminated"));
+    let env = [("STARTS", starts.as_str()), ("TERMINATED", terminated.as_str()), ("STUBBORN", "1")];
+    // The grace between SIGTERM and SIGKILL is the timeout of the revision.
+    let yaml = service("hello", &[LISTEN_FDS], &env, &["timeoutSeconds: 1"]);
+    let mut stage = Stage::up_with(&yaml, |config| config.time_scale = 100.0).await;
+    assert_eq!(stage.get("hello", "/").await.status, 200);
+    stage.stopped().await;
+    assert_eq!(std::fs::read_to_string(&terminated).unwrap(), "yes", "it was asked first");
+    let first = started(starts.as_ref());
+    assert!(first.len() == 1 && !is_alive(first[0]), "{first:?}");
+    assert_eq!(stage.get("hello", "/").await.status, 200, "the next request finds a new one");
     stage.runtime.shutdown().await;
 }

@@ -19,7 +19,7 @@ fn version(value: &str, spec: &str, annotations: &str) -> String {
 async fn home_with(versions: &[&str]) -> tempfile::TempDir {
     let mut home = tempfile::tempdir().unwrap();
     for (index, value) in versions.iter().enumerate() {
-        let mut stage = Stage::up_in(home, &version(value, "", "")).await;
+        let stage = Stage::up_in(home, &version(value, "", "")).await;
         let name = format!("hello-{:05}", index + 1);
         if index > 0 {
             stage.all_to(&name).await;
@@ -94,7 +94,9 @@ async fn percentages_and_tags_share_the_traffic() {
 #[tokio::test]
 async fn a_rollout_goes_step_by_step() {
     let annotation = "serving.knative.dev/rollout-duration: 3s";
-    let mut stage = Stage::up_in(home_with(&["one"]).await, &version("two", "", annotation)).await;
+    let mut stage = Stage::up(&version("one", "", annotation)).await;
+    assert_eq!(stage.revision("hello").await, "hello-00001");
+    stage.runtime.reload(application(&version("two", "", annotation))).unwrap();
     let mut shares = Vec::new();
     while shares.last() != Some(&100) {
         let event = stage
@@ -129,7 +131,7 @@ async fn own_names_are_kept_to() {
 
 #[tokio::test]
 async fn a_reload_under_load_drops_nothing() {
-    let mut stage = Stage::up(&version("one", "", "")).await;
+    let stage = Stage::up(&version("one", "", "")).await;
     assert_eq!(stage.revision("hello").await, "hello-00001");
     let (stop, answered) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let clients: Vec<_> = (0..4)
