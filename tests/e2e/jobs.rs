@@ -15,6 +15,8 @@ use crate::up::Up;
 pub(crate) const REFERENCE_PROBABILITIES: [f64; 2] = [0.373_333_333_333_333_35, 0.626_666_666_666_666_7];
 /// The model that a request without a name means.
 pub(crate) const DEFAULT_MODEL: &str = "RandomForestClassifierModel";
+/// Shards of the [`lengthy`] job.
+pub(crate) const LENGTHY_SHARDS: u32 = 20;
 /// The data set of the reference job.
 pub(crate) const REFERENCE_DATA: &str = "synthetic:make_classification?n_samples=2500&n_features=20&n_informative=10\
                                          &n_redundant=10&n_classes=2&random_state=42";
@@ -38,11 +40,12 @@ pub(crate) fn small(model: &str, random_state: u32) -> TrainRequested {
     request(data, &json!({"n_estimators": 12, "max_depth": 6, "random_state": random_state}), model, None)
 }
 
-/// A job that takes a second or two in eight shards: time enough to be disturbed.
+/// A job of so many shards that several waves of processes grow it: however fast a machine is, the first shard is in long
+/// before the last, and there is time to disturb it.
 pub(crate) fn lengthy(model: &str) -> TrainRequested {
     let data = "synthetic:make_classification?n_samples=3000&n_features=20&n_informative=10&random_state=5";
-    let wish = request(data, &json!({"n_estimators": 48, "max_features": 0.5, "random_state": 11}), model, None);
-    TrainRequested { shards: 8, ..wish }
+    let wish = request(data, &json!({"n_estimators": 80, "max_features": 0.5, "random_state": 11}), model, None);
+    TrainRequested { shards: LENGTHY_SHARDS, ..wish }
 }
 
 fn request(uri: &str, params: &Value, model: &str, objective: Option<Objective>) -> TrainRequested {

@@ -45,6 +45,7 @@ async fn disturb(mut up: Up, jobs: u32, own_seed: u32) {
     let expected = up.job_end("undisturbed").await;
     check(&up, "undisturbed", &expected, &expected).await;
     let length = started.elapsed();
+    eprintln!("undisturbed: {} ms", length.as_millis());
     let mut hits = 0;
     for number in 0..jobs {
         let id = format!("killed-{number}");

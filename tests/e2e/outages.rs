@@ -7,14 +7,14 @@ use regrove_events::{Job, JobState};
 use regrove_mlflow::RunStatus;
 use regrove_test_support::{MlflowServer, RedisServer};
 
-use crate::jobs::lengthy;
+use crate::jobs::{LENGTHY_SHARDS, lengthy};
 use crate::record;
 use crate::up::{Up, UpOptions};
 
 /// How long the server is away, at least.
 const AWAY: Duration = Duration::from_secs(10);
 /// Processes of one function that a job and an outage may start: more would be a crash loop.
-const STARTS_MAX: usize = 8;
+const STARTS_MAX: usize = 10;
 
 /// Lets what is left of [`AWAY`] go by: that time is what the test is about.
 async fn stay_away(since: Instant) {
@@ -26,7 +26,7 @@ async fn assert_nothing_lost(up: &Up, job: &str, ended: &Job, uri: &str) {
     let runs = record::runs(uri, job).await;
     assert_eq!(runs.len(), 1, "{runs:?}");
     assert_eq!(runs[0].info.status, RunStatus::Finished);
-    assert_eq!(runs[0].metric("shards_trained"), Some(8.0), "a shard was not heard of");
+    assert_eq!(runs[0].metric("shards_trained"), Some(f64::from(LENGTHY_SHARDS)), "a shard was not heard of");
     assert_eq!(record::versions(uri, "Away").await.len(), 1);
     up.served("Away", "1").await;
     let crashed = up.reported("replica-crashed", None);
