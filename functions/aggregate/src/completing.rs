@@ -16,7 +16,7 @@ pub(crate) async fn complete(ports: &Ports, job: &str, received: &CloudEvent) ->
     let stream = job_stream(job);
     let history = ports.control.log.read(&stream, 0).await?;
     let state = job::replay(&history);
-    let shards = match decide::complete(&state, &history) {
+    let shards = match decide::complete(&state, &history, received) {
         Completion::Wait => return Ok(Vec::new()),
         Completion::Repeat(event) => return Ok(vec![*event]),
         Completion::Merge(shards) => shards,

@@ -82,9 +82,12 @@ pub enum Completion {
 }
 
 /// Decides whether the forest can be put together. Shards come back in tree order.
-pub fn complete(job: &Job, history: &[CloudEvent]) -> Completion {
+///
+/// What was said before is repeated only to the delivery that caused it: the others need not say it too.
+pub fn complete(job: &Job, history: &[CloudEvent], received: &CloudEvent) -> Completion {
     if job.state == JobState::Registering
         && let Some(event) = find(history, names::MODEL_AGGREGATED).into_iter().next()
+        && event.attribute("causationid").is_some_and(|cause| cause == received.id())
     {
         return Completion::Repeat(Box::new(event));
     }
@@ -318,14 +321,19 @@ mod tests {
 
     #[test]
     fn the_forest_is_put_together_when_the_last_shard_is_in() {
-        let complete = |history: &[CloudEvent]| complete(&job::replay(history), history);
+        let complete = |history: &[CloudEvent]| complete(&job::replay(history), history, &trained(0, 6));
         let mut history = vec![wish(), asked(0, 1, 0), asked(1, 1, 0), trained(1, 5)];
         assert_eq!(complete(&history), Completion::Wait);
         history.push(trained(0, 6));
         let Completion::Merge(shards) = complete(&history) else { panic!("not merged") };
         assert_eq!(shards.iter().map(|shard| shard.shard).collect::<Vec<_>>(), [0, 1], "in tree order");
-        history.push(whole(7));
-        assert_eq!(complete(&history), Completion::Repeat(Box::new(whole(7))));
+        let mut said = whole(7);
+        history.push(said.clone());
+        assert_eq!(complete(&history), Completion::Wait, "another delivery caused it, and says it");
+        said.set_extension("causationid", trained(0, 6).id()).unwrap();
+        history.pop();
+        history.push(said.clone());
+        assert_eq!(complete(&history), Completion::Repeat(Box::new(said)));
         history.insert(3, cancelled());
         assert_eq!(complete(&history), Completion::Wait);
     }
