@@ -94,6 +94,8 @@ pub(super) struct SortedSplitter<'a, I> {
     /// Start of the section of the current node.
     section: Option<usize>,
     tallies: Tallies,
+    /// The cut found last by its estimate, and how many rows of the node go left by it.
+    found: Option<(Cut, usize)>,
     /// The cut applied last and its first position on the right.
     applied: (usize, usize),
     impurity: PhantomData<I>,
@@ -131,6 +133,7 @@ impl<'a, I: Impurity + Costs> SortedSplitter<'a, I> {
             end: 0,
             section: None,
             tallies: Tallies::new(plan.n_outputs),
+            found: None,
             applied: (0, 0),
             work,
             impurity: PhantomData,
@@ -236,6 +239,7 @@ impl<'a, I: Impurity + Costs> SortedSplitter<'a, I> {
         let rows = Rows { packing, section: self.section.map(|start| &self.work.sections.rows[start..]) };
         let value = |item: u32| column[rows.of(item)];
         let mut winner = *best;
+        let mut found = self.found;
         self.tallies.left.clear();
         let mut counted = 0;
         let mut next = kernel::next_within(level, costs, 0, limit);
@@ -252,11 +256,11 @@ impl<'a, I: Impurity + Costs> SortedSplitter<'a, I> {
             self.tallies.right.subtract(&self.tallies.left);
             let score = score::<I>(&self.tallies.left, &self.tallies.right);
             if score > winner.map_or(f64::NEG_INFINITY, |winner| winner.score) {
-                winner =
-                    Some(Cut { feature, threshold: half_way(before, here), missing_go_to_left: at > n - at, score });
+                let cut = Cut { feature, threshold: half_way(before, here), missing_go_to_left: at > n - at, score };
+                (winner, found) = (Some(cut), Some((cut, at)));
             }
         }
-        *best = winner;
+        (*best, self.found) = (winner, found);
         true
     }
 
@@ -264,8 +268,11 @@ impl<'a, I: Impurity + Costs> SortedSplitter<'a, I> {
     fn arrange(&mut self, cut: &Cut) -> usize {
         let n_present = self.n_present(cut.feature);
         let items = self.items(cut.feature);
-        let n_low =
-            items[..n_present].partition_point(|item| f64::from(self.value(cut.feature, *item)) <= cut.threshold);
+        let n_low = match self.found {
+            Some((found, n_low)) if found == *cut => n_low,
+            // Values lie far apart in memory, so a search takes its time.
+            _ => items[..n_present].partition_point(|item| f64::from(self.value(cut.feature, *item)) <= cut.threshold),
+        };
         let first = cut.feature * self.n_rows + self.start;
         let n = self.end - self.start;
         let (items, order) = (&self.work.columns[first..first + n], &mut self.work.order[self.start..self.start + n]);
@@ -345,6 +352,7 @@ impl<I: Impurity + Costs> Splitter for SortedSplitter<'_, I> {
     fn enter(&mut self, start: usize, end: usize) -> f64 {
         (self.start, self.end) = (start, end);
         self.section = self.work.sections.start(start);
+        self.found = None;
         self.tallies.total.clear();
         add_all(self.presort.level, &mut self.tallies.total, self.presort.packing, &self.work.order[start..end]);
         self.tallies.total.weight()
