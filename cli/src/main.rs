@@ -77,7 +77,6 @@ fn main() -> ExitCode {
 }
 
 fn run(cli: Cli, output: &Output) -> anyhow::Result<()> {
-    // The local runtime spawns its functions from these threads: see regrove-runtime.
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     let outcome = runtime.block_on(async {
         let reach = &cli.reach;
