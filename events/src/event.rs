@@ -23,12 +23,16 @@ pub mod names {
     pub const MODEL_AGGREGATED: &str = "model-aggregated";
     pub const MODEL_REGISTERED: &str = "model-registered";
     pub const MODEL_LOADED: &str = "model-loaded";
+    pub const TRAFFIC_CHANGED: &str = "traffic-changed";
+    pub const PREDICT_REQUESTED: &str = "predict-requested";
+    pub const PREDICT_COMPLETED: &str = "predict-completed";
+    pub const PREDICTION_LOGGED: &str = "prediction-logged";
     pub const JOB_FAILED: &str = "job-failed";
     pub const JOB_CANCELLED: &str = "job-cancelled";
 }
 
 /// The JSON Schema of each event type's data, by name.
-pub const SCHEMAS: [(&str, &str); 9] = [
+pub const SCHEMAS: [(&str, &str); 13] = [
     (names::TRAIN_REQUESTED, include_str!("../schemas/train-requested.v1.json")),
     (names::TRAIN_CANCELLED, include_str!("../schemas/train-cancelled.v1.json")),
     (names::SHARD_REQUESTED, include_str!("../schemas/shard-requested.v1.json")),
@@ -36,6 +40,10 @@ pub const SCHEMAS: [(&str, &str); 9] = [
     (names::MODEL_AGGREGATED, include_str!("../schemas/model-aggregated.v1.json")),
     (names::MODEL_REGISTERED, include_str!("../schemas/model-registered.v1.json")),
     (names::MODEL_LOADED, include_str!("../schemas/model-loaded.v1.json")),
+    (names::TRAFFIC_CHANGED, include_str!("../schemas/traffic-changed.v1.json")),
+    (names::PREDICT_REQUESTED, include_str!("../schemas/predict-requested.v1.json")),
+    (names::PREDICT_COMPLETED, include_str!("../schemas/predict-completed.v1.json")),
+    (names::PREDICTION_LOGGED, include_str!("../schemas/prediction-logged.v1.json")),
     (names::JOB_FAILED, include_str!("../schemas/job-failed.v1.json")),
     (names::JOB_CANCELLED, include_str!("../schemas/job-cancelled.v1.json")),
 ];
@@ -57,6 +65,14 @@ pub enum Event {
     ModelRegistered(ModelRegistered),
     /// The serving pointer of a model name has moved.
     ModelLoaded(ModelLoaded),
+    /// The share of a canary or the shadow of a model name has changed.
+    TrafficChanged(TrafficChanged),
+    /// Somebody asks for predictions.
+    PredictRequested(PredictRequested),
+    /// They are there.
+    PredictCompleted(PredictCompleted),
+    /// A prediction that was drawn for the prediction log.
+    PredictionLogged(PredictionLogged),
     /// The job ended without a model.
     JobFailed(JobFailed),
     /// The job was stopped on request.
@@ -300,10 +316,22 @@ pub enum SwitchedBy {
     Event,
     /// A person or a program, through `POST /model/load`: anywhere.
     Request,
+    /// A person or a program, through `POST /model/rollback`: to the version served before.
+    Rollback,
+}
+
+/// A row and what the model made of it when it was trained.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Example {
+    /// The row, `(n_features,)`.
+    pub input: Vec<f64>,
+    /// Its probabilities, `(n_classes,)`, or its value, `(1,)`.
+    pub output: Vec<f64>,
 }
 
 /// Data of `model-loaded`. The subject is the model's name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ModelLoaded {
     /// Registered model name.
@@ -325,6 +353,142 @@ pub struct ModelLoaded {
     pub description: String,
     /// When MLflow made the version, milliseconds since 1970.
     pub creation_timestamp: i64,
+    /// What the model must still say before it is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub example: Option<Example>,
+    /// Who asked, as they call themselves; for an event, its source.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// Why, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// A version that can be served.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ServedVersion {
+    /// Version, as MLflow writes it.
+    pub version: String,
+    /// `models:/NAME/VERSION`.
+    pub uri: String,
+    /// The model, in the artifact store.
+    pub model: Artifact,
+    /// Stage, as MLflow writes it.
+    pub stage: String,
+    /// Description of the version.
+    pub description: String,
+    /// When MLflow made the version, milliseconds since 1970.
+    pub creation_timestamp: i64,
+    /// What the model must still say before it is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub example: Option<Example>,
+}
+
+impl From<&ModelLoaded> for ServedVersion {
+    fn from(loaded: &ModelLoaded) -> Self {
+        Self {
+            version: loaded.version.clone(),
+            uri: loaded.uri.clone(),
+            model: loaded.model.clone(),
+            stage: loaded.stage.clone(),
+            description: loaded.description.clone(),
+            creation_timestamp: loaded.creation_timestamp,
+            example: loaded.example.clone(),
+        }
+    }
+}
+
+/// A version that a share of the requests is answered from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Canary {
+    /// The version.
+    pub version: ServedVersion,
+    /// Share of the requests in percent, 1 to 100.
+    pub percent: u8,
+}
+
+/// Data of `traffic-changed`: what stands beside the served version from now on. The subject is the model's name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrafficChanged {
+    /// Registered model name.
+    pub name: String,
+    /// Version that answers a share of the requests; none without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub canary: Option<Canary>,
+    /// Version that is asked too and whose answers are only compared; none without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<ServedVersion>,
+    /// Who asked, as they call themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor: Option<String>,
+    /// Why, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// Where rows lie, or go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowsAt {
+    /// `file:///…/rows.csv`.
+    pub uri: String,
+}
+
+/// Data of `predict-requested`. The subject is the model's name. Rows are inline or in a data set, not both.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PredictRequested {
+    /// Rows, `(n_rows, n_features)`; `null` for a missing value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub features: Option<Vec<Vec<Option<f64>>>>,
+    /// Names of the columns of `features`; the model's own order without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<String>>,
+    /// A data set with the rows; its columns are found by name. The answers are written next to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dataset: Option<RowsAt>,
+    /// Version to ask; the one in service without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+}
+
+/// Data of `predict-completed`. The subject is the model's name. Answers are inline, or in the file `output`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PredictCompleted {
+    /// Version that answered.
+    pub version: String,
+    /// How many rows were answered.
+    pub n_rows: u64,
+    /// Per row the label, a string or a whole number, or the value.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predictions: Option<Vec<Value>>,
+    /// Per row the probability of each class; none for a regressor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probabilities: Option<Vec<Vec<f64>>>,
+    /// The file that holds the answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<RowsAt>,
+}
+
+/// Data of `prediction-logged`. The subject is the model's name.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PredictionLogged {
+    /// Version that answered.
+    pub version: String,
+    /// Names of the columns.
+    pub columns: Vec<String>,
+    /// The row; `null` for a missing value.
+    pub features: Vec<Option<f64>>,
+    /// The label, a string or a whole number, or the value.
+    pub prediction: Value,
+    /// The probability of each class; none for a regressor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probabilities: Option<Vec<f64>>,
 }
 
 impl ModelLoaded {
@@ -434,6 +598,10 @@ each_event! {
     ModelAggregated = MODEL_AGGREGATED,
     ModelRegistered = MODEL_REGISTERED,
     ModelLoaded = MODEL_LOADED,
+    TrafficChanged = TRAFFIC_CHANGED,
+    PredictRequested = PREDICT_REQUESTED,
+    PredictCompleted = PREDICT_COMPLETED,
+    PredictionLogged = PREDICTION_LOGGED,
     JobFailed = JOB_FAILED,
     JobCancelled = JOB_CANCELLED,
 }

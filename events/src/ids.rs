@@ -30,6 +30,16 @@ pub fn model_switched(name: &str, switch: u64) -> String {
     format!("{name}/switch/{switch}")
 }
 
+/// Id of the n-th change of what stands beside the served version.
+pub fn traffic_changed(name: &str, change: u64) -> String {
+    format!("{name}/traffic/{change}")
+}
+
+/// Id of the answer to a request for predictions, which has the asker's source and id.
+pub fn predict_completed(source: &str, id: &str) -> String {
+    format!("{source}#{id}/predictions")
+}
+
 /// Id of a job's failure.
 pub fn job_failed(job: &str) -> String {
     format!("{job}/failed")

@@ -205,7 +205,12 @@ pub fn evolve(mut job: Job, recorded: &CloudEvent, event: &Event) -> Job {
             }
         }
         // A wish, not a fact; and a fact about serving, not about the job.
-        Event::TrainCancelled(_) | Event::ModelLoaded(_) => {}
+        Event::TrainCancelled(_)
+        | Event::ModelLoaded(_)
+        | Event::TrafficChanged(_)
+        | Event::PredictRequested(_)
+        | Event::PredictCompleted(_)
+        | Event::PredictionLogged(_) => {}
     }
     job
 }

@@ -253,6 +253,9 @@ fn loaded(version: &str, by: SwitchedBy) -> CloudEvent {
         stage: "None".to_owned(),
         description: String::new(),
         creation_timestamp: 0,
+        example: None,
+        actor: None,
+        reason: None,
     });
     recorded(&event, &ids::model_loaded("m", version), 0)
 }

@@ -169,7 +169,7 @@ fn functions(control: &Control, record: &Record, emitter: impl Fn() -> Emitter) 
         models: regrove_predict::models::Models::follow(control()),
         model_name: "Simulated".to_owned(),
     };
-    let host = HostArgs { port: 0, sink: None, body_bytes_max: 1 << 20, drain_seconds: 1 };
+    let host = HostArgs { body_bytes_max: 1 << 20, ..HostArgs::default() };
     [
         ("aggregate", regrove_aggregate::router(aggregate)),
         ("train-shard", regrove_train_shard::router(train_shard)),

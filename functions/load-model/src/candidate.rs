@@ -41,6 +41,9 @@ pub(crate) async fn fetch(
         stage: version.current_stage,
         description: version.description,
         creation_timestamp: version.creation_timestamp,
+        example: None,
+        actor: None,
+        reason: None,
     })
 }
 

@@ -19,7 +19,7 @@ pub fn decide(history: &[CloudEvent], candidate: ModelLoaded) -> Decision {
     let now: Serving = serving::replay(history);
     let id = match candidate.by {
         SwitchedBy::Event => ids::model_loaded(&candidate.name, &candidate.version),
-        SwitchedBy::Request => ids::model_switched(&candidate.name, now.switches + 1),
+        SwitchedBy::Request | SwitchedBy::Rollback => ids::model_switched(&candidate.name, now.switches + 1),
     };
     if let Some(known) = history.iter().find(|event| event.id() == id) {
         return Decision::Repeat(Box::new(known.clone()));
@@ -49,6 +49,9 @@ mod tests {
             stage: "None".into(),
             description: String::new(),
             creation_timestamp: 0,
+            example: None,
+            actor: None,
+            reason: None,
         }
     }
 

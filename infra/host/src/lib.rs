@@ -1,17 +1,30 @@
 //! What every function runs on: one router, hosted wherever it finds itself.
 //!
 //! A function builds an axum [`Router`](axum::Router) and hands it to [`serve`]. The host listens on the socket it was
-//! given or on `PORT`, answers `/healthz`, bounds bodies, turns panics into problems, and drains on SIGTERM.
-//! [`Received`] reads a CloudEvent, [`Emitter`] says one, [`Problem`] says no.
+//! given or on `PORT`, answers `/healthz` and `/metrics`, bounds bodies, turns panics into problems, logs and traces
+//! requests, and drains on SIGTERM. [`Received`] reads a CloudEvent, [`Payload`] a body, [`Emitter`] says an event,
+//! [`Problem`] says no; [`Gate`] bounds what is taken on, [`openapi`] describes a function to its clients.
 
+mod connections;
 mod emitter;
+mod limits;
+pub mod metrics;
+mod observe;
+pub mod openapi;
+mod otlp;
+mod payload;
 mod problem;
 mod received;
 mod serve;
 mod telemetry;
+mod trace;
 
 pub use emitter::{EmitError, Emitter, http_client};
+pub use limits::{Gate, LimitArgs};
+pub use otlp::OtlpArgs;
+pub use payload::{Payload, PayloadLimits};
 pub use problem::Problem;
 pub use received::Received;
-pub use serve::{Error, HostArgs, now, serve, with_defaults};
+pub use serve::{BODY_BYTES_MAX, BODY_SECONDS, Error, HostArgs, now, serve, since_start, with_defaults};
 pub use telemetry::init as init_telemetry;
+pub use trace::TraceContext;

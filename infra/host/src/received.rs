@@ -1,11 +1,11 @@
 //! Reads one CloudEvent from a request, with a bound on its size.
 
-use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use http::StatusCode;
 use regrove_events::{CloudEvent, http_binding};
 
 use crate::Problem;
+use crate::payload::Payload;
+use crate::trace::TraceContext;
 
 /// The CloudEvent that came, in binary or structured mode.
 #[derive(Debug, Clone)]
@@ -16,14 +16,13 @@ impl<S: Send + Sync> FromRequest<S> for Received {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let headers = request.headers().clone();
-        let body = Bytes::from_request(request, state).await.map_err(|rejection| match rejection.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Problem::new(
-                "body-too-large",
-                StatusCode::PAYLOAD_TOO_LARGE,
-                "the body is over this function's limit (REGROVE_BODY_BYTES_MAX)",
-            ),
-            _ => Problem::new("body-unreadable", StatusCode::BAD_REQUEST, rejection.body_text()),
-        })?;
-        Ok(Self(http_binding::from_http(&headers, body)?))
+        let span: Option<TraceContext> = request.extensions().get().copied();
+        let Payload(body) = Payload::from_request(request, state).await?;
+        let mut event = http_binding::from_http(&headers, body)?;
+        if let Some(span) = span {
+            // What follows from the event belongs below the span of its delivery.
+            event.set_extension("traceparent", span.to_string())?;
+        }
+        Ok(Self(event))
     }
 }

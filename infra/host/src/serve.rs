@@ -1,10 +1,12 @@
 //! Listens, serves, drains.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::Duration;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::middleware::from_fn_with_state;
 use axum::routing::get;
 use http::StatusCode;
 use jiff::Timestamp;
@@ -14,7 +16,18 @@ use tokio::signal::unix::{SignalKind, signal};
 use tower_http::catch_panic::CatchPanicLayer;
 use url::Url;
 
-use crate::Problem;
+use crate::connections::Connections;
+use crate::observe::{Observer, observe};
+use crate::otlp::{Exporter, OtlpArgs};
+use crate::payload::PayloadLimits;
+use crate::{Problem, metrics};
+
+/// Largest request body in bytes unless `REGROVE_BODY_BYTES_MAX` says otherwise: 16 MiB.
+pub const BODY_BYTES_MAX: usize = 16 << 20;
+/// Seconds that a client may take to send a body unless `REGROVE_BODY_SECONDS` says otherwise.
+pub const BODY_SECONDS: u64 = 30;
+/// Path of the health check.
+pub(crate) const HEALTH_PATH: &str = "/healthz";
 
 /// Where a function listens, what it accepts, and where its events go.
 #[derive(Debug, Clone, clap::Args)]
@@ -26,12 +39,42 @@ pub struct HostArgs {
     /// Where emitted events go; a `SinkBinding` sets it
     #[arg(long = "sink", env = "K_SINK", value_name = "URL")]
     pub sink: Option<Url>,
-    /// Largest request body in bytes
-    #[arg(long, env = "REGROVE_BODY_BYTES_MAX", default_value_t = 16 << 20)]
+    /// Largest request body in bytes, before and after decompression
+    #[arg(long, env = "REGROVE_BODY_BYTES_MAX", default_value_t = BODY_BYTES_MAX)]
     pub body_bytes_max: usize,
+    /// Seconds that a client may take to send a body
+    #[arg(long, env = "REGROVE_BODY_SECONDS", default_value_t = BODY_SECONDS, value_name = "SECONDS")]
+    pub body_seconds: u64,
     /// Seconds that requests under way may take to end after SIGTERM
     #[arg(long, env = "REGROVE_DRAIN_SECONDS", default_value_t = 300)]
     pub drain_seconds: u64,
+    /// Log a line for every request
+    #[arg(long, env = "REGROVE_ACCESS_LOG", value_name = "BOOL", num_args = 0..=1, default_value_t = false,
+          default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub access_log: bool,
+    #[command(flatten)]
+    #[expect(missing_docs, reason = "the type says it")]
+    pub otlp: OtlpArgs,
+}
+
+impl Default for HostArgs {
+    fn default() -> Self {
+        Self {
+            port: 8080,
+            sink: None,
+            body_bytes_max: BODY_BYTES_MAX,
+            body_seconds: BODY_SECONDS,
+            drain_seconds: 300,
+            access_log: false,
+            otlp: OtlpArgs::default(),
+        }
+    }
+}
+
+impl HostArgs {
+    pub(crate) fn payload_limits(&self) -> PayloadLimits {
+        PayloadLimits { bytes_max: self.body_bytes_max, time_max: Duration::from_secs(self.body_seconds) }
+    }
 }
 
 /// Why a function does not serve.
@@ -53,9 +96,6 @@ pub enum Error {
     /// Signals cannot be waited for.
     #[error("cannot wait for SIGTERM")]
     Signal(#[source] std::io::Error),
-    /// Serving ended with an error.
-    #[error("serving failed")]
-    Serve(#[source] std::io::Error),
     /// Requests were still under way when the time to drain was over.
     #[error("requests were still under way {seconds} s after SIGTERM (REGROVE_DRAIN_SECONDS)")]
     Drain {
@@ -70,6 +110,12 @@ pub fn now() -> Timestamp {
     Timestamp::now()
 }
 
+/// Time since the process began to run our code.
+pub fn since_start() -> Duration {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed()
+}
+
 /// Serves a function's router until SIGTERM or SIGINT, then lets requests under way end.
 ///
 /// # Errors
@@ -77,34 +123,34 @@ pub fn now() -> Timestamp {
 pub async fn serve(args: &HostArgs, router: Router) -> Result<(), Error> {
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
-    let listener = listen(args.port).await?;
+    let (listener, inherited) = listen(args.port).await?;
     tracing::debug!(address = ?listener.local_addr(), "listening");
-    let (drain, drained) = tokio::sync::oneshot::channel::<()>();
-    let serving = axum::serve(listener, with_defaults(args, router)).with_graceful_shutdown(async {
-        drained.await.unwrap_or_default();
-    });
-    let mut serving = tokio::spawn(serving.into_future());
+    metrics::get().cold_start("listening", since_start());
+    let exporter = Exporter::start(&args.otlp);
+    let connections = Connections::new(application(args, router, exporter.clone()));
     tokio::select! {
-        ended = &mut serving => return finish(ended),
+        () = connections.accept(&listener) => {}
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    // The receiver lives as long as the server does.
-    drain.send(()).unwrap_or_default();
-    match tokio::time::timeout(Duration::from_secs(args.drain_seconds), serving).await {
-        Ok(ended) => finish(ended),
-        Err(_) => Err(Error::Drain { seconds: args.drain_seconds }),
+    let time_max = Duration::from_secs(args.drain_seconds);
+    let drained = tokio::time::timeout(time_max, connections.drain(listener, inherited)).await;
+    if let Some(exporter) = exporter {
+        exporter.flush().await;
     }
+    drained.map_err(|_| Error::Drain { seconds: args.drain_seconds })
 }
 
-fn finish(ended: Result<std::io::Result<()>, tokio::task::JoinError>) -> Result<(), Error> {
-    ended.map_err(std::io::Error::other).and_then(|served| served).map_err(Error::Serve)
-}
-
-/// Adds what every function answers alike: `/healthz`, the body limit, problems for panics, wrong paths and methods.
+/// Adds what every function answers alike: `/healthz`, `/metrics`, the body limit, problems for panics, wrong paths and
+/// methods.
 pub fn with_defaults(args: &HostArgs, router: Router) -> Router {
+    application(args, router, None)
+}
+
+fn application(args: &HostArgs, router: Router, exporter: Option<Exporter>) -> Router {
     router
-        .route("/healthz", get(|| async { "ok" }))
+        .route(HEALTH_PATH, get(|| async { "ok" }))
+        .route(metrics::PATH, get(metrics::show))
         .fallback(|uri: http::Uri| async move {
             // Not 404 for `/`: a broker would try again for ever what can never succeed.
             let status = if uri.path() == "/" { StatusCode::BAD_REQUEST } else { StatusCode::NOT_FOUND };
@@ -123,13 +169,16 @@ pub fn with_defaults(args: &HostArgs, router: Router) -> Router {
             ))
         }))
         .layer(DefaultBodyLimit::max(args.body_bytes_max))
+        .layer(from_fn_with_state(Observer::new(args, exporter), observe))
 }
 
-async fn listen(port: u16) -> Result<TcpListener, Error> {
+/// The socket, and whether whoever started this process holds it too.
+async fn listen(port: u16) -> Result<(TcpListener, bool), Error> {
     if let Some(inherited) = ListenFd::from_env().take_tcp_listener(0).map_err(Error::Inherited)? {
         inherited.set_nonblocking(true).map_err(Error::Inherited)?;
-        return TcpListener::from_std(inherited).map_err(Error::Inherited);
+        return Ok((TcpListener::from_std(inherited).map_err(Error::Inherited)?, true));
     }
     let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
-    TcpListener::bind(address).await.map_err(|source| Error::Listen { port, source })
+    let listener = TcpListener::bind(address).await.map_err(|source| Error::Listen { port, source })?;
+    Ok((listener, false))
 }

@@ -1,0 +1,158 @@
+//! The connections of a function: accepted, served over HTTP/1.1 or HTTP/2, and let go without breaking a request.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::Response;
+use http::header::CONNECTION;
+use http::{HeaderValue, Version};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+
+/// How long an idle connection is kept, and how long a request's head may take.
+const IDLE_MAX: Duration = Duration::from_secs(95);
+/// How long to wait after an error of the socket, such as too many open files.
+const ACCEPT_RETRY: Duration = Duration::from_millis(50);
+/// While draining, connections are closed once no request has come for this long.
+const QUIET: Duration = Duration::from_millis(250);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Serving,
+    /// Answers say that their connection ends.
+    Draining,
+    /// Idle connections end.
+    Closing,
+}
+
+/// Serves connections until it is told to drain.
+pub(crate) struct Connections {
+    router: Router,
+    builder: auto::Builder<TokioExecutor>,
+    phase: watch::Sender<Phase>,
+    requests: Arc<AtomicU64>,
+    /// Held by every connection.
+    open: Arc<()>,
+}
+
+#[derive(Clone)]
+struct Farewell {
+    phase: watch::Receiver<Phase>,
+    requests: Arc<AtomicU64>,
+}
+
+impl Connections {
+    pub(crate) fn new(router: Router) -> Self {
+        let (phase, watched) = watch::channel(Phase::Serving);
+        let requests = Arc::new(AtomicU64::new(0));
+        let farewell = Farewell { phase: watched, requests: Arc::clone(&requests) };
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_MAX);
+        builder.http2().timer(TokioTimer::new());
+        Self {
+            router: router.layer(from_fn_with_state(farewell, say_farewell)),
+            builder,
+            phase,
+            requests,
+            open: Arc::default(),
+        }
+    }
+
+    /// Accepts connections and serves each in a task of its own. Never returns.
+    pub(crate) async fn accept(&self, listener: &TcpListener) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => self.serve(stream),
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(ACCEPT_RETRY).await;
+                }
+            }
+        }
+    }
+
+    fn serve(&self, stream: TcpStream) {
+        // Answers are written whole: nothing is gained by waiting for more.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%error, "TCP_NODELAY");
+        }
+        let service = TowerToHyperService::new(self.router.clone());
+        let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let mut phase = self.phase.subscribe();
+        let open = Arc::clone(&self.open);
+        tokio::spawn(async move {
+            tokio::pin!(connection);
+            let closing = async {
+                // An error means that nobody serves any more.
+                let _ = phase.wait_for(|phase| *phase == Phase::Closing).await.map(drop);
+            };
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = closing => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, "a connection broke");
+            }
+            drop(open);
+        });
+    }
+
+    /// Ends every connection after the request that is under way on it. Returns when none is left.
+    ///
+    /// A client may send its next request at the very moment at which an idle connection is closed. So answers first say
+    /// that their connection ends, and idle ones are closed when no request has come for a while. Connections that wait
+    /// on our own socket are served; on a socket that is shared they are left to those who share it.
+    pub(crate) async fn drain(self, listener: TcpListener, shared: bool) {
+        self.phase.send_replace(Phase::Draining);
+        if shared {
+            drop(listener);
+            self.quiet().await;
+        } else {
+            tokio::select! {
+                () = self.accept(&listener) => {}
+                () = self.quiet() => {}
+            }
+            drop(listener);
+        }
+        self.phase.send_replace(Phase::Closing);
+        // The router holds the farewell's receiver, which would never go.
+        let Self { router, phase, .. } = self;
+        drop(router);
+        phase.closed().await;
+    }
+
+    /// Returns when no request has come for a while, at once when there is no connection.
+    async fn quiet(&self) {
+        while Arc::strong_count(&self.open) > 1 {
+            let before = self.requests.load(Ordering::Relaxed);
+            tokio::time::sleep(QUIET).await;
+            if self.requests.load(Ordering::Relaxed) == before {
+                return;
+            }
+        }
+    }
+}
+
+async fn say_farewell(
+    axum::extract::State(farewell): axum::extract::State<Farewell>,
+    request: Request,
+    next: Next,
+) -> Response {
+    farewell.requests.fetch_add(1, Ordering::Relaxed);
+    let http1 = request.version() < Version::HTTP_2;
+    let mut response = next.run(request).await;
+    if http1 && *farewell.phase.borrow() != Phase::Serving {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}

@@ -1,0 +1,103 @@
+//! W3C Trace Context: who asked, carried from the request to everything that it causes.
+
+use std::fmt;
+
+use http::HeaderMap;
+
+/// A span's place in a trace. Source: W3C Trace Context, `traceparent` version 00.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TraceContext {
+    /// The whole trace.
+    pub trace_id: u128,
+    /// The span.
+    pub span_id: u64,
+    /// Whether the trace is recorded.
+    pub sampled: bool,
+}
+
+impl TraceContext {
+    /// Reads a `traceparent`; versions after 00 are read as 00, as the specification asks.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.trim().split('-');
+        let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let hex = |part: &str, width: usize| {
+            part.len() == width && part.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        };
+        let shape = hex(version, 2) && hex(trace, 32) && hex(span, 16) && hex(flags, 2);
+        if !shape || version == "ff" || (version == "00" && parts.next().is_some()) {
+            return None;
+        }
+        let context = Self {
+            trace_id: u128::from_str_radix(trace, 16).ok()?,
+            span_id: u64::from_str_radix(span, 16).ok()?,
+            sampled: u8::from_str_radix(flags, 16).ok()? & 1 == 1,
+        };
+        (context.trace_id != 0 && context.span_id != 0).then_some(context)
+    }
+
+    /// The caller's span: that of the HTTP header, or that of the CloudEvent in the request.
+    pub fn of(headers: &HeaderMap) -> Option<Self> {
+        ["ce-traceparent", "traceparent"].iter().find_map(|name| Self::parse(headers.get(*name)?.to_str().ok()?))
+    }
+
+    /// A new span below `parent`, or the root of a new trace.
+    pub(crate) fn child_of(parent: Option<Self>, sample_root: impl FnOnce(u128) -> bool) -> Self {
+        let random = uuid::Uuid::new_v4().as_u128();
+        // The middle of a random UUID has fixed bits; the other ends have none.
+        #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+        let span_id = (random as u64).rotate_left(7) ^ (random >> 80) as u64;
+        let span_id = span_id.max(1);
+        if let Some(parent) = parent {
+            return Self { span_id, ..parent };
+        }
+        let trace_id = uuid::Uuid::new_v4().as_u128();
+        Self { trace_id, span_id, sampled: sample_root(trace_id) }
+    }
+}
+
+impl fmt::Display for TraceContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "00-{:032x}-{:016x}-{:02x}", self.trace_id, self.span_id, u8::from(self.sampled))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_traceparent_is_read_and_written() {
+        let text = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let read = TraceContext::parse(text).unwrap();
+        assert_eq!(read.to_string(), text);
+        assert!(TraceContext::parse(&text.replace("-01", "-00")).is_some_and(|context| !context.sampled));
+        assert!(TraceContext::parse(&format!("{}-more", text.replacen("00", "01", 1))).is_some(), "a later version");
+    }
+
+    #[test]
+    fn what_is_none_is_refused() {
+        let zero = "0".repeat(32);
+        for wrong in [
+            "",
+            "00",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7",
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+            &format!("00-{zero}-00f067aa0ba902b7-01"),
+            "00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01",
+        ] {
+            assert_eq!(TraceContext::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_child_stays_in_its_trace_and_a_root_is_sampled_as_asked() {
+        let parent = TraceContext { trace_id: 7, span_id: 9, sampled: true };
+        let child = TraceContext::child_of(Some(parent), |_| false);
+        assert_eq!((child.trace_id, child.sampled), (7, true));
+        assert_ne!(child.span_id, 9);
+        assert!(!TraceContext::child_of(None, |_| false).sampled);
+        assert_ne!(TraceContext::child_of(None, |_| true).trace_id, TraceContext::child_of(None, |_| true).trace_id);
+    }
+}
