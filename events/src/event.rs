@@ -103,7 +103,8 @@ pub struct Artifact {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DatasetRequest {
-    /// `file:///…/data.csv`, or `synthetic:make_classification?n_samples=2500&…` with scikit-learn's parameters.
+    /// CSV or Parquet at `file:///…`, `https://…`, `s3://…`, `gs://…` or `az://…`, or
+    /// `synthetic:make_classification?n_samples=2500&…` with scikit-learn's parameters.
     pub uri: String,
     /// Name of the column to predict. Synthetic sets call theirs `target`.
     #[serde(default = "default_target")]
@@ -111,6 +112,40 @@ pub struct DatasetRequest {
     /// What MLflow and people call it; the URI's last part when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
+    /// How a CSV file is written, when it is not as usual.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csv: Option<CsvFormat>,
+    /// Columns that are left out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drop: Vec<String>,
+}
+
+impl DatasetRequest {
+    /// The data set at a URI, read as usual, under its own name.
+    pub fn new(uri: impl Into<String>, target: impl Into<String>) -> Self {
+        Self { uri: uri.into(), target: target.into(), name: None, csv: None, drop: Vec::new() }
+    }
+}
+
+/// How a CSV file is written. What is left out is as RFC 4180 has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CsvFormat {
+    /// What stands between cells: one ASCII character.
+    pub delimiter: char,
+    /// What stands around a cell that holds delimiters: one ASCII character.
+    pub quote: char,
+    /// Whether the first line names the columns; without it they are `column_0`, `column_1`, …
+    pub header: bool,
+    /// Cells that stand for a missing value, beside the empty one; the usual ones when absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missing: Option<Vec<String>>,
+}
+
+impl Default for CsvFormat {
+    fn default() -> Self {
+        Self { delimiter: ',', quote: '"', header: true, missing: None }
+    }
 }
 
 fn default_target() -> String {
@@ -183,8 +218,28 @@ pub struct TrainRequested {
     pub objective: Option<Objective>,
 }
 
+impl TrainRequested {
+    /// A model of a data set, everything else as it is when nothing is said.
+    pub fn new(dataset: DatasetRequest) -> Self {
+        Self {
+            dataset,
+            params: Map::new(),
+            shards: default_shards(),
+            test_size: default_test_size(),
+            model: ModelRequest::default(),
+            experiment: default_experiment(),
+            objective: None,
+        }
+    }
+}
+
 fn default_shards() -> u32 {
     2
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 fn default_test_size() -> f64 {
@@ -220,8 +275,11 @@ pub struct Dataset {
     pub n_samples: u64,
     /// Names of the feature columns, in order.
     pub feature_names: Vec<String>,
-    /// Class labels in order, each a string or a whole number.
+    /// Class labels in order, each a string, a number or a truth value; none for a regressor.
     pub classes: Vec<Value>,
+    /// The texts of the feature columns that hold codes, by name: value k stands for the k-th text.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub categories: BTreeMap<String, Vec<String>>,
 }
 
 /// Data of `shard-requested`.
@@ -263,6 +321,12 @@ pub struct ShardTrained {
     pub n_nodes: u64,
     /// Wall seconds that growing took.
     pub seconds: f64,
+    /// The replica that grew them, as its platform names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<String>,
+    /// How many of the trees an earlier job had grown.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub trees_reused: u32,
 }
 
 /// Data of `model-aggregated`.

@@ -31,6 +31,17 @@ pub enum JobState {
 }
 
 impl JobState {
+    /// All of them, in the order in which a job may pass through them.
+    pub const ALL: [Self; 7] = [
+        Self::Unknown,
+        Self::Queued,
+        Self::Training,
+        Self::Registering,
+        Self::Succeeded,
+        Self::Failed,
+        Self::Cancelled,
+    ];
+
     /// Whether nothing more will happen.
     pub fn is_terminal(self) -> bool {
         matches!(self, Self::Succeeded | Self::Failed | Self::Cancelled)
@@ -123,7 +134,7 @@ impl Job {
 }
 
 /// When an event was said: its own `time`, or, since senders may leave that out, when the broker took it.
-fn said_at(event: &CloudEvent) -> Option<Timestamp> {
+pub fn said_at(event: &CloudEvent) -> Option<Timestamp> {
     event.time().or_else(|| event.attribute("knativearrivaltime")?.parse().ok())
 }
 

@@ -20,10 +20,10 @@ pub mod serving;
 pub use attribute::AttributeValue;
 pub use cloud_event::{CloudEvent, CloudEventBuilder, Invalid, SpecVersion};
 pub use event::{
-    Artifact, Canary, Cause, Dataset, DatasetRequest, Event, Example, JobCancelled, JobFailed, ModelAggregated,
-    ModelLoaded, ModelRegistered, ModelRequest, Objective, PredictCompleted, PredictRequested, PredictionLogged,
-    RowsAt, SCHEMAS, ServedVersion, ShardRequested, ShardTrained, SwitchedBy, TYPE_PREFIX, TrafficChanged,
-    TrainCancelled, TrainRequested, TreeRange, Unreadable, names,
+    Artifact, Canary, Cause, CsvFormat, Dataset, DatasetRequest, Event, Example, JobCancelled, JobFailed,
+    ModelAggregated, ModelLoaded, ModelRegistered, ModelRequest, Objective, PredictCompleted, PredictRequested,
+    PredictionLogged, RowsAt, SCHEMAS, ServedVersion, ShardRequested, ShardTrained, SwitchedBy, TYPE_PREFIX,
+    TrafficChanged, TrainCancelled, TrainRequested, TreeRange, Unreadable, names,
 };
 pub use job::{Job, JobState};
 pub use serving::Serving;

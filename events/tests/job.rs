@@ -27,6 +27,7 @@ fn dataset() -> Dataset {
         n_samples: 10,
         feature_names: vec!["x".to_owned()],
         classes: vec![0.into(), 1.into()],
+        categories: BTreeMap::new(),
     }
 }
 
@@ -67,6 +68,8 @@ fn shard_trained(shard: u32, of: u32, trees: TreeRange) -> CloudEvent {
         holdout: None,
         n_nodes: 3,
         seconds: 0.5,
+        worker: None,
+        trees_reused: 0,
     });
     recorded(&event, &ids::shard_trained(JOB, shard), 100 + i64::from(shard))
 }

@@ -1,7 +1,7 @@
 //! Each event type: an event of yesterday is still read, and its JSON Schema says what the code says.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use regrove_events::{CloudEvent, Event, SCHEMAS, TYPE_PREFIX, Unreadable, json_format};
 use serde_json::{Map, Value, json};
@@ -17,16 +17,34 @@ struct Golden {
 }
 
 fn goldens() -> Result<Vec<Golden>> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata");
-    SCHEMAS
-        .iter()
-        .map(|(name, schema)| {
-            let event = json_format::from_slice(&fs::read(directory.join(format!("{name}.v1.json")))?)?;
+    let mut goldens = Vec::new();
+    for (name, schema) in SCHEMAS {
+        let files = files_of(name)?;
+        assert!(files.iter().any(|file| file == &format!("{name}.v1.json")), "{name}: {files:?}");
+        for file in files {
+            let event = json_format::from_slice(&fs::read(testdata().join(file))?)?;
             let data = serde_json::from_slice(event.data().ok_or("no data")?)?;
             let schema = jsonschema::validator_for(&serde_json::from_str(schema)?)?;
-            Ok(Golden { name, schema, event, data })
-        })
-        .collect()
+            goldens.push(Golden { name, schema, event, data });
+        }
+    }
+    Ok(goldens)
+}
+
+fn testdata() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("testdata")
+}
+
+/// The event as it was first written, and one for each optional field that was added since: `NAME.v1+FIELD.json`.
+fn files_of(name: &str) -> Result<Vec<String>> {
+    let mut files = Vec::new();
+    for file in fs::read_dir(testdata())? {
+        let file = file?.file_name().to_string_lossy().into_owned();
+        if file.strip_prefix(name).is_some_and(|rest| rest == ".v1.json" || rest.starts_with(".v1+")) {
+            files.push(file);
+        }
+    }
+    Ok(files)
 }
 
 impl Golden {

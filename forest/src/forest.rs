@@ -11,7 +11,7 @@ pub use fit::{FitOptions, fit, fit_range, fit_tree};
 pub use predict::OutOfBag;
 pub(crate) use predict::check_rows;
 
-use crate::frame::Label;
+use crate::frame::{Categories, Label};
 use crate::params::RandomForestParams;
 use crate::tree::Tree;
 
@@ -21,6 +21,7 @@ pub struct Forest {
     params: RandomForestParams,
     classes: Vec<Label>,
     feature_names: Vec<String>,
+    categories: Categories,
     data_sha256: String,
     range: Range<u32>,
     trees: Vec<Tree>,
@@ -32,11 +33,12 @@ impl Forest {
         params: RandomForestParams,
         classes: Vec<Label>,
         feature_names: Vec<String>,
+        categories: Categories,
         data_sha256: String,
         range: Range<u32>,
         trees: Vec<Tree>,
     ) -> Self {
-        Self { params, classes, feature_names, data_sha256, range, trees }
+        Self { params, classes, feature_names, categories, data_sha256, range, trees }
     }
 
     /// Parameters of the whole forest.
@@ -52,6 +54,11 @@ impl Forest {
     /// Feature names in column order.
     pub fn feature_names(&self) -> &[String] {
         &self.feature_names
+    }
+
+    /// The texts of the features that hold codes: [`crate::Frame::categories`].
+    pub fn categories(&self) -> &Categories {
+        &self.categories
     }
 
     /// Number of features.

@@ -1,9 +1,12 @@
 //! The data set: named float32 columns and a target.
 
+use std::collections::BTreeMap;
+
 mod canonical;
 mod csv_reader;
 mod label;
 
+pub use canonical::FrameLayout;
 pub use csv_reader::rows_from_csv;
 pub use label::Label;
 
@@ -125,6 +128,14 @@ pub enum FrameError {
         /// What the reader said.
         reason: String,
     },
+    /// Categories that a column cannot have.
+    #[error("categories of column `{column}`: {reason}")]
+    Categories {
+        /// The column.
+        column: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// Bytes that are not a canonical frame.
     #[error("not a frame file: {0}")]
     Canonical(&'static str),
@@ -170,6 +181,10 @@ impl Target {
     }
 }
 
+/// The texts of ordinally encoded features by name: value k of the column stands for the k-th text. Texts are distinct and
+/// ascending, as scikit-learn's `OrdinalEncoder` orders them; a missing value stays NaN.
+pub type Categories = BTreeMap<String, Vec<String>>;
+
 /// A data set: float32 features, column-major, and a target. NaN stands for a missing value.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Frame {
@@ -178,6 +193,7 @@ pub struct Frame {
     columns: Vec<f32>,
     target: Target,
     target_name: String,
+    categories: Categories,
 }
 
 impl Frame {
@@ -219,7 +235,34 @@ impl Frame {
         {
             return Err(FrameError::Index { what: "class", index: bad as usize, bound: classes.len() });
         }
-        Ok(Self { feature_names, columns, target, target_name: target_name.to_owned() })
+        let target_name = target_name.to_owned();
+        Ok(Self { feature_names, columns, target, target_name, categories: Categories::new() })
+    }
+
+    /// The same frame, some of whose columns hold codes of texts.
+    ///
+    /// # Errors
+    ///
+    /// A name that is no feature, texts that are not distinct and ascending, a value that is no code.
+    pub fn with_categories(mut self, categories: Categories) -> Result<Self, FrameError> {
+        for (name, texts) in &categories {
+            let refuse = |reason: &str| FrameError::Categories { column: name.clone(), reason: reason.to_owned() };
+            let at = self.feature_names.iter().position(|feature| feature == name);
+            let at = at.ok_or_else(|| refuse("there is no such feature"))?;
+            if !texts.is_sorted_by(|one, other| one < other) {
+                return Err(refuse("the texts are not distinct and ascending"));
+            }
+            if !self.column(at).iter().all(|value| is_code(*value, texts.len())) {
+                return Err(refuse("a value is not the number of a text"));
+            }
+        }
+        self.categories = categories;
+        Ok(self)
+    }
+
+    /// The texts of the features that hold codes.
+    pub fn categories(&self) -> &Categories {
+        &self.categories
     }
 
     /// Number of rows.
@@ -310,6 +353,18 @@ impl Frame {
             }
             Target::Values(values) => Target::Values(rows.iter().map(|&row| values[row]).collect()),
         };
-        Ok(Self { feature_names: self.feature_names.clone(), columns, target, target_name: self.target_name.clone() })
+        Ok(Self {
+            feature_names: self.feature_names.clone(),
+            columns,
+            target,
+            target_name: self.target_name.clone(),
+            categories: self.categories.clone(),
+        })
     }
+}
+
+/// Whether a value is missing or one of `0.0 … n − 1`.
+#[expect(clippy::cast_precision_loss, reason = "a column has far fewer texts than float32 has whole numbers")]
+fn is_code(value: f32, n_texts: usize) -> bool {
+    value.is_nan() || value >= 0.0 && value < n_texts as f32 && value.fract().abs() < f32::EPSILON
 }

@@ -10,7 +10,7 @@
 //!
 //! | kind | content |
 //! | --- | --- |
-//! | 1 | what the model is, JSON: parameters, classes, feature names, data hash, tree range |
+//! | 1 | what the model is, JSON: parameters, classes, feature names and their categories, data hash, tree range |
 //! | 2 | first node of each tree, then the number of nodes, u32 |
 //! | 3 | nodes, tree by tree, each tree breadth first; 8 bytes each, see below |
 //! | 4 | distinct leaf values, `(n_values, n_classes)` float64 |
@@ -43,7 +43,7 @@ pub(crate) use write::round_down;
 
 use crate::Error;
 use crate::forest::check_rows;
-use crate::frame::Label;
+use crate::frame::{Categories, Label};
 use crate::kernel::{self, Level};
 use crate::numeric::argmax;
 use crate::params::RandomForestParams;
@@ -63,6 +63,8 @@ struct Identity {
     params: RandomForestParams,
     classes: Vec<Label>,
     feature_names: Vec<String>,
+    #[serde(default, skip_serializing_if = "Categories::is_empty")]
+    categories: Categories,
     data_sha256: String,
     from: u32,
     to: u32,
@@ -108,6 +110,11 @@ impl Model {
     /// Feature names in column order.
     pub fn feature_names(&self) -> &[String] {
         &self.identity.feature_names
+    }
+
+    /// The texts of the features that hold codes: [`crate::Frame::categories`].
+    pub fn categories(&self) -> &Categories {
+        &self.identity.categories
     }
 
     /// Number of features.

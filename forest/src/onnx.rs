@@ -89,7 +89,7 @@ fn labels(classes: &[Label]) -> Tensor {
         .iter()
         .map(|class| match class {
             Label::Int(number) => Some(*number),
-            Label::Str(_) => None,
+            _ => None,
         })
         .collect();
     match numbers {

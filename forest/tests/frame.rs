@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests: a failure is the answer")]
 
 use regrove_forest::datasets::{Synthetic, SyntheticError};
-use regrove_forest::frame::{FrameError, rows_from_csv};
+use regrove_forest::frame::{FrameError, FrameLayout, rows_from_csv};
 use regrove_forest::{Error, Frame, FrameLimits, Label, Target};
 
 fn read(csv: &str) -> Result<Frame, Error> {
@@ -33,9 +33,18 @@ fn labels_are_numbers_only_if_all_are() {
     };
     assert_eq!(labels(&["1.0", "-3", "2.00"]), [Label::Int(1), Label::Int(-3), Label::Int(2)]);
     assert_eq!(labels(&["1", "x"]), [Label::Str("1".to_owned()), Label::Str("x".to_owned())]);
-    assert_eq!(labels(&["1.5", "2."]), [Label::Str("1.5".to_owned()), Label::Str("2.".to_owned())]);
+    assert_eq!(labels(&["1.5", "2."]), [Label::Float(1.5), Label::Float(2.0)]);
+    assert_eq!(labels(&["1.5", "inf"]), [Label::Str("1.5".to_owned()), Label::Str("inf".to_owned())]);
+    assert_eq!(labels(&["True", "false"]), [Label::Bool(true), Label::Bool(false)]);
+    assert_eq!(labels(&["true", "1"]), [Label::Str("true".to_owned()), Label::Str("1".to_owned())]);
     assert_eq!(serde_json::to_string(&labels(&["1", "x"])).unwrap(), r#"["1","x"]"#);
     assert_eq!(serde_json::from_str::<Vec<Label>>(r#"[1,"1"]"#).unwrap(), [Label::Int(1), Label::Str("1".to_owned())]);
+    let all = [Label::Bool(true), Label::Int(2), Label::Float(2.0), Label::Str("x".to_owned())];
+    let json = serde_json::to_string(&all).unwrap();
+    assert_eq!(json, r#"[true,2,2.0,"x"]"#);
+    assert_eq!(serde_json::from_str::<Vec<Label>>(&json).unwrap(), all);
+    assert!(all.is_sorted());
+    assert_eq!(all.map(|label| label.to_string()), ["True", "2", "2.0", "x"]);
 }
 
 #[test]
@@ -182,4 +191,45 @@ fn a_synthetic_set_is_read_written_and_refused_by_name() {
         let synthetic = Synthetic::parse(&format!("make_classification?{text}")).unwrap();
         assert!(matches!(synthetic.frame(), Err(Error::Synthetic(SyntheticError::Range { .. }))), "{text}");
     }
+}
+
+#[test]
+fn categories_belong_to_the_data() {
+    let target = Target::from_labels(&[Label::Int(0), Label::Int(1), Label::Int(0)]);
+    let plain = Frame::new(vec!["colour".to_owned()], vec![1.0, f32::NAN, 0.0], "target", target).unwrap();
+    let texts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<String>>();
+    let with = |name: &str, known: &[&str]| plain.clone().with_categories([(name.to_owned(), texts(known))].into());
+    let frame = with("colour", &["blue", "red"]).unwrap();
+    assert_ne!(frame.sha256().unwrap(), plain.sha256().unwrap(), "other meanings, other data");
+    let again = Frame::from_bytes(&frame.to_bytes().unwrap()).unwrap();
+    assert_eq!(again, frame);
+    assert_eq!(frame.take(&[1, 0]).unwrap().categories(), frame.categories());
+    let params = regrove_forest::RandomForestParams { n_estimators: 2, ..Default::default() };
+    let forest = regrove_forest::fit(&frame, &params).unwrap();
+    let model = regrove_forest::Model::from_bytes(std::sync::Arc::new(forest.to_bytes().unwrap())).unwrap();
+    assert_eq!(model.categories()["colour"], ["blue", "red"]);
+    assert_eq!(model.to_forest().unwrap().categories(), frame.categories());
+    for (name, known, reason) in [
+        ("size", &["blue", "red"][..], "no such feature"),
+        ("colour", &["red", "blue"], "ascending"),
+        ("colour", &["red", "red"], "distinct"),
+        ("colour", &["red"], "not the number of a text"),
+    ] {
+        let refused = with(name, known).unwrap_err().to_string();
+        assert!(refused.contains(reason) && refused.contains(name), "{refused}");
+    }
+}
+
+#[test]
+fn the_layout_is_that_of_the_bytes() {
+    let target = Target::from_labels(&[Label::Str("b".to_owned()), Label::Str("a".to_owned())]);
+    let names = vec!["x".to_owned(), "y".to_owned()];
+    let frame = Frame::new(names.clone(), vec![1.0, 2.0, 3.0, 4.0], "t", target).unwrap();
+    let bytes = frame.to_bytes().unwrap();
+    let layout = FrameLayout::new(2, &names, "t", Some(frame.classes()), frame.categories()).unwrap();
+    assert_eq!(layout.bytes(), bytes.len() as u64);
+    let at = |place: u64, length: usize| &bytes[usize::try_from(place).unwrap()..][..length];
+    assert_eq!(at(0, layout.head().len()), layout.head());
+    assert_eq!(at(layout.column(1), 4), 3.0_f32.to_le_bytes());
+    assert_eq!(at(layout.target(), 8), [1, 0, 0, 0, 0, 0, 0, 0]);
 }

@@ -50,7 +50,7 @@ pub(crate) fn lengthy(model: &str) -> TrainRequested {
 
 fn request(uri: &str, params: &Value, model: &str, objective: Option<Objective>) -> TrainRequested {
     TrainRequested {
-        dataset: DatasetRequest { uri: uri.to_owned(), target: "target".to_owned(), name: None },
+        dataset: DatasetRequest::new(uri, "target"),
         params: params.as_object().unwrap().clone(),
         shards: 4,
         test_size: 0.2,

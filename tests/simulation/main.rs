@@ -14,12 +14,10 @@ use serde_json::json;
 fn request() -> TrainRequested {
     let params = json!({"n_estimators": 12, "max_depth": 6, "random_state": 7});
     TrainRequested {
-        dataset: DatasetRequest {
-            uri: "synthetic:make_classification?n_samples=300&n_features=8&n_informative=4&n_redundant=2&n_classes=3&random_state=3"
-                .to_owned(),
-            target: "target".to_owned(),
-            name: None,
-        },
+        dataset: DatasetRequest::new(
+            "synthetic:make_classification?n_samples=300&n_features=8&n_informative=4&n_redundant=2&n_classes=3&random_state=3",
+            "target",
+        ),
         params: params.as_object().unwrap().clone(),
         shards: 4,
         test_size: 0.25,

@@ -157,7 +157,7 @@ impl World {
 fn functions(control: &Control, record: &Record, emitter: impl Fn() -> Emitter) -> BTreeMap<&'static str, Router> {
     let control = || control.clone();
     let aggregate = regrove_aggregate::Ports { control: control(), emitter: emitter(), data_root: None };
-    let train_shard = regrove_train_shard::Ports { control: control(), emitter: emitter() };
+    let train_shard = regrove_train_shard::Ports { control: control(), emitter: emitter(), worker: None };
     let register = regrove_register::Ports { control: control(), emitter: emitter(), record: record.clone() };
     let load_model = regrove_load_model::Ports {
         control: control(),

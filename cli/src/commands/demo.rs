@@ -112,7 +112,7 @@ fn breast_cancer(shards: u32, reach: &Reach) -> anyhow::Result<TrainRequested> {
     let uri = Url::from_file_path(path.canonicalize()?).ok().context("the path has no URI")?;
     let params = json!({"n_estimators": 100, "random_state": 42});
     Ok(TrainRequested {
-        dataset: DatasetRequest { uri: uri.into(), target: "target".to_owned(), name: None },
+        dataset: DatasetRequest::new(uri, "target"),
         params: params.as_object().cloned().unwrap_or_default(),
         shards,
         test_size: 0.2,

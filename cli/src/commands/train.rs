@@ -67,7 +67,7 @@ pub(crate) fn assignment(text: &str) -> Result<(String, Value), String> {
 
 pub(crate) async fn run(args: Args, reach: &Reach, output: &Output) -> anyhow::Result<()> {
     let request = TrainRequested {
-        dataset: DatasetRequest { uri: data_uri(&args.data)?, target: args.target, name: None },
+        dataset: DatasetRequest::new(data_uri(&args.data)?, args.target),
         params: args.params.into_iter().collect::<Map<_, _>>(),
         shards: args.shards,
         test_size: args.test_size,
@@ -148,11 +148,7 @@ pub(crate) fn reference_request(shards: u32) -> TrainRequested {
     let data = "synthetic:make_classification?n_samples=2500&n_features=20&n_informative=10&n_redundant=10\
                 &n_classes=2&random_state=42";
     TrainRequested {
-        dataset: DatasetRequest {
-            uri: data.to_owned(),
-            target: "target".to_owned(),
-            name: Some("make_classification".to_owned()),
-        },
+        dataset: DatasetRequest { name: Some("make_classification".to_owned()), ..DatasetRequest::new(data, "target") },
         params: params.as_object().cloned().unwrap_or_default(),
         shards,
         test_size: 0.2,

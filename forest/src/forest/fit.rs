@@ -95,6 +95,7 @@ pub fn fit_range(
         params: params.clone(),
         classes: frame.classes().to_vec(),
         feature_names: frame.feature_names().to_vec(),
+        categories: frame.categories().clone(),
         data_sha256: frame.sha256()?,
         range,
         trees,

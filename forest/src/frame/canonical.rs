@@ -4,7 +4,7 @@
 //! 0   8  magic "RGFRAME\0"          8  4  version, u32          12  4  target kind: 0 classes, 1 values
 //! 16  8  n_samples, u64            24  8  n_features, u64       32  8  length of the names, u64
 //! 40 24  zero
-//! 64     names: JSON {"features": […], "target": "…", "classes": […]}
+//! 64     names: JSON {"features": […], "target": "…", "classes": […]}, and "categories" by feature if there are any
 //! then, each at a multiple of 64: the columns (float32), the target (u32 class indexes or float64)
 //! ```
 //!
@@ -13,7 +13,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use super::{Frame, FrameError, Label, Target};
+use super::{Categories, Frame, FrameError, Label, Target};
 use crate::Error;
 
 const MAGIC: [u8; 8] = *b"RGFRAME\0";
@@ -28,6 +28,73 @@ struct Names {
     features: Vec<String>,
     target: String,
     classes: Vec<Label>,
+    #[serde(default, skip_serializing_if = "Categories::is_empty")]
+    categories: Categories,
+}
+
+/// Where the parts of a canonical frame stand, for those who write one without having it in memory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrameLayout {
+    head: Vec<u8>,
+    n_samples: u64,
+    n_features: u64,
+    row_bytes: u64,
+}
+
+impl FrameLayout {
+    /// The layout of a frame of these columns. `classes` are those of a classification target, `None` means numbers.
+    ///
+    /// # Errors
+    ///
+    /// Names that cannot be written as JSON (does not happen for valid text).
+    pub fn new(
+        n_samples: u64,
+        feature_names: &[String],
+        target_name: &str,
+        classes: Option<&[Label]>,
+        categories: &Categories,
+    ) -> Result<Self, FrameError> {
+        let names = Names {
+            features: feature_names.to_vec(),
+            target: target_name.to_owned(),
+            classes: classes.unwrap_or_default().to_vec(),
+            categories: categories.clone(),
+        };
+        let names = serde_json::to_vec(&names).map_err(|_| FrameError::Canonical("names cannot be written"))?;
+        let n_features = feature_names.len() as u64;
+        let mut head = Vec::with_capacity(HEADER_LEN + names.len());
+        head.extend(MAGIC);
+        head.extend(VERSION.to_le_bytes());
+        head.extend(u32::from(classes.is_none()).to_le_bytes());
+        for count in [n_samples, n_features, names.len() as u64] {
+            head.extend(count.to_le_bytes());
+        }
+        head.resize(HEADER_LEN, 0);
+        head.extend(names);
+        let row_bytes = if classes.is_some() { size_of::<u32>() } else { size_of::<f64>() } as u64;
+        Ok(Self { head, n_samples, n_features, row_bytes })
+    }
+
+    /// The bytes at place 0.
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+
+    /// Where the float32 values of a feature begin; gaps before them are zero.
+    pub fn column(&self, feature: u64) -> u64 {
+        let column = (self.n_samples * size_of::<f32>() as u64).next_multiple_of(ALIGNMENT as u64);
+        (self.head.len() as u64).next_multiple_of(ALIGNMENT as u64) + feature * column
+    }
+
+    /// Where the target begins: u32 class indexes, or float64 numbers.
+    pub fn target(&self) -> u64 {
+        self.column(self.n_features)
+    }
+
+    /// Bytes in all.
+    pub fn bytes(&self) -> u64 {
+        self.target() + self.n_samples * self.row_bytes
+    }
 }
 
 impl Frame {
@@ -44,28 +111,21 @@ impl Frame {
 
     /// Hands out the canonical form in parts, so that nobody needs a second copy of the data.
     fn write(&self, mut sink: impl FnMut(&[u8])) -> Result<(), Error> {
-        let names = Names {
-            features: self.feature_names.clone(),
-            target: self.target_name.clone(),
-            classes: self.classes().to_vec(),
-        };
-        let names = serde_json::to_vec(&names).map_err(|_| FrameError::Canonical("names cannot be written"))?;
-        let mut head = Vec::with_capacity(HEADER_LEN + names.len());
-        head.extend(MAGIC);
-        head.extend(VERSION.to_le_bytes());
-        head.extend(u32::from(matches!(self.target, Target::Values(_))).to_le_bytes());
-        for count in [self.n_samples(), self.n_features(), names.len()] {
-            head.extend((count as u64).to_le_bytes());
-        }
-        head.resize(HEADER_LEN, 0);
-        head.extend(names);
+        let classes = matches!(self.target, Target::Classes { .. }).then(|| self.classes());
+        let layout = FrameLayout::new(
+            self.n_samples() as u64,
+            &self.feature_names,
+            &self.target_name,
+            classes,
+            &self.categories,
+        )?;
         let mut written = 0;
         let mut put = |part: &[u8]| {
             sink(&[0; ALIGNMENT][..padding(written)]);
             sink(part);
             written = written.next_multiple_of(ALIGNMENT) + part.len();
         };
-        put(&head);
+        put(layout.head());
         for column in self.columns.chunks_exact(self.n_samples()) {
             put(bytemuck::cast_slice(column));
         }
@@ -120,7 +180,7 @@ impl Frame {
         if reader.at != bytes.len() {
             return Err(FrameError::Canonical("bytes after the end").into());
         }
-        Ok(Self::new(names.features, columns, &names.target, target)?)
+        Ok(Self::new(names.features, columns, &names.target, target)?.with_categories(names.categories)?)
     }
 
     /// SHA-256 of the canonical form, 64 hexadecimal digits: the data set's identity.

@@ -174,6 +174,7 @@ impl Model {
             self.params().clone(),
             self.classes().to_vec(),
             self.feature_names().to_vec(),
+            self.categories().clone(),
             self.data_sha256().to_owned(),
             self.range(),
             trees.collect::<Result<_, _>>()?,

@@ -49,6 +49,7 @@ impl Forest {
             params: self.params().clone(),
             classes: self.classes().to_vec(),
             feature_names: self.feature_names().to_vec(),
+            categories: self.categories().clone(),
             data_sha256: self.data_sha256().to_owned(),
             from: self.range().start,
             to: self.range().end,

@@ -232,7 +232,7 @@ mod tests {
 
     fn request() -> TrainRequested {
         TrainRequested {
-            dataset: DatasetRequest { uri: "synthetic:x".into(), target: "target".into(), name: None },
+            dataset: DatasetRequest::new("synthetic:x", "target"),
             params: serde_json::Map::new(),
             shards: 2,
             test_size: 0.0,
@@ -251,6 +251,7 @@ mod tests {
             n_samples: 1,
             feature_names: vec!["a".into()],
             classes: vec![0.into(), 1.into()],
+            categories: std::collections::BTreeMap::new(),
         }
     }
 
@@ -272,7 +273,17 @@ mod tests {
 
     fn trained(shard: u32, seconds: i64) -> CloudEvent {
         let trees = TreeRange { from: shard, to: shard + 1 };
-        let event = ShardTrained { shard, of: 2, trees, model: artifact(), holdout: None, n_nodes: 1, seconds: 0.1 };
+        let event = ShardTrained {
+            shard,
+            of: 2,
+            trees,
+            model: artifact(),
+            holdout: None,
+            n_nodes: 1,
+            seconds: 0.1,
+            worker: None,
+            trees_reused: 0,
+        };
         fact(&Event::ShardTrained(event), &ids::shard_trained(JOB, shard), seconds)
     }
 

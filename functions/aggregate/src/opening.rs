@@ -65,6 +65,7 @@ async fn plan_events(
     };
     let frame = Arc::new(frame);
     let (n_samples, feature_names) = (frame.n_samples() as u64, frame.feature_names().to_vec());
+    let frame_categories = frame.categories().clone();
     let classes = frame.classes().iter().map(|label| serde_json::to_value(label).unwrap_or(Value::Null)).collect();
     let bytes = tokio::task::spawn_blocking(move || frame.to_bytes())
         .await
@@ -78,6 +79,7 @@ async fn plan_events(
         n_samples,
         feature_names,
         classes,
+        categories: frame_categories,
     };
     plan::shards(request, params.n_estimators, &dataset)
         .into_iter()

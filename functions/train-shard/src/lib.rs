@@ -32,6 +32,8 @@ pub struct Ports {
     pub control: Control,
     /// Where events go.
     pub emitter: Emitter,
+    /// This replica, as its platform names it.
+    pub worker: Option<String>,
 }
 
 /// The function as a service.
@@ -78,7 +80,8 @@ async fn handle(
         None => None,
     };
     let ShardRequested { shard, of, trees, .. } = request;
-    let trained = ShardTrained { shard, of, trees, model, holdout, n_nodes, seconds };
+    let worker = ports.worker.clone();
+    let trained = ShardTrained { shard, of, trees, model, holdout, n_nodes, seconds, worker, trees_reused: 0 };
     let cause = Cause { function: FUNCTION, event: received, at: now() };
     let fact = Event::ShardTrained(trained).caused_by(&cause, &ids::shard_trained(job, shard), job)?;
     tracing::info!(job, shard, of, trees_from = trees.from, trees_to = trees.to, seconds, "trained");

@@ -13,13 +13,20 @@ struct Args {
     host: HostArgs,
     #[command(flatten)]
     store: StoreArgs,
+    /// Name of this replica in the events that it says; Kubernetes and the local runtime set it
+    #[arg(long, env = "HOSTNAME", value_name = "NAME")]
+    worker: Option<String>,
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args = Args::parse();
     regrove_host::init_telemetry();
-    let ports = Ports { control: Control::open(&args.store)?, emitter: Emitter::new(args.host.sink.clone()) };
+    let ports = Ports {
+        control: Control::open(&args.store)?,
+        emitter: Emitter::new(args.host.sink.clone()),
+        worker: args.worker,
+    };
     regrove_host::serve(&args.host, router(ports)).await?;
     Ok(())
 }

@@ -250,6 +250,8 @@ async fn start(revision: &Arc<Revision>, replica: &Arc<Replica>) -> io::Result<C
         let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
         replica.port.store(port, Ordering::Release);
     }
+    // As a pod knows its own name.
+    env.entry("HOSTNAME".to_owned()).or_insert_with(|| replica.name.clone());
     env.insert("PORT".to_owned(), replica.port.load(Ordering::Acquire).to_string());
     let launch = Launch {
         program: run.command.program.clone(),
