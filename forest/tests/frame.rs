@@ -202,7 +202,7 @@ fn categories_belong_to_the_data() {
     let frame = with("colour", &["blue", "red"]).unwrap();
     assert_ne!(frame.sha256().unwrap(), plain.sha256().unwrap(), "other meanings, other data");
     let again = Frame::from_bytes(&frame.to_bytes().unwrap()).unwrap();
-    assert_eq!(again, frame);
+    assert_eq!((again.sha256().unwrap(), again.categories()), (frame.sha256().unwrap(), frame.categories()));
     assert_eq!(frame.take(&[1, 0]).unwrap().categories(), frame.categories());
     let params = regrove_forest::RandomForestParams { n_estimators: 2, ..Default::default() };
     let forest = regrove_forest::fit(&frame, &params).unwrap();
