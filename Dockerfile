@@ -12,9 +12,10 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     set -eu; \
     host="$(rustc -vV | sed -n 's/^host: //p')"; \
     RUSTFLAGS="-C target-feature=+crt-static" cargo build --locked --profile dist --target "$host" \
-      -p regrove-aggregate -p regrove-train-shard -p regrove-register -p regrove-load-model -p regrove-predict; \
+      -p regrove-aggregate -p regrove-train-shard -p regrove-register -p regrove-load-model -p regrove-predict \
+      -p regrove-console; \
     mkdir /out; \
-    for name in aggregate train-shard register load-model predict; do \
+    for name in aggregate train-shard register load-model predict console; do \
       cp "target/$host/dist/$name" "/out/$name"; \
     done
 
@@ -43,3 +44,7 @@ ENTRYPOINT ["/load-model"]
 FROM function AS predict
 COPY --from=build /out/predict /predict
 ENTRYPOINT ["/predict"]
+
+FROM function AS console
+COPY --from=build /out/console /console
+ENTRYPOINT ["/console"]

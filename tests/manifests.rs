@@ -11,7 +11,7 @@ use regrove_knative::manifest::{Application, Source};
 use serde_json::{Value, json};
 
 /// Functions that emit, and so need the broker's address.
-const EMITTERS: [&str; 4] = ["aggregate", "load-model", "register", "train-shard"];
+const EMITTERS: [&str; 5] = ["aggregate", "console", "load-model", "register", "train-shard"];
 /// Heard by nobody inside: they are for people and for systems outside.
 const TERMINAL: [&str; 1] = [names::MODEL_LOADED];
 /// Not an event of a job, and without a schema: anyone may ask the aggregate to look for overdue work.
@@ -260,7 +260,7 @@ fn every_reference_leads_to_an_object() {
             assert!(known.contains(&broker), "{broker:?}");
         }
     }
-    assert_eq!(followed, 4 * 2 + 4 * 2 + 1, "Triggers, SinkBindings and the PingSource");
+    assert_eq!(followed, 4 * 2 + EMITTERS.len() * 2 + 1, "Triggers, SinkBindings and the PingSource");
 }
 
 #[test]

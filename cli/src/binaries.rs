@@ -8,7 +8,7 @@ use tokio::process::Command;
 use crate::output::Output;
 
 /// The functions: each image of this name is a program of this name.
-pub(crate) const FUNCTIONS: [&str; 5] = ["aggregate", "train-shard", "register", "load-model", "predict"];
+pub(crate) const FUNCTIONS: [&str; 6] = ["aggregate", "train-shard", "register", "load-model", "predict", "console"];
 
 /// The directories in which a Service's image is looked up as a program.
 ///

@@ -13,7 +13,7 @@ use crate::output::{Output, Usage};
 const KUSTOMIZATION: &str = "kustomization.yaml";
 
 /// The manifests of this repository, as they were when this program was built.
-const EMBEDDED: [(&str, &str); 10] = [
+const EMBEDDED: [(&str, &str); 11] = [
     ("k8s/namespace.yaml", include_str!("../../k8s/namespace.yaml")),
     ("k8s/broker.yaml", include_str!("../../k8s/broker.yaml")),
     ("k8s/functions/aggregate.yaml", include_str!("../../k8s/functions/aggregate.yaml")),
@@ -21,6 +21,7 @@ const EMBEDDED: [(&str, &str); 10] = [
     ("k8s/functions/register.yaml", include_str!("../../k8s/functions/register.yaml")),
     ("k8s/functions/load-model.yaml", include_str!("../../k8s/functions/load-model.yaml")),
     ("k8s/functions/predict.yaml", include_str!("../../k8s/functions/predict.yaml")),
+    ("k8s/functions/console.yaml", include_str!("../../k8s/functions/console.yaml")),
     ("k8s/sinkbinding.yaml", include_str!("../../k8s/sinkbinding.yaml")),
     ("k8s/triggers.yaml", include_str!("../../k8s/triggers.yaml")),
     ("k8s/ping.yaml", include_str!("../../k8s/ping.yaml")),

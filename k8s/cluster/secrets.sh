@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Makes the Secrets of namespace regrove with a random Redis password, unless they exist. Nothing secret is
+# Makes the Secrets of namespace regrove with a random Redis password and console token, unless they exist. Nothing secret is
 # in the repository, on a command line, or in the output. To use a Redis of your own, make `regrove-secrets`
 # yourself before the first deployment, and set REDIS_URL in k8s/kustomization.yaml. The Secret's keys, all optional:
-# REDIS_USERNAME, REDIS_PASSWORD; MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.
+# REDIS_USERNAME, REDIS_PASSWORD; REGROVE_TOKEN; MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -38,5 +38,6 @@ metadata:
   namespace: regrove
 stringData:
   REDIS_PASSWORD: "$password"
+  REGROVE_TOKEN: "$(head -c 32 /dev/urandom | od -An -vtx1 | tr -d ' \n')"
 MANIFEST
 fi

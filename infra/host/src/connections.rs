@@ -1,11 +1,13 @@
 //! The connections of a function: accepted, served over HTTP/1.1 or HTTP/2, and let go without breaking a request.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use axum::Extension;
 use axum::Router;
-use axum::extract::Request;
+use axum::extract::{ConnectInfo, Request};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use http::header::CONNECTION;
@@ -15,6 +17,7 @@ use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tower::Layer as _;
 
 /// How long an idle connection is kept, and how long a request's head may take.
 const IDLE_MAX: Duration = Duration::from_secs(95);
@@ -69,7 +72,7 @@ impl Connections {
     pub(crate) async fn accept(&self, listener: &TcpListener) {
         loop {
             match listener.accept().await {
-                Ok((stream, _)) => self.serve(stream),
+                Ok((stream, peer)) => self.serve(stream, peer),
                 Err(error) => {
                     tracing::warn!(%error, "cannot accept a connection");
                     tokio::time::sleep(ACCEPT_RETRY).await;
@@ -78,12 +81,14 @@ impl Connections {
         }
     }
 
-    fn serve(&self, stream: TcpStream) {
+    fn serve(&self, stream: TcpStream, peer: SocketAddr) {
         // Answers are written whole: nothing is gained by waiting for more.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "TCP_NODELAY");
         }
-        let service = TowerToHyperService::new(self.router.clone());
+        // Functions may ask who is calling: without a token the console answers its own machine only.
+        let service = Extension(ConnectInfo(peer)).layer(self.router.clone());
+        let service = TowerToHyperService::new(service);
         let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
         let mut phase = self.phase.subscribe();
         let open = Arc::clone(&self.open);

@@ -1,0 +1,250 @@
+//! Orders: each becomes an event, or a call of the function whose business it is.
+
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+use regrove_events::event::{self, TrainRequested};
+use regrove_events::log::job_stream;
+use regrove_events::{CloudEvent, Event, Job, JobState, TrainCancelled, job};
+use regrove_host::{Problem, now};
+use serde::Serialize;
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::view::FailureView;
+use crate::{FUNCTION, Ports};
+
+/// How long an order waits to see what comes of it. It is carried out all the same when that takes longer.
+const SEEN_WITHIN: Duration = Duration::from_secs(2);
+/// What stands between a job's id and the number of its repetition.
+const RETRY_MARK: &str = "-retry-";
+
+/// What came of an order about a job.
+#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Ordered {
+    /// The job.
+    pub(crate) id: String,
+    /// Its state a moment later; `stopping` while a stop is under way, `queued` when nothing has heard of it yet.
+    pub(crate) state: String,
+    /// Whether this order made the job; `false` when the same job was there before.
+    pub(crate) created: bool,
+    /// Why it failed, if it did so at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) failure: Option<FailureView>,
+    /// Its page.
+    pub(crate) href: String,
+}
+
+impl Ordered {
+    fn of(id: &str, job: &Job, created: bool) -> Self {
+        let state = if job.state == JobState::Unknown { JobState::Queued } else { job.state };
+        let failure = job.failure.as_ref().map(|failure| FailureView {
+            step: failure.step.clone(),
+            reason: failure.reason.clone(),
+            problem: failure.problem.clone(),
+        });
+        Self { id: id.to_owned(), state: state.to_string(), created, failure, href: format!("/jobs/{id}") }
+    }
+}
+
+/// What a replay says again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct Replayed {
+    /// The job.
+    pub(crate) id: String,
+    /// Whether nothing was sent.
+    pub(crate) dry_run: bool,
+    /// Ids of the events, in the order of the log.
+    pub(crate) events: Vec<String>,
+}
+
+fn source() -> String {
+    format!("/regrove/{FUNCTION}")
+}
+
+/// The events of a job.
+///
+/// # Errors
+/// 404 for a job that nobody asked for; 503 when the log does not answer.
+pub(crate) async fn history(ports: &Ports, id: &str) -> Result<Vec<CloudEvent>, Problem> {
+    let unknown = || {
+        let detail = format!("there is no job `{id}`; GET /api/jobs lists them");
+        Problem::new("job-not-found", StatusCode::NOT_FOUND, detail)
+    };
+    event::check_subject(id).map_err(|_| unknown())?;
+    let history = ports.control.log.read(&job_stream(id), 0).await?;
+    if history.is_empty() { Err(unknown()) } else { Ok(history) }
+}
+
+/// Asks for a job. The same request under the same id is one job, however often it is sent.
+///
+/// # Errors
+/// 422 for a request that is none; 409 when the id stands for another request; 503 when log or broker do not answer.
+pub(crate) async fn submit(ports: &Ports, mut body: Value) -> Result<Ordered, Problem> {
+    let Some(members) = body.as_object_mut() else {
+        return Err(invalid("the body is no JSON object: {\"dataset\": {\"uri\": \"…\"}, \"params\": {…}}"));
+    };
+    let id = match members.remove("id") {
+        None | Some(Value::Null) => format!("job-{}", Uuid::now_v7().simple()),
+        Some(Value::String(id)) => id,
+        Some(other) => return Err(invalid(&format!("`id` is {other}, expected a text"))),
+    };
+    let request: TrainRequested = serde_path_to_error::deserialize(&body).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        invalid(&if path == "." { inner.to_string() } else { format!("`{path}`: {inner}") })
+    })?;
+    ask(ports, &id, &request).await
+}
+
+/// Asks for a job with this request.
+///
+/// # Errors
+/// As [`submit`].
+pub(crate) async fn ask(ports: &Ports, id: &str, request: &TrainRequested) -> Result<Ordered, Problem> {
+    event::check_subject(id).map_err(|error| invalid(&format!("`id`: {error}")))?;
+    let known = job::replay(&ports.control.log.read(&job_stream(id), 0).await?);
+    if let Some(before) = &known.request {
+        if before == request {
+            return Ok(Ordered::of(id, &known, false));
+        }
+        let detail = format!("job `{id}` exists with other parameters; choose another id");
+        return Err(Problem::new("job-id-taken", StatusCode::CONFLICT, detail).with("job", id));
+    }
+    let event = Event::TrainRequested(request.clone()).first(&format!("{id}/request"), &source(), id, now())?;
+    ports.emitter.emit(&[traced(event)?]).await?;
+    let job = look(ports, id, |job| job.state != JobState::Unknown).await?;
+    Ok(Ordered::of(id, &job, true))
+}
+
+/// The event as the first of a trace of its own (W3C Trace Context): everything that it causes carries it along.
+fn traced(mut event: CloudEvent) -> Result<CloudEvent, Problem> {
+    let trace = Uuid::new_v4().simple().to_string();
+    let span: String = Uuid::new_v4().simple().to_string().chars().take(16).collect();
+    event.set_extension("traceparent", format!("00-{trace}-{span}-01"))?;
+    Ok(event)
+}
+
+/// The job as soon as it is as wanted, or as it is after [`SEEN_WITHIN`].
+async fn look(ports: &Ports, id: &str, wanted: impl Fn(&Job) -> bool) -> Result<Job, Problem> {
+    let until = tokio::time::Instant::now() + SEEN_WITHIN;
+    loop {
+        let head = ports.control.log.head().await?;
+        let job = job::replay(&ports.control.log.read(&job_stream(id), 0).await?);
+        let left = until.saturating_duration_since(tokio::time::Instant::now());
+        if wanted(&job) || left.is_zero() {
+            return Ok(job);
+        }
+        ports.control.log.wait(head, left).await?;
+    }
+}
+
+/// Asks a job to stop.
+///
+/// # Errors
+/// 404 for an unknown job, 409 for one that has ended.
+pub(crate) async fn stop(ports: &Ports, id: &str, reason: Option<String>) -> Result<Ordered, Problem> {
+    let job = job::replay(&history(ports, id).await?);
+    if job.state.is_terminal() {
+        let detail = format!("job `{id}` has ended: {}", job.state);
+        return Err(Problem::new("job-ended", StatusCode::CONFLICT, detail).with("state", job.state.as_str()));
+    }
+    let wish = Event::TrainCancelled(TrainCancelled { reason: reason.filter(|reason| !reason.trim().is_empty()) });
+    ports.emitter.emit(&[wish.first(&format!("{id}/cancel"), &source(), id, now())?]).await?;
+    let job = look(ports, id, |job| job.state.is_terminal()).await?;
+    let mut ordered = Ordered::of(id, &job, false);
+    if !job.state.is_terminal() {
+        "stopping".clone_into(&mut ordered.state);
+    }
+    Ok(ordered)
+}
+
+/// Asks for a job that has ended once more, under an id of its own: `ID-retry-N` unless one is given.
+///
+/// # Errors
+/// 404 for an unknown job, 409 for one that is at work or under an id that is taken.
+pub(crate) async fn retry(ports: &Ports, id: &str, new_id: Option<String>) -> Result<Ordered, Problem> {
+    let job = job::replay(&history(ports, id).await?);
+    if !job.state.is_terminal() {
+        let detail = format!("job `{id}` is at work ({}); stop it, or wait for its end", job.state);
+        return Err(Problem::new("job-not-ended", StatusCode::CONFLICT, detail).with("state", job.state.as_str()));
+    }
+    let Some(request) = job.request else {
+        let detail = format!("the log of job `{id}` does not begin with its request");
+        return Err(Problem::new("job-not-ended", StatusCode::CONFLICT, detail));
+    };
+    if let Some(new_id) = new_id.filter(|new_id| !new_id.is_empty()) {
+        return ask(ports, &new_id, &request).await;
+    }
+    let base = match id.rsplit_once(RETRY_MARK) {
+        Some((base, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => base,
+        _ => id,
+    };
+    let prefix = format!("{}{base}{RETRY_MARK}", regrove_events::log::JOB_PREFIX);
+    let streams = ports.control.log.streams(&prefix).await?;
+    let taken = streams.iter().filter_map(|stream| stream.strip_prefix(&prefix)?.parse::<u64>().ok()).max();
+    ask(ports, &format!("{base}{RETRY_MARK}{}", taken.unwrap_or(0) + 1), &request).await
+}
+
+/// Says a job's events to the broker again, in the order of the log. Functions find in the log what they have done and
+/// repeat it, so nothing is trained twice; what was lost on the way, in MLflow for instance, is made good.
+///
+/// # Errors
+/// 404 for an unknown job; 503 when the broker does not take an event: those before it were taken.
+pub(crate) async fn replay(ports: &Ports, id: &str, dry_run: bool) -> Result<Replayed, Problem> {
+    let history = history(ports, id).await?;
+    if !dry_run {
+        ports.emitter.emit(&history).await?;
+    }
+    let events = history.iter().map(|event| event.id().to_owned()).collect();
+    Ok(Replayed { id: id.to_owned(), dry_run, events })
+}
+
+/// Has `load-model` move a model's serving pointer. `version` is a number, `latest`, or `previous`.
+///
+/// # Errors
+/// What `load-model` refuses; 409 when there is no version before.
+pub(crate) async fn load(ports: &Ports, name: &str, version: &str) -> Result<Value, Problem> {
+    let version = if version == "previous" { previous(ports, name).await? } else { version.to_owned() };
+    let body = json!({"name": name, "version": version});
+    let answer = ports.functions.call("load-model", Method::POST, "/model/load", Some(&body)).await?;
+    passed_on("load-model", answer)
+}
+
+async fn previous(ports: &Ports, name: &str) -> Result<String, Problem> {
+    let lists = ports.index.lists().await?;
+    let current = lists.serving.get(name).and_then(|serving| serving.current.as_ref());
+    current.and_then(|current| current.previous.clone()).ok_or_else(|| {
+        let detail = format!("model `{name}` has served no version before this one");
+        Problem::new("no-version-before", StatusCode::CONFLICT, detail)
+    })
+}
+
+/// Has `predict` answer one row or many: `{"features": [[…]]}`.
+///
+/// # Errors
+/// What `predict` refuses.
+pub(crate) async fn predict(ports: &Ports, name: &str, body: &Value) -> Result<Value, Problem> {
+    event::check_subject(name).map_err(|error| invalid(&format!("model name: {error}")))?;
+    let answer = ports.functions.call("predict", Method::POST, &format!("/models/{name}/predict"), Some(body)).await?;
+    passed_on("predict", answer)
+}
+
+/// Another function's answer, or its refusal under its own status.
+fn passed_on(function: &str, answer: crate::ports::Answer) -> Result<Value, Problem> {
+    if answer.status.is_success() {
+        return Ok(answer.body);
+    }
+    let detail = format!("{function}: {}", answer.detail());
+    let mut problem = Problem::new("function-refused", answer.status, detail).with("function", function);
+    if let Some(kind) = answer.body.get("type") {
+        problem = problem.with("cause", kind.clone());
+    }
+    Err(problem)
+}
+
+/// A request that is none.
+pub(crate) fn invalid(detail: &str) -> Problem {
+    Problem::new("invalid-request", StatusCode::UNPROCESSABLE_ENTITY, detail)
+}

@@ -1,0 +1,73 @@
+//! The job API: what programs call, and the views that the pages show.
+
+pub(crate) mod events;
+pub(crate) mod jobs;
+pub(crate) mod models;
+pub(crate) mod overview;
+
+use std::sync::Arc;
+
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use utoipa::OpenApi as _;
+
+use crate::Ports;
+
+/// The job API.
+#[derive(Debug, utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Regrove console",
+        description = "Jobs, events and models of a Regrove. Refusals are application/problem+json (RFC 9457)."
+    ),
+    paths(
+        jobs::list_jobs, jobs::show_job, jobs::submit_job, jobs::stop_job, jobs::retry_job, jobs::replay_job,
+        jobs::job_events, jobs::compare_jobs, events::list_events, events::show_event, models::list_models,
+        models::show_model, models::load_model, models::predict, overview::show_overview,
+    ),
+    modifiers(&Bearer),
+    security(("bearer" = [])),
+)]
+struct Document;
+
+/// Says that a token may be needed.
+struct Bearer;
+
+impl utoipa::Modify for Bearer {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("REGROVE_TOKEN; not needed on the same machine while none is set"))
+            .build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+    }
+}
+
+/// OpenAPI 3.1 of the job API, made from the code.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+pub(crate) fn document_routes() -> Router<Arc<Ports>> {
+    Router::new().route("/openapi.json", get(async || Json(openapi())))
+}
+
+pub(crate) fn routes() -> Router<Arc<Ports>> {
+    Router::new()
+        .route("/overview", get(overview::show_overview))
+        .route("/jobs", get(jobs::list_jobs).post(jobs::submit_job))
+        .route("/jobs/compare", get(jobs::compare_jobs))
+        .route("/jobs/{id}", get(jobs::show_job))
+        .route("/jobs/{id}/events", get(jobs::job_events))
+        .route("/jobs/{id}/stop", post(jobs::stop_job))
+        .route("/jobs/{id}/retry", post(jobs::retry_job))
+        .route("/jobs/{id}/replay", post(jobs::replay_job))
+        .route("/events", get(events::list_events))
+        .route("/events/{*place}", get(events::show_event))
+        .route("/models", get(models::list_models))
+        .route("/models/{name}", get(models::show_model))
+        .route("/models/{name}/load", post(models::load_model))
+        .route("/models/{name}/predict", post(models::predict))
+}

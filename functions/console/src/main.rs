@@ -1,0 +1,36 @@
+//! The `console` function's process.
+
+use clap::Parser;
+use regrove_console::{AccessArgs, Ports, ReachArgs, router};
+use regrove_host::HostArgs;
+use regrove_mlflow::MlflowArgs;
+use regrove_store::StoreArgs;
+
+/// Shows jobs, events, functions and models, and takes orders about them: a web page and a job API.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    after_help = "Example:\n  PORT=8265 K_SINK=http://localhost:8081/regrove/default console &\n  \
+                  curl localhost:8265/api/jobs\n\nThe API is described at /openapi.json."
+)]
+struct Args {
+    #[command(flatten)]
+    host: HostArgs,
+    #[command(flatten)]
+    store: StoreArgs,
+    #[command(flatten)]
+    mlflow: MlflowArgs,
+    #[command(flatten)]
+    access: AccessArgs,
+    #[command(flatten)]
+    reach: ReachArgs,
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let args = Args::parse();
+    regrove_host::init_telemetry();
+    let ports = Ports::open(&args.store, &args.mlflow, &args.access, &args.reach, args.host.sink.clone())?;
+    regrove_host::serve(&args.host, router(ports)).await?;
+    Ok(())
+}

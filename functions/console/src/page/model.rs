@@ -1,0 +1,267 @@
+//! One model: what is served, its versions, and a form to try it.
+
+use std::sync::Arc;
+
+use axum::extract::{Form, Path, State};
+use axum::response::Response;
+use http::HeaderMap;
+use maud::{Markup, html};
+use regrove_host::Problem;
+use serde_json::{Value, json};
+
+use super::layout::{Section, form_key, page};
+use super::parts::{empty, fact, hash, json as json_text, metric, notice, plain, time, unavailable};
+use crate::access::{CSRF_FIELD, check_form};
+use crate::api::models;
+use crate::respond::Wants;
+use crate::view::{ModelView, PointerView, SignatureView, VersionView};
+use crate::{Ports, action, chart};
+
+/// Features whose importance is drawn.
+const FEATURES_SHOWN: usize = 20;
+/// Features that get a field of their own; beyond that a row is one text.
+const FIELDS_MAX: usize = 64;
+/// Name of a feature's field: this and its number.
+const FIELD: &str = "x";
+/// Name of the field for a whole row.
+const ROW_FIELD: &str = "row";
+
+/// What was tried, and what came of it.
+struct Tried {
+    row: Vec<String>,
+    answer: Result<Value, String>,
+}
+
+pub(super) async fn show(
+    State(ports): State<Arc<Ports>>,
+    wants: Wants,
+    Path(name): Path<String>,
+) -> Result<Response, Problem> {
+    let view = models::show(&ports, wants.name(&name)).await?;
+    Ok(wants.answer(&view, |view| page(&wants, Section::Models, &view.name, &body(&wants, view, None))))
+}
+
+/// The form that tries a model: the same page, with the answer.
+pub(super) async fn predict(
+    State(ports): State<Arc<Ports>>,
+    wants: Wants,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    Form(fields): Form<Vec<(String, String)>>,
+) -> Result<Response, Problem> {
+    let key = fields.iter().find(|(field, _)| field == CSRF_FIELD).map(|(_, value)| value.as_str());
+    check_form(&headers, key)?;
+    let view = models::show(&ports, &name).await?;
+    let row = texts(&fields);
+    let answer = match numbers(&row) {
+        Ok(values) => {
+            let answer = action::predict(&ports, &name, &json!({"features": [values]})).await;
+            answer.map_err(|problem| problem.detail)
+        }
+        Err(reason) => Err(reason),
+    };
+    let tried = Tried { row, answer };
+    Ok(wants.answer(&view, |view| page(&wants, Section::Models, &view.name, &body(&wants, view, Some(&tried)))))
+}
+
+/// The row as it was typed.
+fn texts(fields: &[(String, String)]) -> Vec<String> {
+    if let Some((_, row)) = fields.iter().find(|(name, _)| name == ROW_FIELD) {
+        return row.split([',', '\n', ';']).map(|text| text.trim().to_owned()).collect();
+    }
+    fields
+        .iter()
+        .filter(|(name, _)| name.strip_prefix(FIELD).is_some_and(|number| number.parse::<usize>().is_ok()))
+        .map(|(_, value)| value.trim().to_owned())
+        .collect()
+}
+
+/// Numbers; what is none is named.
+fn numbers(row: &[String]) -> Result<Vec<Value>, String> {
+    (1..)
+        .zip(row)
+        .map(|(number, text)| match text.parse::<f64>() {
+            Ok(value) if value.is_finite() => Ok(json!(value)),
+            _ => Err(format!("value {number} is `{text}`, expected a number")),
+        })
+        .collect()
+}
+
+fn body(wants: &Wants, model: &ModelView, tried: Option<&Tried>) -> Markup {
+    html! {
+        p .eyebrow { a href="/models" { "Models" } }
+        h1 { (model.name) }
+        (notice(wants))
+        div #pointer data-live {
+            @if let Some(reason) = &model.unavailable {
+                (unavailable(&format!("MLflow was not asked, so only versions of this log are shown: {reason}")))
+            }
+            (pointer(wants, model))
+            section aria-labelledby="versions" { h2 #versions { "Versions" } (versions(wants, model)) }
+        }
+        @if let Some(signature) = &model.signature {
+            section aria-labelledby="try" { h2 #try { "Try a prediction" } (form(wants, model, signature, tried)) }
+        }
+        @if !model.feature_importances.is_empty() {
+            section aria-labelledby="importances" {
+                h2 #importances { "Feature importances of the served version" }
+                (chart::rows("Feature importances: mean decrease in impurity", &model.feature_importances, FEATURES_SHOWN))
+            }
+        }
+        section aria-labelledby="switches" {
+            h2 #switches { "What was served when" }
+            div #switch-list data-live { (switches(model)) }
+        }
+    }
+}
+
+fn pointer(wants: &Wants, model: &ModelView) -> Markup {
+    let Some(PointerView { version, uri, sha256, previous, by, switches }) = &model.pointer else {
+        return empty("Nothing is served under this name", &html! { "Load one of the versions below." });
+    };
+    html! {
+        dl .facts data-announce=(format!("{} version {version} is served", model.name)) {
+            (fact("Served", &html! { strong .big { "v" (version) } p .dim { code { (uri) } ", " (hash(sha256)) } }))
+            (fact("Switched by", &html! { @if by == "event" { "its registration" } @else { "a request" } p .dim { (switches) " switches so far" } }))
+            (fact("Before", &html! {
+                @match previous {
+                    Some(previous) => { "v" (previous)
+                        form .below method="post" action=(format!("/models/{}/load", model.name)) {
+                            (form_key(&wants.csrf)) input type="hidden" name="version" value="previous";
+                            button #rollback type="submit" { "Roll back to v" (previous) }
+                        } },
+                    None => span .dim { "nothing" },
+                }
+            }))
+            @if let Some(url) = &model.mlflow_url { (fact("MLflow", &html! { a href=(url) rel="noreferrer" { "registered model" } })) }
+        }
+    }
+}
+
+fn versions(wants: &Wants, model: &ModelView) -> Markup {
+    html! {
+        div .scroll tabindex="0" role="region" aria-label="Versions" {
+            table .list {
+                thead { tr {
+                    th scope="col" { "Version" } th scope="col" { "Aliases" } th scope="col" { "Job" }
+                    th scope="col" .num { "Accuracy" } th scope="col" { "Made" } th scope="col" { "Hash" }
+                    th scope="col" { "Order" }
+                } }
+                tbody { @for version in &model.versions { (row(wants, &model.name, version)) } }
+            }
+        }
+    }
+}
+
+fn row(wants: &Wants, model: &str, version: &VersionView) -> Markup {
+    let accuracy = ["holdout_accuracy", "oob_accuracy", "accuracy"].iter().find_map(|key| version.metrics.get(*key));
+    html! {
+        tr {
+            th scope="row" { "v" (version.version) @if version.served { " " span .state.state-succeeded { "served" } } }
+            td { @for alias in &version.aliases { span .tag { (alias) } " " } }
+            td { @match &version.job { Some(job) => a href=(format!("/jobs/{job}")) { (job) }, None => "–" } }
+            td .num { @match accuracy { Some(value) => (metric(*value)), None => "–" } }
+            td { (time(version.created_at)) }
+            td { @if let Some(sha256) = &version.sha256 { (hash(sha256)) } @else { "–" } }
+            td {
+                @if !version.served {
+                    form method="post" action=(format!("/models/{model}/load")) {
+                        (form_key(&wants.csrf)) input type="hidden" name="version" value=(version.version);
+                        button .small type="submit" { "Load" span .unseen { " version " (version.version) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn form(wants: &Wants, model: &ModelView, signature: &SignatureView, tried: Option<&Tried>) -> Markup {
+    let example: Vec<String> = signature.example.iter().map(ToString::to_string).collect();
+    let row = tried.map_or(example.as_slice(), |tried| tried.row.as_slice());
+    html! {
+        form .try method="post" action=(format!("/models/{}/predict#try", model.name)) {
+            (form_key(&wants.csrf))
+            @if signature.feature_names.len() <= FIELDS_MAX {
+                div .fields { @for (number, name) in signature.feature_names.iter().enumerate() {
+                    div {
+                        label for=(format!("{FIELD}{number}")) title=(name) { (name) }
+                        input id=(format!("{FIELD}{number}")) name=(format!("{FIELD}{number}")) inputmode="decimal"
+                            value=(row.get(number).map(String::as_str).unwrap_or_default());
+                    }
+                } }
+            } @else {
+                label for="row" { "One row: " (signature.feature_names.len()) " numbers, separated by commas" }
+                textarea #row name=(ROW_FIELD) rows="5" { (row.join(", ")) }
+            }
+            div .actions { button #predict .primary type="submit" { "Predict" } span .dim { "starts from a row of the data" } }
+        }
+        @if let Some(tried) = tried { (answer(signature, tried)) }
+    }
+}
+
+fn answer(signature: &SignatureView, tried: &Tried) -> Markup {
+    html! {
+        div #answer role="status" {
+            @match &tried.answer {
+                Err(reason) => p .callout.bad { (reason) },
+                Ok(answer) => {
+                    p .callout.good {
+                        "Prediction: " strong { (plain(&answer["predictions"][0])) }
+                        " from version " (plain(&answer["model_version"]))
+                    }
+                    @if let Some(shares) = answer["probabilities"][0].as_array() {
+                        table .list.narrow {
+                            thead { tr { th scope="col" { "Class" } th scope="col" { "Probability" } th scope="col" .num { "" } } }
+                            tbody { @for (class, share) in signature.classes.iter().zip(shares) {
+                                tr {
+                                    th scope="row" { (plain(class)) }
+                                    td { meter min="0" max="1" value=(share) aria-label=(format!("probability of {}", plain(class))) {} }
+                                    td .num { (metric(share.as_f64().unwrap_or_default())) }
+                                }
+                            } }
+                        }
+                    } @else { (json_text(answer)) }
+                },
+            }
+        }
+    }
+}
+
+fn switches(model: &ModelView) -> Markup {
+    html! {
+        @if model.switches.is_empty() { p .dim { "Nothing yet." } } @else {
+            div .scroll tabindex="0" role="region" aria-label="Switches" {
+                table .list {
+                    thead { tr { th scope="col" { "Time" } th scope="col" { "Version" } th scope="col" { "Because of" } th scope="col" { "Event" } } }
+                    tbody { @for switch in &model.switches {
+                        tr {
+                            td { (time(switch.event.time)) }
+                            td { "v" (switch.version) }
+                            td { @if switch.by == "event" { "its registration" } @else { "a request" } }
+                            th scope="row" .code { a href=(switch.event.href()) { (switch.event.id) } }
+                        }
+                    } }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(given: &[(&str, &str)]) -> Vec<(String, String)> {
+        given.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_row_is_read_from_fields_or_from_one_text() {
+        assert_eq!(texts(&fields(&[("form_key", "k"), ("x0", " 1.5"), ("x1", "2")])), ["1.5", "2"]);
+        assert_eq!(texts(&fields(&[("row", "1, 2;3\n4")])), ["1", "2", "3", "4"]);
+        assert_eq!(numbers(&["1.5".to_owned()]).unwrap(), [json!(1.5)]);
+        let wrong = numbers(&["1".to_owned(), "<b>".to_owned()]).unwrap_err();
+        assert_eq!(wrong, "value 2 is `<b>`, expected a number");
+        assert!(numbers(&["NaN".to_owned()]).is_err());
+    }
+}

@@ -1,0 +1,147 @@
+//! Buttons and forms: each order sends the browser to the page that shows what comes of it.
+
+use std::sync::Arc;
+
+use axum::extract::{Form, Path, State};
+use axum::response::Redirect;
+use http::HeaderMap;
+use regrove_host::Problem;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::Ports;
+use crate::access::check_form;
+use crate::action::{self, Ordered};
+
+/// Every field that a form of ours may send.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Fields {
+    form_key: Option<String>,
+    reason: Option<String>,
+    version: String,
+    id: String,
+    uri: String,
+    target: String,
+    params: String,
+    shards: String,
+    test_size: String,
+    model: String,
+    alias: String,
+    experiment: String,
+}
+
+fn after(ordered: &Ordered, notice: &str) -> Redirect {
+    Redirect::to(&format!("{}?notice={notice}", ordered.href))
+}
+
+pub(super) async fn submit(
+    State(ports): State<Arc<Ports>>,
+    headers: HeaderMap,
+    Form(fields): Form<Fields>,
+) -> Result<Redirect, Problem> {
+    check_form(&headers, fields.form_key.as_deref())?;
+    let ordered = action::submit(&ports, request(&fields)?).await?;
+    Ok(after(&ordered, if ordered.created { "asked" } else { "known" }))
+}
+
+/// The form as the body that the API takes.
+fn request(fields: &Fields) -> Result<Value, Problem> {
+    let number = |name: &str, text: &str| -> Result<Value, Problem> {
+        serde_json::from_str::<Value>(text.trim())
+            .ok()
+            .filter(Value::is_number)
+            .ok_or_else(|| action::invalid(&format!("`{name}` is `{text}`, expected a number")))
+    };
+    let given = |text: &str| Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned);
+    let mut dataset = Map::from_iter([("uri".to_owned(), json!(fields.uri.trim()))]);
+    dataset.extend(given(&fields.target).map(|target| ("target".to_owned(), json!(target))));
+    let mut body = Map::from_iter([("dataset".to_owned(), Value::Object(dataset))]);
+    body.extend(given(&fields.id).map(|id| ("id".to_owned(), json!(id))));
+    if let Some(params) = given(&fields.params) {
+        let params: Map<String, Value> = serde_json::from_str(&params)
+            .map_err(|error| action::invalid(&format!("`params` is no JSON object: {error}")))?;
+        body.insert("params".to_owned(), Value::Object(params));
+    }
+    for (name, text) in [("shards", &fields.shards), ("test_size", &fields.test_size)] {
+        if let Some(text) = given(text) {
+            body.insert(name.to_owned(), number(name, &text)?);
+        }
+    }
+    let mut model = Map::new();
+    model.extend(given(&fields.model).map(|name| ("name".to_owned(), json!(name))));
+    model.extend(given(&fields.alias).map(|alias| ("alias".to_owned(), json!(alias))));
+    body.insert("model".to_owned(), Value::Object(model));
+    body.extend(given(&fields.experiment).map(|name| ("experiment".to_owned(), json!(name))));
+    Ok(Value::Object(body))
+}
+
+pub(super) async fn stop(
+    State(ports): State<Arc<Ports>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Form(fields): Form<Fields>,
+) -> Result<Redirect, Problem> {
+    check_form(&headers, fields.form_key.as_deref())?;
+    let ordered = action::stop(&ports, &id, fields.reason).await?;
+    Ok(after(&ordered, if ordered.state == "stopping" { "stopping" } else { "stopped" }))
+}
+
+pub(super) async fn retry(
+    State(ports): State<Arc<Ports>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Form(fields): Form<Fields>,
+) -> Result<Redirect, Problem> {
+    check_form(&headers, fields.form_key.as_deref())?;
+    let ordered = action::retry(&ports, &id, None).await?;
+    Ok(after(&ordered, "retried"))
+}
+
+pub(super) async fn replay(
+    State(ports): State<Arc<Ports>>,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+    Form(fields): Form<Fields>,
+) -> Result<Redirect, Problem> {
+    check_form(&headers, fields.form_key.as_deref())?;
+    let replayed = action::replay(&ports, &id, false).await?;
+    Ok(Redirect::to(&format!("/jobs/{}?notice=replayed", replayed.id)))
+}
+
+pub(super) async fn load(
+    State(ports): State<Arc<Ports>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    Form(fields): Form<Fields>,
+) -> Result<Redirect, Problem> {
+    check_form(&headers, fields.form_key.as_deref())?;
+    action::load(&ports, &name, &fields.version).await?;
+    Ok(Redirect::to(&format!("/models/{name}?notice=loaded")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_form_makes_the_body_that_the_api_takes() {
+        let fields = Fields {
+            uri: " file:///a.csv ".to_owned(),
+            params: "{\"max_depth\": null}".to_owned(),
+            shards: "4".to_owned(),
+            test_size: "0.25".to_owned(),
+            model: "m".to_owned(),
+            ..Fields::default()
+        };
+        let wanted = json!({
+            "dataset": {"uri": "file:///a.csv"}, "params": {"max_depth": null}, "shards": 4, "test_size": 0.25,
+            "model": {"name": "m"},
+        });
+        assert_eq!(request(&fields).unwrap(), wanted);
+        for (params, shards) in [("[]", "4"), ("{", "4"), ("{}", "four"), ("{}", "\"4\"")] {
+            let fields = Fields { params: params.to_owned(), shards: shards.to_owned(), ..Fields::default() };
+            assert_eq!(request(&fields).unwrap_err().kind, "invalid-request", "{params} {shards}");
+        }
+    }
+}
