@@ -214,8 +214,8 @@ pub(crate) async fn load(ports: &Ports, name: &str, version: &str) -> Result<Val
 
 async fn previous(ports: &Ports, name: &str) -> Result<String, Problem> {
     let lists = ports.index.lists().await?;
-    let current = lists.serving.get(name).and_then(|serving| serving.current.as_ref());
-    current.and_then(|current| current.previous.clone()).ok_or_else(|| {
+    let before = lists.serving.get(name).and_then(regrove_events::Serving::before);
+    before.map(|before| before.version.clone()).ok_or_else(|| {
         let detail = format!("model `{name}` has served no version before this one");
         Problem::new("no-version-before", StatusCode::CONFLICT, detail)
     })

@@ -116,13 +116,15 @@ fn body(wants: &Wants, model: &ModelView, tried: Option<&Tried>) -> Markup {
 }
 
 fn pointer(wants: &Wants, model: &ModelView) -> Markup {
-    let Some(PointerView { version, uri, sha256, previous, by, switches }) = &model.pointer else {
+    let Some(PointerView { version, uri, sha256, previous, by, switches, canary, shadow }) = &model.pointer else {
         return empty("Nothing is served under this name", &html! { "Load one of the versions below." });
     };
     html! {
         dl .facts data-announce=(format!("{} version {version} is served", model.name)) {
             (fact("Served", &html! { strong .big { "v" (version) } p .dim { code { (uri) } ", " (hash(sha256)) } }))
-            (fact("Switched by", &html! { @if by == "event" { "its registration" } @else { "a request" } p .dim { (switches) " switches so far" } }))
+            (fact("Switched by", &html! { (switched_by(by)) p .dim { (switches) " switches so far" } }))
+            @if let Some(canary) = canary { (fact("Canary", &html! { strong { "v" (canary.version) } " answers " (canary.percent) " % of the requests" })) }
+            @if let Some(shadow) = shadow { (fact("Shadow", &html! { strong { "v" (shadow) } ", whose answers are only compared" })) }
             (fact("Before", &html! {
                 @match previous {
                     Some(previous) => { "v" (previous)
@@ -135,6 +137,14 @@ fn pointer(wants: &Wants, model: &ModelView) -> Markup {
             }))
             @if let Some(url) = &model.mlflow_url { (fact("MLflow", &html! { a href=(url) rel="noreferrer" { "registered model" } })) }
         }
+    }
+}
+
+fn switched_by(by: &str) -> &'static str {
+    match by {
+        "event" => "its registration",
+        "rollback" => "a rollback",
+        _ => "a request",
     }
 }
 
@@ -237,7 +247,7 @@ fn switches(model: &ModelView) -> Markup {
                         tr {
                             td { (time(switch.event.time)) }
                             td { "v" (switch.version) }
-                            td { @if switch.by == "event" { "its registration" } @else { "a request" } }
+                            td { (switched_by(&switch.by)) }
                             th scope="row" .code { a href=(switch.event.href()) { (switch.event.id) } }
                         }
                     } }

@@ -404,6 +404,7 @@ fn words(event: &CloudEvent) -> String {
             Some(reason) => format!("stopped: {reason}"),
             None => "stopped".to_owned(),
         },
+        Ok(other) => other.name().to_owned(),
         Err(_) => format!("{} (not known to this version)", event.ty()),
     }
 }

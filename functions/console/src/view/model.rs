@@ -37,10 +37,23 @@ pub(crate) struct PointerView {
     pub(crate) sha256: String,
     /// The version before, where a rollback leads.
     pub(crate) previous: Option<String>,
-    /// `event` when it was registered, `request` when somebody asked for it.
+    /// `event` when it was registered, `request` or `rollback` when somebody asked for it.
     pub(crate) by: String,
     /// How often the pointer has moved.
     pub(crate) switches: u64,
+    /// The version that answers a share of the requests.
+    pub(crate) canary: Option<CanaryView>,
+    /// The version whose answers are only compared.
+    pub(crate) shadow: Option<String>,
+}
+
+/// A version beside the served one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct CanaryView {
+    /// The version.
+    pub(crate) version: String,
+    /// Its share of the requests in percent, 1 to 100.
+    pub(crate) percent: u8,
 }
 
 impl PointerView {
@@ -50,9 +63,14 @@ impl PointerView {
             version: loaded.version.clone(),
             uri: loaded.uri.clone(),
             sha256: loaded.model.sha256.clone(),
-            previous: loaded.previous.clone(),
+            previous: serving.before().map(|before| before.version.clone()),
             by: by(loaded.by).to_owned(),
             switches: serving.switches,
+            canary: serving
+                .canary
+                .as_ref()
+                .map(|canary| CanaryView { version: canary.version.version.clone(), percent: canary.percent }),
+            shadow: serving.shadow.as_ref().map(|shadow| shadow.version.clone()),
         })
     }
 }
@@ -61,6 +79,7 @@ fn by(by: SwitchedBy) -> &'static str {
     match by {
         SwitchedBy::Event => "event",
         SwitchedBy::Request => "request",
+        SwitchedBy::Rollback => "rollback",
     }
 }
 
@@ -127,7 +146,7 @@ pub(crate) struct SignatureView {
 pub(crate) struct SwitchView {
     /// The version that was served from then on.
     pub(crate) version: String,
-    /// `event` or `request`.
+    /// `event`, `request` or `rollback`.
     pub(crate) by: String,
     /// The event.
     pub(crate) event: EventView,
