@@ -52,8 +52,8 @@ impl Answer {
     /// The value of a cookie that the answer sets.
     pub(crate) fn cookie(&self, name: &str) -> String {
         let prefix = format!("{name}=");
-        let set = self.headers.get_all(SET_COOKIE).iter().map(|value| value.to_str().unwrap());
-        let found = set.filter_map(|value| value.strip_prefix(&prefix)).next();
+        let mut set = self.headers.get_all(SET_COOKIE).iter().map(|value| value.to_str().unwrap());
+        let found = set.find_map(|value| value.strip_prefix(&prefix));
         found.unwrap_or_else(|| panic!("no cookie {name}: {:?}", self.headers)).split(';').next().unwrap().to_owned()
     }
 
