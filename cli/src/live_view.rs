@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use regrove_runtime::{RuntimeEvent, ServiceStatus, Status, StopReason};
+use regrove_runtime::{EventTotals, RuntimeEvent, ServiceStatus, Status, StopReason};
 
 use crate::output::table;
 
@@ -13,21 +13,13 @@ pub(crate) const REDRAW_INTERVAL: Duration = Duration::from_secs(1);
 /// Errors that stay in sight.
 const ERRORS_SHOWN: usize = 5;
 
-/// Events since the last drawing.
-#[derive(Debug, Default, Clone, Copy)]
-struct EventCounts {
-    accepted: u32,
-    delivered: u32,
-    retried: u32,
-    dead: u32,
-}
-
 /// What is drawn, without the terminal.
 #[derive(Debug, Default)]
 struct Picture {
     /// Requests of each service at the last drawing.
     requests: BTreeMap<String, u64>,
-    counts: EventCounts,
+    /// Events at the last drawing.
+    events: EventTotals,
     errors: VecDeque<String>,
 }
 
@@ -84,14 +76,10 @@ impl LiveView {
 impl Picture {
     fn note(&mut self, event: &RuntimeEvent) {
         match event {
-            RuntimeEvent::EventAccepted { .. } => self.counts.accepted += 1,
-            RuntimeEvent::EventDelivered { .. } => self.counts.delivered += 1,
             RuntimeEvent::EventRetried { trigger, ty, id, error, .. } => {
-                self.counts.retried += 1;
                 self.error(format!("{trigger}: {ty} {id} failed ({error})"));
             }
             RuntimeEvent::EventDead { trigger, ty, id, error, .. } => {
-                self.counts.dead += 1;
                 self.error(format!("{trigger}: {ty} {id} is a dead letter ({error})"));
             }
             RuntimeEvent::ReplicaCrashed { replica, status, .. } => {
@@ -130,15 +118,24 @@ impl Picture {
             "5xx",
         ];
         let rows: Vec<Vec<String>> = status.services.iter().map(|service| self.row(service, seconds)).collect();
-        let EventCounts { accepted, delivered, retried, dead } = std::mem::take(&mut self.counts);
-        let rate = |count: u32| f64::from(count) / seconds;
         let mut lines = vec![table(&head, rows)];
+        let starts = status.services.iter().filter_map(|service| service.last_cold_start.as_ref());
+        lines.extend(starts.max_by_key(|start| start.at_ms).map(|start| {
+            let split = &start.split;
+            format!(
+                "last cold start  {}: queue {:.1} + spawn {:.1} + ready {:.1} + first byte {:.1} ms",
+                start.replica, split.queue_ms, split.spawn_ms, split.ready_ms, split.first_byte_ms
+            )
+        }));
+        let before = std::mem::replace(&mut self.events, status.events);
+        #[expect(clippy::cast_precision_loss, reason = "events of one second")]
+        let rate = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
         lines.push(format!(
             "events/s  {:.1} accepted, {:.1} delivered, {:.1} failed, {:.1} dead",
-            rate(accepted),
-            rate(delivered),
-            rate(retried),
-            rate(dead)
+            rate(status.events.accepted, before.accepted),
+            rate(status.events.delivered, before.delivered),
+            rate(status.events.failed, before.failed),
+            rate(status.events.dead, before.dead)
         ));
         lines.extend(self.errors.iter().map(|error| format!("! {}", error.lines().next().unwrap_or_default())));
         lines.join("\n")
@@ -175,7 +172,7 @@ impl Picture {
 
 #[cfg(test)]
 mod tests {
-    use regrove_runtime::RevisionStatus;
+    use regrove_runtime::{ColdStart, ColdStartRecord, RevisionStatus};
 
     use super::*;
 
@@ -202,6 +199,13 @@ mod tests {
             p50_ms: Some(1.25),
             p99_ms: None,
             cold_starts: 6,
+            last_cold_start: Some(ColdStartRecord {
+                at_ms: 1,
+                service: "default/hello".to_owned(),
+                revision: "hello-00001".to_owned(),
+                replica: "hello-00001-1".to_owned(),
+                split: ColdStart { queue_ms: 0.1, spawn_ms: 1.25, ready_ms: 20.0, first_byte_ms: 3.0 },
+            }),
             revisions: percents.iter().enumerate().map(revision).collect(),
             tags: BTreeMap::new(),
         }
@@ -211,20 +215,19 @@ mod tests {
     fn services_and_rates_are_shown() {
         let mut picture = Picture::default();
         let half = Duration::from_millis(500);
-        picture.text(&Status { services: vec![service(10, &[100.0])] }, half);
-        for _ in 0..3 {
-            picture.note(&RuntimeEvent::EventAccepted {
-                broker: "default/default".to_owned(),
-                ty: "a".to_owned(),
-                id: "1".to_owned(),
-                triggers: 1,
-            });
-        }
-        let text = picture.text(&Status { services: vec![service(30, &[70.0, 30.0])] }, half);
+        let status = |services, accepted| Status {
+            services,
+            events: EventTotals { accepted, ..EventTotals::default() },
+            ..Status::default()
+        };
+        picture.text(&status(vec![service(10, &[100.0])], 4), half);
+        let text = picture.text(&status(vec![service(30, &[70.0, 30.0])], 7), half);
         let rows: Vec<Vec<&str>> = text.lines().map(|line| line.split_whitespace().collect()).collect();
         assert_eq!(rows[1], ["default/hello", "hello-00001", "70%", "2+1", "3", "4", "40.0", "1.2", "-", "6", "5"]);
-        assert_eq!(rows[2][..3], ["events/s", "6.0", "accepted,"]);
-        let text = picture.text(&Status { services: Vec::new() }, half);
+        let start = "last cold start  hello-00001-1: queue 0.1 + spawn 1.2 + ready 20.0 + first byte 3.0 ms";
+        assert_eq!(text.lines().nth(2), Some(start));
+        assert_eq!(rows[3][..3], ["events/s", "6.0", "accepted,"]);
+        let text = picture.text(&status(Vec::new(), 7), half);
         assert!(text.contains("0.0 accepted"), "{text}");
     }
 
@@ -241,7 +244,7 @@ mod tests {
                 });
             }
         }
-        let text = picture.text(&Status { services: Vec::new() }, Duration::from_secs(1));
+        let text = picture.text(&Status::default(), Duration::from_secs(1));
         let errors: Vec<&str> = text.lines().filter(|line| line.starts_with('!')).collect();
         assert_eq!(errors.len(), ERRORS_SHOWN);
         assert_eq!(errors[0], "! hello-3: ended with exit status: 1");

@@ -13,6 +13,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
+use regrove_test_support::RedisServer;
 use regrove_test_support::programs::{binary, workspace};
 
 use crate::subscriber::{Received, Subscriber};
@@ -39,6 +40,11 @@ struct Own {
     child: Child,
 }
 
+/// Whether this is the program that runs the suite with the journal in Redis.
+fn wants_redis() -> bool {
+    env!("CARGO_CRATE_NAME") == "conformance_redis"
+}
+
 /// What is under test, and a subscriber that it delivers to.
 pub(crate) struct System {
     pub(crate) subscriber: Subscriber,
@@ -47,6 +53,7 @@ pub(crate) struct System {
     pub(crate) host: String,
     pub(crate) client: Client,
     own: Option<Own>,
+    redis: Option<RedisServer>,
     run: String,
     events: AtomicUsize,
 }
@@ -82,6 +89,7 @@ impl System {
             host: variable(HOST).unwrap_or_else(|| HOST_DEFAULT.to_owned()),
             client,
             own: None,
+            redis: (broker.is_none() && wants_redis()).then(|| RedisServer::start().unwrap()),
             run: run_name(),
             events: AtomicUsize::new(0),
             subscriber,
@@ -113,6 +121,9 @@ impl System {
             .env_remove("MLFLOW_TRACKING_URI")
             .stdout(Stdio::piped())
             .kill_on_drop(true);
+        if let Some(redis) = &self.redis {
+            command.env("REDIS_URL", redis.url());
+        }
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let first = lines.next_line().await.unwrap().expect("`regrove up` starts");
@@ -125,10 +136,13 @@ impl System {
         self.own = Some(Own { folder, child });
     }
 
-    /// Kills the runtime and starts it again, if it is ours to kill.
+    /// Kills the runtime and starts it again, if it is ours to kill; without its folder if that is not what holds events.
     pub(crate) async fn crash(&mut self) {
         if let Some(mut own) = self.own.take() {
             own.child.kill().await.unwrap();
+            if self.redis.is_some() {
+                std::fs::remove_dir_all(own.folder.path().join("home")).unwrap();
+            }
             self.launch(own.folder).await;
         }
     }

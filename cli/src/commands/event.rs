@@ -186,7 +186,7 @@ fn show(id: &str, reach: &Reach, output: &Output) -> anyhow::Result<()> {
 }
 
 fn replay(trigger: &str, from: String, reach: &Reach, output: &Output) -> anyhow::Result<()> {
-    let from = from.parse().map_or(ReplayFrom::Event(from), ReplayFrom::Time);
+    let from = ReplayFrom::from(from);
     let request = regrove_runtime::replay(&reach.store.home, trigger, &from).map_err(|error| match error {
         ReplayError::Journal(error) => anyhow::Error::from(error),
         unknown => Usage(unknown.to_string()).into(),

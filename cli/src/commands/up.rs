@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use regrove_knative::manifest::Application;
-use regrove_runtime::{Addresses, RevisionShare, Runtime, RuntimeConfig, RuntimeEvent};
+use regrove_runtime::{Addresses, RevisionShare, Runtime, RuntimeConfig, RuntimeEvent, SHARED_JOURNAL};
+use regrove_store::SharedJournal;
 use serde_json::json;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::MissedTickBehavior;
@@ -35,7 +37,8 @@ pub(crate) struct Args {
     /// File of variables for every function, NAME=VALUE on each line; may be repeated
     #[arg(long, value_name = "FILE")]
     env_file: Vec<PathBuf>,
-    /// Take changes of the manifests: a changed template becomes a new revision, without dropping requests
+    /// Take changes of the manifests while it runs, without dropping requests or events: a changed template becomes a new
+    /// revision
     #[arg(long)]
     watch: bool,
     /// Print a line for everything that happens, on a terminal too
@@ -109,7 +112,7 @@ pub(crate) async fn run(args: Args, reach: &Reach, output: &Output) -> anyhow::R
                 Err(RecvError::Lagged(missed)) => screen.missed(missed),
                 Err(RecvError::Closed) => break,
             },
-            texts = changed(&mut watch) => reload(&runtime, texts, &mut screen)?,
+            texts = changed(&mut watch) => reload(&runtime, texts, &mut screen).await?,
             _ = redraw.tick(), if screen.live.is_some() => screen.draw(&runtime),
         }
     }
@@ -127,9 +130,12 @@ async fn changed(watch: &mut Option<ManifestWatch>) -> Result<Texts, String> {
 }
 
 /// Takes changed manifests. What is wrong with them is said, and everything stays as it was.
-fn reload(runtime: &Runtime, texts: Result<Texts, String>, screen: &mut Screen<'_>) -> anyhow::Result<()> {
+async fn reload(runtime: &Runtime, texts: Result<Texts, String>, screen: &mut Screen<'_>) -> anyhow::Result<()> {
     let application = texts.and_then(|texts| texts.parse().map_err(|problems| problems.to_string()));
-    let reloaded = application.and_then(|application| runtime.reload(application).map_err(|error| error.to_string()));
+    let reloaded = match application {
+        Ok(application) => runtime.reload(application).await.map_err(|error| error.to_string()),
+        Err(reason) => Err(reason),
+    };
     let reloaded = match reloaded {
         Ok(reloaded) => reloaded,
         Err(reason) => {
@@ -140,14 +146,17 @@ fn reload(runtime: &Runtime, texts: Result<Texts, String>, screen: &mut Screen<'
     for warning in &reloaded.warnings {
         screen.progress(&format!("warning: {warning}"));
     }
-    if !reloaded.kept.is_empty() {
-        let kinds = reloaded.kept.join(", ");
-        screen.progress(&format!("warning: {kinds}: changes are taken at the next start"));
-    }
-    let value = json!({ "event": "reloaded", "revisions": reloaded.revisions, "kept": reloaded.kept });
-    screen.result(&value, || match reloaded.revisions.as_slice() {
-        [] => "manifests taken, no new revision".to_owned(),
-        revisions => format!("manifests taken, new revisions: {}", revisions.join(", ")),
+    let value = json!({ "event": "reloaded", "revisions": reloaded.revisions, "objects": reloaded.objects });
+    screen.result(&value, || {
+        let revisions = match reloaded.revisions.as_slice() {
+            [] => "no new revision".to_owned(),
+            revisions => format!("new revisions: {}", revisions.join(", ")),
+        };
+        let objects = match reloaded.objects.as_slice() {
+            [] => String::new(),
+            objects => format!("; changed: {}", objects.join(", ")),
+        };
+        format!("manifests taken, {revisions}{objects}")
     })
 }
 
@@ -240,6 +249,7 @@ async fn config(
     config.exec = args.exec.iter().cloned().collect();
     config.time_scale = args.fast_time;
     config.event_retention = args.event_retention;
+    config.shared_journal = SharedJournal::open(&reach.store, SHARED_JOURNAL)?.map(Arc::new);
     config.env = environment(reach, args.mlflow_tracking_uri.as_deref())?;
     for file in &args.env_file {
         config.env.extend(env_file::read(file)?);
@@ -275,6 +285,7 @@ fn announce(runtime: &Runtime, output: &Output) -> anyhow::Result<()> {
         "gateway": format!("http://{gateway}"),
         "ingress": format!("http://{ingress}"),
         "record": record.map(|record| format!("http://{record}")),
+        "api": runtime.api_url(),
         "services": runtime.status().services,
     });
     for warning in runtime.warnings() {
@@ -290,6 +301,7 @@ fn announce(runtime: &Runtime, output: &Output) -> anyhow::Result<()> {
             None => format!("         {} (only from inside)", service.service),
         }));
         lines.push(format!("broker   http://{ingress}/NAMESPACE/BROKER"));
+        lines.push(format!("metrics  {}/metrics", runtime.api_url()));
         lines.extend(record.map(|record| format!("record   http://{record}  (MLFLOW_TRACKING_URI)")));
         lines.join("\n")
     })

@@ -27,7 +27,7 @@ pub use container::{
 };
 pub use documents::{SOURCE_BYTES_MAX, Source};
 pub use environment::MissingVariable;
-pub use eventing::{Broker, Trigger};
+pub use eventing::{BROKER_CLASS, Broker, Trigger};
 pub use filters::{FILTER_DEPTH_MAX, FilterSpec, TriggerFilter};
 pub use flows::{Branch, Parallel, Sequence, Step};
 pub use metadata::{DEFAULT_NAMESPACE, Destination, Metadata, Reference};

@@ -2,7 +2,7 @@
 //!
 //! `GET /` greets, `/env` shows the environment and the request's headers, `/sleep/<ms>` takes its time, `/drip/<ms>`
 //! answers in three pieces with pauses, `/exit/<code>` ends the process, `/echo` streams the body back, `/alive` is an
-//! error once the file `ALIVE` is gone, `/dead-letters` shows the headers of the last request posted to it. `CRASHES` is
+//! error once the file `ALIVE` is gone, and so is gRPC's health check; `/dead-letters` shows the headers of the last request posted to it. `CRASHES` is
 //! a file with the number of starts that still fail, `STARTS` one to which every start adds a line, `DEAF` keeps it from
 //! listening, `STUBBORN` lets it ignore SIGTERM, `TERMINATED` is a file made on SIGTERM.
 
@@ -18,6 +18,8 @@ use axum::body::Body;
 use axum::extract::Path;
 use axum::http::{HeaderMap, StatusCode, Version};
 use axum::routing::{get, post};
+use http_body_util::StreamBody;
+use hyper::body::Frame;
 use listenfd::ListenFd;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -56,6 +58,20 @@ async fn alive() -> StatusCode {
     if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
+/// gRPC's health check: SERVING or NOT_SERVING, and the status of the call in the trailers. A service of another name
+/// than `hello` is not known.
+async fn health(request: axum::body::Bytes) -> ([(&'static str, &'static str); 1], Body) {
+    let known = request.len() == 5 || request.ends_with(b"\x05hello");
+    let serving = if alive().await == StatusCode::OK { 1 } else { 2 };
+    let message = axum::body::Bytes::copy_from_slice(&[0, 0, 0, 0, 2, 8, serving]);
+    let mut trailers = HeaderMap::new();
+    trailers.insert("grpc-status", if known { 0 } else { 5 }.into());
+    let frames = if known { vec![Frame::data(message)] } else { Vec::new() };
+    let frames = frames.into_iter().chain([Frame::trailers(trailers)]).map(Ok::<_, std::io::Error>);
+    let body = Body::new(StreamBody::new(futures_util::stream::iter(frames)));
+    ([("content-type", "application/grpc")], body)
+}
+
 /// Three pieces, some time before each.
 async fn drip(Path(ms): Path<u64>) -> Body {
     let pieces = futures_util::stream::unfold(0, move |count| async move {
@@ -90,6 +106,7 @@ async fn main() -> std::io::Result<()> {
                 "slept"
             }),
         )
+        .route("/grpc.health.v1.Health/Check", post(health))
         .route("/drip/{ms}", get(drip))
         .route("/exit/{code}", get(|Path(code): Path<i32>| async move { process::exit(code) as () }))
         .route("/echo", post(|body: Body| async move { body }))

@@ -3,9 +3,11 @@
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use regrove_knative::manifest::Application;
+use regrove_store::SharedJournal;
 
 /// Port of the gateway when none is given.
 pub const GATEWAY_PORT: u16 = 8000;
@@ -17,6 +19,8 @@ pub const RECORD_PORT: u16 = 8989;
 pub const EVENT_BYTES_MAX: usize = 1 << 20;
 /// How long the broker keeps delivered events when nothing else is said.
 pub const EVENT_RETENTION: Duration = Duration::from_hours(24);
+/// Name of the broker's journal in Redis.
+pub const SHARED_JOURNAL: &str = "broker";
 /// Domain of public host names when none is given.
 pub const DOMAIN: &str = "localhost";
 /// How long requests under way may take to end once the runtime shuts down, when nothing else is said.
@@ -54,6 +58,8 @@ pub struct RuntimeConfig {
     /// How long the broker keeps events after all their deliveries succeeded, for `regrove event show` and `replay`; of
     /// more than 50,000 such events the oldest go sooner. Dead letters stay until they are redriven.
     pub event_retention: Duration,
+    /// The broker's journal in Redis; without it, it is in a file in `home`. One runtime at a time.
+    pub shared_journal: Option<Arc<SharedJournal>>,
     /// How long requests under way may take to end once the runtime shuts down.
     pub shutdown_grace: Duration,
 }
@@ -76,6 +82,7 @@ impl RuntimeConfig {
             start_at_zero: true,
             event_bytes_max: EVENT_BYTES_MAX,
             event_retention: EVENT_RETENTION,
+            shared_journal: None,
             shutdown_grace: SHUTDOWN_GRACE,
         }
     }

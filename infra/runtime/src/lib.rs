@@ -16,15 +16,18 @@
 //!
 //! * A request to `<service>.<namespace>.localhost` goes through the gateway to the service's activator, which starts a
 //!   process when there is none and holds the request until one answers. The autoscaler is Knative's.
-//! * An event posted to the ingress is on disk before it is acknowledged, and is delivered at least once to every trigger
-//!   that wants it, across restarts of the runtime, with the trigger's retries and dead letter sink.
+//! * An event posted to the ingress is on disk, or in Redis, before it is acknowledged, and is delivered at least once to
+//!   every trigger that wants it, across restarts of the runtime, with the trigger's retries and dead letter sink.
 //! * A changed template makes a new revision, at the next start or with [`Runtime::reload`]; it gets traffic once it is
-//!   ready. Earlier revisions are kept in the home folder and can be named in `spec.traffic`.
+//!   ready. Earlier revisions are kept in the home folder and can be named in `spec.traffic`. Brokers, triggers, flows and
+//!   sources change at once.
+//! * What happens and has happened can be asked at [`Runtime::api_url`].
 //! * No process outlives the runtime, however that ends. A process that a function starts by itself is its own to end.
 //!
 //! What differs from a cluster: services start at zero replicas; a request that waits is looked at by the autoscaler at
 //! once; crashed processes are started again after at most 5 s; processes see the environment of the runtime.
 
+mod admin;
 mod broker;
 mod clock;
 mod config;
@@ -33,22 +36,28 @@ mod events_out;
 mod history;
 mod home;
 mod http_server;
+mod metrics;
 mod plan;
 mod plan_services;
+mod resolve;
 mod runtime;
 mod runtime_event;
+mod samples;
 mod serving;
 mod status;
+mod view;
 
 pub use broker::{
-    Attempt, DeadLetter, DeliveryRecord, DeliveryState, JournalError, ReplayError, ReplayFrom, ReplayRequest,
-    dead_letters, delivery_records, redrive, replay,
+    Attempt, DeadLetter, DeliveryRecord, DeliveryState, EventQuery, JournalError, KeptEvent, ReplayError, ReplayFrom,
+    ReplayRequest, dead_letters, delivery_records, discard, kept_events, redrive, replay,
 };
 pub use config::{
     Addresses, DOMAIN, EVENT_BYTES_MAX, EVENT_RETENTION, GATEWAY_PORT, INGRESS_PORT, RECORD_PORT, RuntimeConfig,
-    SHUTDOWN_GRACE,
+    SHARED_JOURNAL, SHUTDOWN_GRACE,
 };
 pub use error::{Error, Fault};
+pub use metrics::EventTotals;
 pub use runtime::{Killer, Runtime};
-pub use runtime_event::{ColdStart, LogLine, RevisionShare, RuntimeEvent, StopReason, Stream, WATCHER_LAG_MAX};
-pub use status::{Reloaded, RevisionStatus, ServiceStatus, Status};
+pub use runtime_event::{ColdStart, Level, LogLine, RevisionShare, RuntimeEvent, StopReason, Stream, WATCHER_LAG_MAX};
+pub use samples::{Sample, ServiceSample};
+pub use status::{ColdStartRecord, PingSourceStatus, Reloaded, RevisionStatus, ServiceStatus, Status, TriggerStatus};

@@ -6,13 +6,15 @@ use std::sync::Arc;
 
 use regrove_knative::delivery::DeliveryPolicy;
 use regrove_knative::filter::Filter;
-use regrove_knative::manifest::{Application, Metadata, PingSource, ProbeAction, TriggerFilter};
+use regrove_knative::manifest::{Application, BROKER_CLASS, Metadata, PingSource, Trigger, TriggerFilter};
 
 use crate::RuntimeConfig;
-use crate::broker::{Replies, TargetSpec, flows};
+use crate::broker::TargetSpec;
+use crate::broker::flows::{self, ReplyTo};
 use crate::error::{Error, Fault};
 use crate::history::History;
 use crate::plan_services::PlannedService;
+use crate::status::TriggerStatus;
 
 /// Where the runtime itself listens, as functions have to know it.
 #[derive(Debug, Clone, Copy)]
@@ -32,7 +34,18 @@ pub(crate) struct PlannedTrigger {
     pub(crate) policy: DeliveryPolicy,
     pub(crate) dead_letter_sink: Option<TargetSpec>,
     pub(crate) ordered: bool,
-    pub(crate) replies: Replies,
+    pub(crate) replies: PlannedReplies,
+}
+
+/// Where a subscriber's replies go.
+#[derive(Debug)]
+pub(crate) enum PlannedReplies {
+    /// Into this broker or channel of the trigger's namespace.
+    Stored(String),
+    /// To this destination, as part of the delivery.
+    Sent(TargetSpec),
+    /// Nowhere.
+    Dropped,
 }
 
 /// What is run.
@@ -41,6 +54,8 @@ pub(crate) struct Plan {
     pub(crate) services: Vec<PlannedService>,
     pub(crate) brokers: BTreeSet<(String, String)>,
     pub(crate) triggers: Vec<PlannedTrigger>,
+    /// Triggers that get no events, and why.
+    pub(crate) unready: Vec<TriggerStatus>,
     pub(crate) pings: Vec<(PingSource, TargetSpec)>,
     pub(crate) warnings: Vec<String>,
 }
@@ -60,7 +75,7 @@ impl Plan {
         let pings = planner.pings();
         planner.warn();
         if planner.faults.is_empty() {
-            Ok(Self { services, brokers, triggers, pings, warnings: planner.warnings })
+            Ok(Self { services, brokers, triggers, unready: unready(application), pings, warnings: planner.warnings })
         } else {
             Err(Error::Faults(planner.faults))
         }
@@ -123,7 +138,7 @@ impl Planner<'_> {
                     policy,
                     dead_letter_sink: sink.flatten(),
                     ordered: trigger.is_ordered(),
-                    replies: Replies::To(trigger.broker.clone()),
+                    replies: PlannedReplies::Stored(trigger.broker.clone()),
                 });
             }
         }
@@ -154,9 +169,16 @@ impl Planner<'_> {
             let subscriber = self.target(flow.kind, metadata, &flow.field, flow.subscriber);
             let sink = policy.dead_letter_sink.clone();
             let sink = sink.and_then(|sink| self.target(flow.kind, metadata, "deadLetterSink", &sink));
+            let replies = match &flow.replies {
+                None => Some(PlannedReplies::Dropped),
+                Some(ReplyTo::Channel(channel)) => Some(PlannedReplies::Stored(channel.clone())),
+                Some(ReplyTo::Destination(reply, field)) => {
+                    self.target(flow.kind, metadata, field, reply).map(PlannedReplies::Sent)
+                }
+            };
             // Without a filter there is nothing that could not be understood.
             let filter = Filter::compile(&TriggerFilter::default());
-            if let (Ok(filter), Some(subscriber)) = (filter, subscriber) {
+            if let (Ok(filter), Some(subscriber), Some(replies)) = (filter, subscriber, replies) {
                 planned.push(PlannedTrigger {
                     key: Arc::from(format!("{}/{}", metadata.namespace, flow.name)),
                     namespace: metadata.namespace.clone(),
@@ -166,7 +188,7 @@ impl Planner<'_> {
                     policy,
                     dead_letter_sink: sink,
                     ordered: false,
-                    replies: flow.replies.map_or(Replies::Dropped, Replies::To),
+                    replies,
                 });
             }
         }
@@ -222,18 +244,67 @@ impl Planner<'_> {
     }
 
     fn warn(&mut self) {
-        let application = self.application;
-        let mut warnings: Vec<String> = application.warnings.iter().map(ToString::to_string).collect();
-        for service in &application.services {
-            let container = &service.template.container;
-            let probes = [Some(&container.readiness), container.liveness.as_ref(), container.startup.as_ref()];
-            if probes.into_iter().flatten().any(|probe| matches!(probe.action, ProbeAction::Grpc { .. })) {
-                let name = object("Service", &service.metadata);
-                warnings.push(format!("{name}: a gRPC probe is replaced by a TCP connection here"));
-            }
-        }
-        self.warnings.extend(warnings);
+        self.warnings.extend(self.application.warnings.iter().map(ToString::to_string));
     }
+}
+
+/// Triggers whose broker is not there.
+fn unready(application: &Application) -> Vec<TriggerStatus> {
+    let lost = application.triggers.iter().filter(|trigger| application.broker_of(trigger).is_none());
+    let status = |trigger: &Trigger| {
+        let Metadata { namespace, name, .. } = &trigger.metadata;
+        let broker = format!("{namespace}/{}", trigger.broker);
+        TriggerStatus {
+            trigger: format!("{namespace}/{name}"),
+            ready: false,
+            reason: Some(format!("BrokerDoesNotExist: there is no Broker {broker}")),
+            subscriber_uri: None,
+            dead_letter_sink_uri: None,
+            ordered: trigger.is_ordered(),
+            in_memory: 0,
+            broker,
+        }
+    };
+    lost.map(status).collect()
+}
+
+/// Fields that cannot be changed while their object is there, as Knative's webhooks refuse it.
+pub(crate) fn immutable(before: &Application, after: &Application) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (old, new) in pairs(&before.triggers, &after.triggers, |trigger| &trigger.metadata) {
+        if old.broker != new.broker {
+            let (from, to) = (&old.broker, &new.broker);
+            let reason = format!(
+                "spec.broker: immutable field changed from {from} to {to}; take the trigger out first, or give it another name"
+            );
+            faults.push(Fault { object: object("Trigger", &new.metadata), reason });
+        }
+    }
+    for (old, new) in pairs(&before.brokers, &after.brokers, |broker| &broker.metadata) {
+        let class = |metadata: &Metadata| metadata.annotations.get(BROKER_CLASS).cloned().unwrap_or_default();
+        if class(&old.metadata) != class(&new.metadata) {
+            let reason =
+                format!("metadata.annotations[{BROKER_CLASS}]: immutable field changed; take the broker out first");
+            faults.push(Fault { object: object("Broker", &new.metadata), reason });
+        }
+        if old.config != new.config {
+            let reason = "spec.config: immutable field changed; take the broker out first".to_owned();
+            faults.push(Fault { object: object("Broker", &new.metadata), reason });
+        }
+    }
+    faults
+}
+
+/// Objects that are in both, by name.
+fn pairs<'a, T>(
+    before: &'a [T],
+    after: &'a [T],
+    metadata: impl Fn(&T) -> &Metadata,
+) -> impl Iterator<Item = (&'a T, &'a T)> {
+    after.iter().filter_map(move |new| {
+        let same = |old: &&T| is(metadata(old), &metadata(new).namespace, &metadata(new).name);
+        before.iter().find(same).map(|old| (old, new))
+    })
 }
 
 fn is(metadata: &Metadata, namespace: &str, name: &str) -> bool {

@@ -16,6 +16,9 @@ const LISTEN_FDS: &str = "regrove.io/listen-fds";
 /// Annotation of the template: the command that stands for the image, words separated by spaces.
 const EXEC: &str = "regrove.io/exec";
 
+/// Variable that tells a function where it can ask about this runtime.
+const RUNTIME: &str = "REGROVE_RUNTIME";
+
 /// A revision that a service needs.
 #[derive(Debug)]
 pub(crate) struct PlannedRevision {
@@ -189,6 +192,7 @@ impl Planner<'_> {
             ("K_REVISION".to_owned(), revision.to_owned()),
         ]);
         let mut env = self.config.env.clone();
+        env.entry(RUNTIME.to_owned()).or_insert_with(|| format!("http://{}{}", self.bound.ingress, crate::admin::BASE));
         if let Some(record) = self.bound.record {
             env.entry("MLFLOW_TRACKING_URI".to_owned()).or_insert_with(|| format!("http://{record}"));
         }

@@ -1,32 +1,39 @@
 //! Starting everything, and stopping it in order.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
-use regrove_knative::manifest::{Application, PingSource};
+use regrove_knative::manifest::Application;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::broker::{Broker, IngressConfig, Journal, Sender, Target, TargetSpec, TriggerSpec, Triggers, run_ping};
+use crate::admin::Door;
+use crate::broker::eventing::Eventing;
+use crate::broker::{Broker, Delivering, Journal, Sender, Topology};
+use crate::clock::now_ms;
 use crate::config::{Addresses, RuntimeConfig};
-use crate::error::{Error, Fault};
+use crate::error::Error;
 use crate::events_out::EventsOut;
 use crate::history::History;
 use crate::home::{self, HomeLock};
 use crate::http_server::{self, listen};
-use crate::plan::{Bound, Plan, PlannedTrigger};
+use crate::metrics::Metrics;
+use crate::plan::{Bound, Plan, immutable};
+use crate::resolve::{changed_objects, resolve_all};
 use crate::runtime_event::{LogLine, RuntimeEvent};
+use crate::samples::{self, Samples};
 use crate::serving::gateway::Gateway;
+use crate::serving::log_book::LogBook;
 use crate::serving::process::Spawner;
 use crate::serving::revision::Surroundings;
-use crate::serving::route::Route;
 use crate::serving::scaler::Pace;
 use crate::serving::services::Services;
-use crate::status::{Reloaded, RevisionStatus, ServiceStatus, Status};
+use crate::status::{Reloaded, Status};
+use crate::view::View;
 
 /// Added to the grace for what comes after the requests: SIGTERM, and the last writes.
 const SHUTDOWN_MARGIN: Duration = Duration::from_secs(5);
@@ -37,17 +44,14 @@ const SHUTDOWN_MARGIN: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Runtime {
     addresses: Addresses,
-    domain: String,
     grace: Duration,
     warnings: Vec<String>,
     passed_over: Vec<(String, String)>,
-    /// As started or last reloaded.
-    config: Mutex<RuntimeConfig>,
+    /// As started or last reloaded; held while manifests are taken.
+    config: tokio::sync::Mutex<RuntimeConfig>,
     bound: Bound,
     services: Services,
-    gateway: Arc<Gateway>,
-    broker: Arc<Broker>,
-    events: EventsOut,
+    view: Arc<View>,
     stop: Stop,
     deliveries: TaskTracker,
     replicas: TaskTracker,
@@ -124,53 +128,85 @@ impl Runtime {
             servers: CancellationToken::new(),
             kill: CancellationToken::new(),
         };
+        let runtime = Self::assemble(config, plan, Made { addresses, bound, history, stop, lock }).await?;
+        runtime.run_servers(sockets, record);
+        Ok(runtime)
+    }
+
+    async fn assemble(config: RuntimeConfig, plan: Plan, made: Made) -> Result<Self, Error> {
+        let Made { addresses, bound, history, stop, lock } = made;
         let events = EventsOut::new();
-        let replicas = TaskTracker::new();
-        let surroundings = Surroundings {
+        let metrics = Arc::new(Metrics::new());
+        let logs = Arc::new(LogBook::new(events.clone()));
+        let (replicas, deliveries) = (TaskTracker::new(), TaskTracker::new());
+        let around = Surroundings {
             spawner: Spawner::start(Handle::current()).map_err(Error::Thread)?,
             events: events.clone(),
+            logs: Arc::clone(&logs),
+            metrics: Arc::clone(&metrics),
             tasks: replicas.clone(),
             kill: stop.kill.clone(),
         };
-        let gateway = Arc::new(Gateway::new(&config.domain));
-        let deliveries = TaskTracker::new();
+        let gateway = Arc::new(Gateway::new(&config.domain, Arc::clone(&metrics)));
         let services = Services {
             gateway: Arc::clone(&gateway),
             history,
-            around: surroundings,
+            around,
             pace: Pace { scale: config.time_scale, start_at_zero: config.start_at_zero },
             tasks: deliveries.clone(),
             stop: stop.deliveries.clone(),
         };
         services.apply(plan.services)?;
-        let broker = eventing(&plan.triggers, plan.brokers, &config, &gateway, &events).await?;
-        let runtime = Self {
-            addresses,
+        let topology = Arc::new(Topology::default());
+        let waking = Arc::clone(&topology);
+        let shared = config.shared_journal.clone();
+        let retention = config.event_retention;
+        let journal = Journal::open(&config.home, retention, shared, move || waking.look_again()).await?;
+        let broker = Broker::new(config.event_bytes_max, journal, topology, events.clone(), Arc::clone(&metrics));
+        let delivering = Delivering {
+            events: events.clone(),
+            metrics: Arc::clone(&metrics),
+            sender: Arc::new(Sender::new(config.event_bytes_max)),
+            tasks: deliveries.clone(),
+            stop: stop.deliveries.clone(),
+        };
+        let eventing = Eventing::new(broker, delivering);
+        eventing.apply(resolve_all(&gateway, plan.brokers, &plan.triggers, plan.unready, plan.pings)?).await?;
+        let view = View {
+            home: config.home.clone(),
             domain: config.domain.clone(),
+            gateway_port: addresses.gateway.port(),
+            started_at_ms: now_ms(),
+            gateway,
+            eventing,
+            events,
+            logs,
+            metrics,
+            samples: Samples::default(),
+        };
+        Ok(Self {
+            addresses,
             grace: config.shutdown_grace,
             warnings: plan.warnings,
             passed_over: config.application.passed_over.clone(),
-            config: Mutex::new(config.clone()),
+            config: tokio::sync::Mutex::new(config),
             bound,
             services,
-            gateway,
-            broker,
-            events,
+            view: Arc::new(view),
             stop,
             deliveries,
             replicas,
             servers: TaskTracker::new(),
             _lock: lock,
-        };
-        runtime.run_servers(sockets, record);
-        runtime.run_deliveries(&config, plan.pings)?;
-        Ok(runtime)
+        })
     }
 
     fn run_servers(&self, sockets: Sockets, record: Option<regrove_record::Store>) {
         let stop = &self.stop.servers;
-        self.servers.spawn(http_server::serve(sockets.gateway, Arc::clone(&self.gateway), stop.clone()));
-        self.servers.spawn(http_server::serve(sockets.ingress, Arc::clone(&self.broker), stop.clone()));
+        let door = Arc::new(Door::new(Arc::clone(&self.view), stop.clone()));
+        self.servers.spawn(http_server::serve(sockets.gateway, Arc::clone(&self.view.gateway), stop.clone()));
+        self.servers.spawn(http_server::serve(sockets.ingress, door, stop.clone()));
+        self.servers.spawn(samples::take(Arc::clone(&self.view), stop.clone()));
         if let (Some(listener), Some(store)) = (sockets.record, record) {
             let stop = stop.clone();
             let serving = axum::serve(listener, regrove_record::router(store))
@@ -183,18 +219,6 @@ impl Runtime {
         }
     }
 
-    fn run_deliveries(&self, config: &RuntimeConfig, pings: Vec<(PingSource, TargetSpec)>) -> Result<(), Error> {
-        let sender = Arc::new(Sender::new(config.event_bytes_max));
-        let stop = &self.stop.deliveries;
-        self.broker.triggers().start(&self.broker, &self.events, &sender, &self.deliveries, stop);
-        for (source, target) in pings {
-            let target = resolve(&self.gateway, &target).map_err(|fault| Error::Faults(vec![fault]))?;
-            let (broker, sender) = (Arc::clone(&self.broker), Arc::clone(&sender));
-            self.deliveries.spawn(run_ping(source, target, broker, sender, stop.clone()));
-        }
-        Ok(())
-    }
-
     /// Where it listens.
     pub fn addresses(&self) -> Addresses {
         self.addresses
@@ -205,9 +229,14 @@ impl Runtime {
         format!("http://{}/{namespace}/{name}", self.addresses.ingress)
     }
 
+    /// Base URL of what can be asked about this runtime; `docs/runtime-api.md` says what.
+    pub fn api_url(&self) -> String {
+        format!("http://{}{}", self.addresses.ingress, crate::admin::BASE)
+    }
+
     /// Public URL of a service.
     pub fn service_url(&self, namespace: &str, name: &str) -> String {
-        format!("http://{name}.{namespace}.{}:{}", self.domain, self.addresses.gateway.port())
+        self.view.service_url(namespace, name)
     }
 
     /// What is not wrong, but may not be meant.
@@ -223,96 +252,49 @@ impl Runtime {
     /// Everything that happens from now on. A receiver that lags by more than
     /// [`WATCHER_LAG_MAX`](crate::WATCHER_LAG_MAX) events loses the oldest.
     pub fn watch(&self) -> broadcast::Receiver<RuntimeEvent> {
-        self.events.subscribe()
+        self.view.events.subscribe()
     }
 
     /// Milliseconds that starts from zero cost the requests which caused them, their own work left out, by
     /// `namespace/service`. Services that had none are left out.
     pub fn cold_starts(&self) -> BTreeMap<String, Vec<f64>> {
-        let of = |route: &Arc<Route>| route.revisions().iter().flat_map(|revision| revision.cold_starts()).collect();
-        let starts = self.gateway.routes().into_iter().map(|route| (route.key(), of(&route)));
-        starts.filter(|(_, starts): &(String, Vec<f64>)| !starts.is_empty()).collect()
+        let mut starts: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        for start in self.view.cold_starts() {
+            starts.entry(start.service).or_default().push(start.split.start_ms());
+        }
+        starts
     }
 
-    /// The last lines that a service's replicas wrote, revision by revision, oldest first.
+    /// The last lines that a service's replicas wrote, oldest first.
     pub fn logs(&self, namespace: &str, service: &str) -> Vec<LogLine> {
-        let route = self.gateway.route(namespace, service);
-        let revisions = route.map(|route| route.revisions()).unwrap_or_default();
-        revisions.iter().flat_map(|revision| revision.tail.lines()).collect()
+        let service = format!("{namespace}/{service}");
+        self.view.logs.lines(0, usize::MAX, |line| line.service == service)
     }
 
     /// How it stands.
     pub fn status(&self) -> Status {
-        Status { services: self.gateway.routes().iter().map(|route| self.service_status(route)).collect() }
+        self.view.status()
     }
 
-    fn service_status(&self, route: &Route) -> ServiceStatus {
-        let recent = route.recent.summary();
-        let shares = route.shares();
-        let share = |name: &str| shares.iter().find(|share| share.revision == name).map_or(0.0, |share| share.percent);
-        let main = shares.iter().max_by(|one, other| one.percent.total_cmp(&other.percent));
-        let mut status = ServiceStatus {
-            service: route.key(),
-            revision: main.map(|share| share.revision.clone()).unwrap_or_default(),
-            url: (!route.is_cluster_local()).then(|| self.service_url(&route.namespace, &route.name)),
-            ready: 0,
-            starting: 0,
-            draining: 0,
-            in_flight: 0,
-            waiting: 0,
-            requests: recent.requests,
-            failures: recent.failures,
-            p50_ms: recent.p50_ms,
-            p99_ms: recent.p99_ms,
-            cold_starts: 0,
-            revisions: Vec::new(),
-            tags: BTreeMap::new(),
-        };
-        for revision in route.revisions() {
-            let counts = revision.table.counts();
-            status.ready += counts.ready;
-            status.starting += counts.starting;
-            status.draining += counts.draining;
-            status.in_flight += counts.in_flight;
-            status.waiting += counts.waiting;
-            status.cold_starts += revision.cold_starts().len();
-            status.revisions.push(RevisionStatus {
-                revision: revision.spec.revision.clone(),
-                percent: share(&revision.spec.revision),
-                proven: revision.has_been_ready(),
-                ready: counts.ready,
-                starting: counts.starting,
-                draining: counts.draining,
-            });
-        }
-        if status.url.is_some() {
-            let url = |tag: &String| self.service_url(&route.namespace, &format!("{tag}-{}", route.name));
-            status.tags = route.tags().iter().map(|tag| (tag.clone(), url(tag))).collect();
-        }
-        status
-    }
-
-    /// Takes changed manifests: a changed template becomes a new revision, which gets traffic once it is ready; requests
-    /// under way are not disturbed. Must be called inside a tokio runtime.
+    /// Takes changed manifests: a changed template becomes a new revision, which gets traffic once it is ready; brokers,
+    /// triggers, flows and sources become what they are to be. Requests and deliveries under way are not disturbed.
     ///
     /// # Errors
-    /// [`Error`]; everything stays as it was then.
-    pub fn reload(&self, application: Application) -> Result<Reloaded, Error> {
-        let mut current = self.config.lock().unwrap_or_else(PoisonError::into_inner);
+    /// [`Error`]; everything stays as it was then, unless it is that the journal cannot be written.
+    pub async fn reload(&self, application: Application) -> Result<Reloaded, Error> {
+        let mut current = self.config.lock().await;
         let next = RuntimeConfig { application, ..current.clone() };
+        let changed = immutable(&current.application, &next.application);
+        if !changed.is_empty() {
+            return Err(Error::Faults(changed));
+        }
         let plan = Plan::make(&next, self.bound, &self.services.history)?;
         let revisions = self.services.apply(plan.services)?;
-        let (before, after) = (&current.application, &next.application);
-        let changed = [
-            ("Broker", before.brokers != after.brokers),
-            ("Trigger", before.triggers != after.triggers),
-            ("Sequence", before.sequences != after.sequences),
-            ("Parallel", before.parallels != after.parallels),
-            ("PingSource", before.ping_sources != after.ping_sources),
-        ];
-        let kept = changed.into_iter().filter(|(_, changed)| *changed).map(|(kind, _)| kind).collect();
+        let wanted = resolve_all(&self.view.gateway, plan.brokers, &plan.triggers, plan.unready, plan.pings)?;
+        self.view.eventing.apply(wanted).await?;
+        let objects = changed_objects(&current.application, &next.application);
         *current = next;
-        Ok(Reloaded { revisions, kept, warnings: plan.warnings })
+        Ok(Reloaded { revisions, objects, warnings: plan.warnings })
     }
 
     /// Ends at once what still runs: for a second Ctrl-C while [`Runtime::shutdown`] is under way.
@@ -341,7 +323,7 @@ impl Runtime {
             () = self.deliveries.wait() => {}
             () = bounded(self.grace) => {}
         }
-        for revision in self.gateway.routes().iter().flat_map(|route| route.revisions()) {
+        for revision in self.view.gateway.routes().iter().flat_map(|route| route.revisions()) {
             revision.close(self.grace, "the runtime is shutting down");
         }
         tokio::select! {
@@ -355,7 +337,7 @@ impl Runtime {
             () = self.servers.wait() => {}
             () = tokio::time::sleep(SHUTDOWN_MARGIN.min(self.grace)) => {}
         }
-        let broker = Arc::clone(&self.broker);
+        let broker = Arc::clone(&self.view.eventing.broker);
         if tokio::task::spawn_blocking(move || broker.journal.close()).await.is_err() {
             tracing::error!("the event journal was not closed");
         }
@@ -375,64 +357,11 @@ impl Killer {
     }
 }
 
-async fn eventing(
-    planned: &[PlannedTrigger],
-    brokers: BTreeSet<(String, String)>,
-    config: &RuntimeConfig,
-    gateway: &Gateway,
-    events: &EventsOut,
-) -> Result<Arc<Broker>, Error> {
-    let mut faults = Vec::new();
-    let mut specs = Vec::new();
-    for trigger in planned {
-        match resolve_trigger(gateway, trigger) {
-            Ok(spec) => specs.push(spec),
-            Err(fault) => faults.push(fault),
-        }
-    }
-    if !faults.is_empty() {
-        return Err(Error::Faults(faults));
-    }
-    let triggers = Arc::new(Triggers::new(specs));
-    let waking = Arc::clone(&triggers);
-    let journal = Journal::open(&config.home, config.event_retention, move || waking.look_again())?;
-    let orphans = journal.keep_triggers(triggers.known()).await?;
-    if orphans > 0 {
-        tracing::warn!(
-            orphans,
-            "events waited for triggers that are no longer in the manifests; they are dead letters"
-        );
-    }
-    let ingress = IngressConfig { brokers, event_bytes_max: config.event_bytes_max };
-    Ok(Broker::new(ingress, journal, triggers, events.clone()))
-}
-
-fn resolve_trigger(gateway: &Gateway, trigger: &PlannedTrigger) -> Result<TriggerSpec, Fault> {
-    Ok(TriggerSpec {
-        key: Arc::clone(&trigger.key),
-        namespace: trigger.namespace.clone(),
-        broker: trigger.broker.clone(),
-        filter: trigger.filter.clone(),
-        subscriber: resolve(gateway, &trigger.subscriber)?,
-        policy: trigger.policy.clone(),
-        dead_letter_sink: trigger.dead_letter_sink.as_ref().map(|sink| resolve(gateway, sink)).transpose()?,
-        ordered: trigger.ordered,
-        replies: trigger.replies.clone(),
-    })
-}
-
-/// Looks up what a destination names. Planning has checked that it exists.
-fn resolve(gateway: &Gateway, target: &TargetSpec) -> Result<Target, Fault> {
-    Ok(match target {
-        TargetSpec::Service { namespace, name, path } => {
-            let missing = || Fault {
-                object: format!("Service {namespace}/{name}"),
-                reason: "it is not in the manifests".to_owned(),
-            };
-            let route = gateway.route(namespace, name).ok_or_else(missing)?;
-            Target::Service { route, path: path.clone() }
-        }
-        TargetSpec::Broker { namespace, name } => Target::Broker { namespace: namespace.clone(), name: name.clone() },
-        TargetSpec::Http(uri) => Target::Http(uri.clone()),
-    })
+/// What is made before a runtime.
+struct Made {
+    addresses: Addresses,
+    bound: Bound,
+    history: Arc<History>,
+    stop: Stop,
+    lock: HomeLock,
 }

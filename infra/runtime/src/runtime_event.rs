@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 /// How many events a slow watcher may lag behind before it loses the oldest.
 pub const WATCHER_LAG_MAX: usize = 4096;
@@ -17,9 +18,31 @@ pub enum Stream {
     Stderr,
 }
 
+/// How much a line matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Every step.
+    Trace,
+    /// For who looks for a fault.
+    Debug,
+    /// Ordinary.
+    Info,
+    /// May be wrong.
+    Warn,
+    /// Is wrong.
+    Error,
+}
+
 /// One line that a replica wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LogLine {
+    /// Counted over all services since the runtime started.
+    pub number: u64,
+    /// When it was read, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// What the line says of itself: `level` of a JSON object, or a word such as `WARN` near its beginning.
+    pub level: Option<Level>,
     /// `namespace/service`.
     pub service: String,
     /// The replica, such as `hello-00001-1`.
@@ -44,6 +67,16 @@ pub struct ColdStart {
 }
 
 impl ColdStart {
+    /// Its parts by name, in milliseconds.
+    pub(crate) fn parts(&self) -> [(&'static str, f64); 4] {
+        [
+            ("queue", self.queue_ms),
+            ("spawn", self.spawn_ms),
+            ("ready", self.ready_ms),
+            ("first_byte", self.first_byte_ms),
+        ]
+    }
+
     /// What the start alone cost the request: everything but its own work.
     pub fn start_ms(&self) -> f64 {
         self.queue_ms + self.spawn_ms + self.ready_ms
@@ -183,7 +216,70 @@ pub enum RuntimeEvent {
     Log(LogLine),
 }
 
+/// Words near the beginning of a plain line that may be its level.
+const LEVEL_WORDS: usize = 6;
+
+impl Level {
+    /// What a line says of itself.
+    pub(crate) fn of(line: &str) -> Option<Self> {
+        let line = line.trim_start();
+        if line.starts_with('{') {
+            let object: Value = serde_json::from_str(line).ok()?;
+            let level = ["level", "severity", "levelname"].iter().find_map(|name| object.get(*name))?;
+            // Node's pino counts in tens.
+            return match level.as_u64() {
+                Some(10..20) => Some(Self::Trace),
+                Some(20..30) => Some(Self::Debug),
+                Some(30..40) => Some(Self::Info),
+                Some(40..50) => Some(Self::Warn),
+                Some(50..) => Some(Self::Error),
+                _ => Self::named(level.as_str()?),
+            };
+        }
+        let words = line.split(|letter: char| letter.is_whitespace() || letter == ':').filter(|word| !word.is_empty());
+        words.take(LEVEL_WORDS).find_map(|word| {
+            let word = word.trim_matches(|letter: char| !letter.is_ascii_alphabetic());
+            // Prose speaks of errors in small letters.
+            if word.bytes().all(|byte| byte.is_ascii_uppercase()) { Self::named(word) } else { None }
+        })
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        match name.to_ascii_lowercase().as_str() {
+            "trace" => Some(Self::Trace),
+            "debug" => Some(Self::Debug),
+            "info" | "notice" => Some(Self::Info),
+            "warn" | "warning" => Some(Self::Warn),
+            "error" | "critical" | "fatal" | "alert" | "emergency" => Some(Self::Error),
+            _ => None,
+        }
+    }
+}
+
 /// Milliseconds with a fraction.
 pub(crate) fn millis(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1e3
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_say_their_level() {
+        for (line, level) in [
+            (r#"{"timestamp":"2026-11-27T04:00:00Z","level":"WARN","message":"m"}"#, Some(Level::Warn)),
+            (r#"{"severity":"CRITICAL"}"#, Some(Level::Error)),
+            (r#"{"level":30,"msg":"pino"}"#, Some(Level::Info)),
+            (r#"{"message":"no level"}"#, None),
+            ("{ERROR", None),
+            ("2026-11-27T04:00:00Z  INFO started", Some(Level::Info)),
+            ("[2026-11-27 04:00:00,001] [WARNING] m", Some(Level::Warn)),
+            ("ERROR:root:said by Python", Some(Level::Error)),
+            ("an error in prose", None),
+            ("listening on 8080", None),
+        ] {
+            assert_eq!(Level::of(line), level, "{line}");
+        }
+    }
 }

@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
+use crate::metrics::EventTotals;
+use crate::runtime_event::ColdStart;
+
 /// One revision.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RevisionStatus {
@@ -50,17 +53,79 @@ pub struct ServiceStatus {
     pub p99_ms: Option<f64>,
     /// Starts from zero that a request waited for.
     pub cold_starts: usize,
+    /// The latest of them.
+    pub last_cold_start: Option<ColdStartRecord>,
     /// The revisions at work, those without traffic included.
     pub revisions: Vec<RevisionStatus>,
     /// URLs of tags, by tag; empty for a service that only others inside reach.
     pub tags: BTreeMap<String, String>,
 }
 
-/// Everything.
+/// One start from zero.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ColdStartRecord {
+    /// When the request that caused it got its first byte, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// `namespace/service`.
+    pub service: String,
+    /// The revision.
+    pub revision: String,
+    /// The replica.
+    pub replica: String,
+    /// Where the time went.
+    #[serde(flatten)]
+    pub split: ColdStart,
+}
+
+/// One trigger, or one subscription of a flow.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TriggerStatus {
+    /// `namespace/trigger`.
+    pub trigger: String,
+    /// `namespace/broker` that its events come from.
+    pub broker: String,
+    /// Whether it gets events.
+    pub ready: bool,
+    /// Why it is not ready.
+    pub reason: Option<String>,
+    /// URL of the subscriber; `None` while the trigger is not ready.
+    pub subscriber_uri: Option<String>,
+    /// URL of the dead letter sink, its own or its broker's.
+    pub dead_letter_sink_uri: Option<String>,
+    /// Whether its deliveries are made in order.
+    pub ordered: bool,
+    /// Deliveries in memory: under way, due, or waiting for a retry. More may wait in the journal.
+    pub in_memory: usize,
+}
+
+/// One ping source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PingSourceStatus {
+    /// `namespace/source`.
+    pub source: String,
+    /// URL of its sink.
+    pub sink: String,
+    /// When it sends next, in milliseconds since 1970; `None` when it never will.
+    pub next_at_ms: Option<i64>,
+}
+
+/// Everything.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 pub struct Status {
+    /// When this was, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// When the runtime was started, in milliseconds since 1970.
+    pub started_at_ms: i64,
     /// The services, ordered by name.
     pub services: Vec<ServiceStatus>,
+    /// The brokers and channels, as `namespace/name`.
+    pub brokers: Vec<String>,
+    /// The triggers, in the order of the manifests.
+    pub triggers: Vec<TriggerStatus>,
+    /// The ping sources, in the order of the manifests.
+    pub ping_sources: Vec<PingSourceStatus>,
+    /// Events since the runtime started.
+    pub events: EventTotals,
 }
 
 /// What taking changed manifests led to.
@@ -68,8 +133,8 @@ pub struct Status {
 pub struct Reloaded {
     /// The new revisions.
     pub revisions: Vec<String>,
-    /// Kinds of objects that differ but stay as they were until the runtime is started anew.
-    pub kept: Vec<&'static str>,
+    /// Objects other than Services that were added, changed or removed, such as `Trigger default/t`.
+    pub objects: Vec<String>,
     /// What is not wrong, but may not be meant.
     pub warnings: Vec<String>,
 }

@@ -7,6 +7,7 @@
 //! | event log | `<home>/control.db`, shared by all processes of the machine | a stream per job, `regrove:stream:…` |
 //! | leases | the same file | keys `regrove:lease:…` that expire |
 //! | artifacts | files `<home>/artifacts/sha256/ab/…` | keys `regrove:artifact:…` that expire |
+//! | the local broker's journal | a file of the runtime's own | [`SharedJournal`], a stream `regrove:journal:…` |
 //!
 //! A Redis that holds the log must keep what it is told: `appendonly yes` and `maxmemory-policy noeviction`. The first
 //! connection looks and warns if it is allowed to (`CONFIG GET`).
@@ -17,6 +18,7 @@ mod control;
 pub mod lease;
 mod redis_link;
 mod redis_log;
+mod shared_journal;
 mod sqlite;
 mod sqlite_log;
 
@@ -24,3 +26,4 @@ pub use args::{DEFAULT_HOME, StoreArgs};
 pub use artifact::Artifacts;
 pub use control::{Control, OpenError, StoreKind};
 pub use lease::{Lease, LeaseGuard, Leases};
+pub use shared_journal::{Change, SharedJournal, SharedJournalError};

@@ -13,6 +13,8 @@ pub struct Broker {
     pub metadata: Metadata,
     /// Delivery of triggers that set none of their own.
     pub delivery: Option<DeliverySpec>,
+    /// `spec.config` as it was written; it is without effect here.
+    pub config: Option<serde_json::Value>,
 }
 
 /// A trigger: a subscription to a broker's events.
@@ -31,7 +33,7 @@ pub struct Trigger {
 }
 
 /// Annotation that names the broker's implementation.
-const BROKER_CLASS: &str = "eventing.knative.dev/broker.class";
+pub const BROKER_CLASS: &str = "eventing.knative.dev/broker.class";
 
 /// Annotation that asks for ordered delivery, of the Kafka broker.
 const DELIVERY_ORDER: &str = "kafka.eventing.knative.dev/delivery.order";
@@ -45,14 +47,14 @@ impl Broker {
                 format!("class {class} is not run here; events are kept in the local log"),
             );
         }
-        let mut delivery = None;
+        let (mut delivery, mut config) = (None, None);
         // A broker without a spec is a broker with all defaults.
         if let Some(mut spec) = document.get("spec").and_then(|node| node.fields()) {
             delivery = spec.get("delivery").and_then(|node| DeliverySpec::read(&node, settings.delivery));
-            spec.accept(&["config"]);
+            config = spec.get("config").map(|node| node.value.clone());
             spec.finish();
         }
-        Self { metadata, delivery }
+        Self { metadata, delivery, config }
     }
 }
 

@@ -100,3 +100,24 @@ fn send_again(connection: &mut Connection, ids: &[i64]) -> rusqlite::Result<usiz
     transaction.commit()?;
     Ok(count)
 }
+
+/// Lets go of dead letters: all of them when `ids` is empty. They are no longer listed or redriven; the record of their
+/// deliveries stays as long as that of others. Answers how many there were.
+///
+/// # Errors
+/// [`JournalError`] when the journal cannot be written.
+pub fn discard(home: &Path, ids: &[i64]) -> Result<usize, JournalError> {
+    match schema::open(home).map_err(failed(home))? {
+        Some(connection) => forget(&connection, ids).map_err(failed(home)),
+        None => Ok(0),
+    }
+}
+
+fn forget(connection: &Connection, ids: &[i64]) -> rusqlite::Result<usize> {
+    let ids = serde_json::to_string(ids).unwrap_or_default();
+    connection.execute(
+        "UPDATE deliveries SET state = 5
+         WHERE state IN (2, 3) AND (json_array_length(?1) = 0 OR seq IN (SELECT value FROM json_each(?1)))",
+        params![ids],
+    )
+}

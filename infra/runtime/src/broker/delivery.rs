@@ -27,19 +27,17 @@ pub(crate) struct Failed {
     pub(crate) body: Vec<u8>,
     pub(crate) error: String,
     pub(crate) retry_after: Option<String>,
-    /// The subscriber took the event, but the broker refused its reply.
-    pub(crate) at_reply: bool,
 }
 
 impl Failed {
     fn response(reply: &Reply, code: u16, error: String) -> Self {
         let retry_after = reply.headers.get("retry-after").and_then(|value| value.to_str().ok()).map(str::to_owned);
-        Self { code: Some(code), body: reply.body.to_vec(), error, retry_after, at_reply: false }
+        Self { code: Some(code), body: reply.body.to_vec(), error, retry_after }
     }
 
     /// A refusal of the broker itself: to take the reply.
     pub(crate) fn reply_refused(status: StatusCode, error: String) -> Self {
-        Self { code: Some(status.as_u16()), body: error.clone().into_bytes(), error, retry_after: None, at_reply: true }
+        Self { code: Some(status.as_u16()), body: error.clone().into_bytes(), error, retry_after: None }
     }
 
     /// What a dead letter will say of it.
@@ -63,7 +61,7 @@ pub(crate) fn judge(answered: Answered, wants_reply: bool) -> Verdict {
     let reply = match answered.result {
         Ok(reply) => reply,
         Err(error) => {
-            let failed = Failed { code: None, body: Vec::new(), error, retry_after: None, at_reply: false };
+            let failed = Failed { code: None, body: Vec::new(), error, retry_after: None };
             return Verdict::Failed(failed);
         }
     };
@@ -153,7 +151,7 @@ mod tests {
             ..DeliveryPolicy::once()
         };
         let now = Timestamp::UNIX_EPOCH;
-        let failed = |code| Failed { code, body: Vec::new(), error: String::new(), retry_after: None, at_reply: false };
+        let failed = |code| Failed { code, body: Vec::new(), error: String::new(), retry_after: None };
         assert_eq!(retry_at(&policy, 1, &failed(Some(503)), now), Some(1_000));
         assert_eq!(retry_at(&policy, 2, &failed(None), now), Some(2_000));
         assert_eq!(retry_at(&policy, 3, &failed(Some(503)), now), None);

@@ -22,6 +22,8 @@ pub enum DeliveryState {
     Dropped,
     /// Was a dead letter and has been sent again, as a delivery of its own.
     Redriven,
+    /// Was a dead letter that somebody let go of.
+    Discarded,
 }
 
 impl DeliveryState {
@@ -31,7 +33,8 @@ impl DeliveryState {
             1 => Self::Delivered,
             2 => Self::InSink,
             3 => Self::Dropped,
-            _ => Self::Redriven,
+            4 => Self::Redriven,
+            _ => Self::Discarded,
         }
     }
 }

@@ -8,16 +8,16 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::attempt::{Parcel, Sender};
+use super::attempt::{Answered, Parcel, Sender};
 use super::delivery::{Failed, Verdict, judge, retry_at};
 use super::ingress::{Broker, TTL, time_to_live};
-use super::journal::{JournalError, Next, Outcome, Pending};
+use super::journal::{JournalError, NewEvent, Next, Outcome, Pending};
 use super::queue::{Replies, TriggerQueue, TriggerSpec};
 use super::replay::Replayed;
 use super::target::{Target, broker_url};
-use super::upkeep::KnownTrigger;
 use crate::clock::{now, now_ms};
 use crate::events_out::EventsOut;
+use crate::metrics::Metrics;
 use crate::runtime_event::{RuntimeEvent, millis};
 
 /// Deliveries under way at a time, per trigger.
@@ -25,70 +25,23 @@ pub(crate) const CONCURRENT_DELIVERIES_MAX: usize = 100;
 /// Wait after the journal failed.
 const JOURNAL_PAUSE: Duration = Duration::from_secs(1);
 
-/// All triggers, found by broker.
-#[derive(Debug)]
-pub(crate) struct Triggers {
-    queues: Vec<Arc<TriggerQueue>>,
+/// What delivering needs beside the trigger.
+#[derive(Debug, Clone)]
+pub(crate) struct Delivering {
+    pub(crate) events: EventsOut,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) sender: Arc<Sender>,
+    /// Where attempts run.
+    pub(crate) tasks: TaskTracker,
+    /// Ends delivering; attempts under way then are in `tasks`.
+    pub(crate) stop: CancellationToken,
 }
 
-impl Triggers {
-    pub(crate) fn new(specs: Vec<TriggerSpec>) -> Self {
-        Self { queues: specs.into_iter().map(|spec| Arc::new(TriggerQueue::new(spec))).collect() }
-    }
-
-    /// The triggers of a broker that want an event.
-    pub(crate) fn wanting<'a>(
-        &'a self,
-        namespace: &'a str,
-        broker: &'a str,
-        event: &'a CloudEvent,
-    ) -> impl Iterator<Item = &'a Arc<TriggerQueue>> {
-        self.queues.iter().filter(move |queue| {
-            let spec = &queue.spec;
-            spec.namespace == namespace && spec.broker == broker && spec.filter.matches(event)
-        })
-    }
-
-    /// All of them, for other processes.
-    pub(crate) fn known(&self) -> Vec<KnownTrigger> {
-        let known = |queue: &Arc<TriggerQueue>| KnownTrigger {
-            key: Arc::clone(&queue.spec.key),
-            namespace: queue.spec.namespace.clone(),
-            broker: queue.spec.broker.clone(),
-        };
-        self.queues.iter().map(known).collect()
-    }
-
-    /// The trigger of this key.
-    pub(crate) fn by_key(&self, key: &str) -> Option<&Arc<TriggerQueue>> {
-        self.queues.iter().find(|queue| &*queue.spec.key == key)
-    }
-
-    /// Has every trigger look into the journal again.
-    pub(crate) fn look_again(&self) {
-        for queue in &self.queues {
-            queue.look_again();
-        }
-    }
-
-    /// Starts delivering, until `stop`; attempts under way then are in `tasks`.
-    pub(crate) fn start(
-        &self,
-        broker: &Arc<Broker>,
-        events: &EventsOut,
-        sender: &Arc<Sender>,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
-    ) {
-        for queue in &self.queues {
-            let courier = Arc::new(Courier {
-                queue: Arc::clone(queue),
-                broker: Arc::downgrade(broker),
-                events: events.clone(),
-                sender: Arc::clone(sender),
-            });
-            tasks.spawn(courier.run(tasks.clone(), stop.clone()));
-        }
+impl Delivering {
+    /// Delivers for a trigger until `stop`, or until it is gone.
+    pub(crate) fn start(&self, broker: &Arc<Broker>, queue: Arc<TriggerQueue>) {
+        let courier = Arc::new(Courier { queue, broker: Arc::downgrade(broker), with: self.clone() });
+        self.tasks.spawn(courier.run());
     }
 }
 
@@ -97,26 +50,27 @@ struct Courier {
     queue: Arc<TriggerQueue>,
     /// Weak, for the broker holds the triggers.
     broker: Weak<Broker>,
-    events: EventsOut,
-    sender: Arc<Sender>,
+    with: Delivering,
 }
 
 impl Courier {
-    async fn run(self: Arc<Self>, tasks: TaskTracker, stop: CancellationToken) {
+    async fn run(self: Arc<Self>) {
         let slots = Arc::new(Semaphore::new(CONCURRENT_DELIVERIES_MAX));
-        while !stop.is_cancelled() {
+        let (stop, gone) = (self.with.stop.clone(), self.queue.gone.clone());
+        while !stop.is_cancelled() && !gone.is_cancelled() {
             self.refill().await;
             while !stop.is_cancelled()
                 && let Ok(slot) = Arc::clone(&slots).try_acquire_owned()
                 && let Some(pending) = self.queue.pop()
             {
-                tasks.spawn(Arc::clone(&self).deliver(pending, slot));
+                self.with.tasks.spawn(Arc::clone(&self).deliver(pending, slot));
             }
             let wait = self.queue.next_at().map(|at| Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0)));
             tokio::select! {
                 () = self.queue.wake.notified() => {}
                 () = tokio::time::sleep(wait.unwrap_or_default()), if wait.is_some() && slots.available_permits() > 0 => {}
                 () = stop.cancelled() => return,
+                () = gone.cancelled() => return,
             }
         }
     }
@@ -128,16 +82,15 @@ impl Courier {
         let Some(broker) = self.broker.upgrade() else {
             return;
         };
-        let spec = &self.queue.spec;
-        let replayed = self.replay(&broker).await;
-        let due = match replayed {
-            Ok(()) => broker.journal.due(Arc::clone(&spec.key), now_ms(), limit, spec.ordered).await,
+        let key = &self.queue.key;
+        let due = match self.replay(&broker).await {
+            Ok(()) => broker.journal.due(Arc::clone(key), now_ms(), limit, self.queue.spec().ordered).await,
             Err(error) => Err(error),
         };
         match due {
             Ok(due) => self.queue.load(due, limit),
             Err(error) => {
-                tracing::error!(trigger = &*spec.key, %error, "waiting events not read");
+                tracing::error!(trigger = &**key, %error, "waiting events not read");
                 tokio::time::sleep(JOURNAL_PAUSE).await;
                 self.queue.look_again();
             }
@@ -149,9 +102,9 @@ impl Courier {
         if !self.queue.take_replay() {
             return Ok(());
         }
-        let queue = Arc::clone(&self.queue);
-        let wanted = Box::new(move |event: &CloudEvent| queue.spec.filter.matches(event));
-        if broker.journal.replay(Arc::clone(&self.queue.spec.key), wanted).await? == Replayed::InPart {
+        let spec = self.queue.spec();
+        let wanted = Box::new(move |event: &CloudEvent| spec.filter.matches(event));
+        if broker.journal.replay(Arc::clone(&self.queue.key), wanted).await? == Replayed::InPart {
             self.queue.look_again();
         }
         Ok(())
@@ -161,35 +114,22 @@ impl Courier {
         let Some(broker) = self.broker.upgrade() else {
             return;
         };
-        let spec = &self.queue.spec;
+        let spec = self.queue.spec();
         if spec.dead_letter_sink.is_none() {
             // Its sink is no longer in the manifests: the subscriber gets another chance.
             pending.dead = None;
         }
-        let sink = pending.dead.as_ref().and(spec.dead_letter_sink.as_ref());
-        let target = sink.unwrap_or(&spec.subscriber);
-        let stored = &pending.event;
-        let event = outgoing(&pending);
         let started_at = now_ms();
-        let parcel = Parcel {
-            event: &event,
-            headers: &stored.headers,
-            namespace: &spec.namespace,
-            prefers_reply: sink.is_none(),
-            time_to_live: time_to_live(&stored.event).ok().flatten(),
-            format: spec.policy.format,
-            timeout: spec.policy.timeout,
-        };
-        let answered = self.sender.send(&broker, target, &parcel).await;
+        let (target, answered) = self.attempt(&broker, &spec, &pending).await;
         drop(slot);
         let latency = answered.latency;
         let code = answered.result.as_ref().ok().map(|reply| reply.status.as_u16());
-        let verdict = judge(answered, sink.is_none() && spec.replies != Replies::Dropped);
-        let decided = self.decide(&broker, &pending, target, verdict);
+        let wants_reply = pending.dead.is_none() && !matches!(spec.replies, Replies::Dropped);
+        let decided = self.decide(&broker, &spec, &pending, judge(answered, wants_reply)).await;
         let attempt = pending.attempt + 1;
         let outcome = Outcome {
             delivery: pending.seq,
-            dead_letter_stage: sink.is_some(),
+            dead_letter_stage: pending.dead.is_some(),
             attempt,
             started_at,
             destination: target.url(),
@@ -199,7 +139,7 @@ impl Courier {
             next: decided.next,
         };
         let now = now_ms();
-        let told = self.tell(&pending, attempt, &outcome, latency, now);
+        let told = self.tell(&pending, attempt, &outcome, now);
         let (again_at, dead) = match &outcome.next {
             Next::Retry(at) => (Some(*at), pending.dead.clone()),
             Next::DeadLetter(cause) => (Some(now), Some(cause.clone())),
@@ -207,15 +147,16 @@ impl Courier {
         };
         let attempt = if matches!(outcome.next, Next::DeadLetter(_)) { 0 } else { attempt };
         let reply = match &outcome.next {
-            Next::Delivered(Some(reply)) => Some((Arc::clone(&reply.event), reply.triggers.clone())),
+            Next::Delivered(Some(reply)) => Some(reply.clone()),
             _ => None,
         };
         match broker.journal.settle(outcome).await {
             Ok(deliveries) => {
-                if let Some((event, triggers)) = reply {
-                    broker.route(&event, &triggers, &deliveries);
+                if let Some(reply) = reply {
+                    broker.route(&reply, &deliveries);
                 }
-                self.events.send(|| told);
+                self.count(&told, latency);
+                self.with.events.send(|| told);
                 self.queue.settled(Pending { attempt, dead, ..pending }, again_at);
             }
             Err(error) => {
@@ -227,21 +168,37 @@ impl Courier {
         }
     }
 
-    fn decide(&self, broker: &Broker, pending: &Pending, target: &Target, verdict: Verdict) -> Decided {
-        let spec = &self.queue.spec;
-        let failed = match verdict {
+    /// Sends the event to the subscriber, or to the dead letter sink if that is next.
+    async fn attempt<'a>(
+        &self,
+        broker: &Arc<Broker>,
+        spec: &'a TriggerSpec,
+        pending: &Pending,
+    ) -> (&'a Target, Answered) {
+        let sink = pending.dead.as_ref().and(spec.dead_letter_sink.as_ref());
+        let target = sink.unwrap_or(&spec.subscriber);
+        let event = outgoing(pending);
+        let parcel = Parcel {
+            event: &event,
+            headers: &pending.event.headers,
+            namespace: &spec.namespace,
+            prefers_reply: sink.is_none(),
+            time_to_live: time_to_live(&pending.event.event).ok().flatten(),
+            format: spec.policy.format,
+            timeout: spec.policy.timeout,
+        };
+        (target, self.with.sender.send(broker, target, &parcel).await)
+    }
+
+    async fn decide(&self, broker: &Arc<Broker>, spec: &TriggerSpec, pending: &Pending, verdict: Verdict) -> Decided {
+        let (failed, destination) = match verdict {
             Verdict::Taken if pending.dead.is_some() => return Decided { next: Next::InSink, failed: None },
             Verdict::Taken => return Decided { next: Next::Delivered(None), failed: None },
-            Verdict::Replied(reply) => match broker.admit_reply(&pending.event, self.reply_broker(pending), *reply) {
-                Ok(reply) => return Decided { next: Next::Delivered(Some(reply)), failed: None },
-                Err(refused) => Failed::reply_refused(refused.status(), format!("its reply was refused: {refused}")),
+            Verdict::Replied(reply) => match self.pass_on(broker, spec, pending, *reply).await {
+                Ok(stored) => return Decided { next: Next::Delivered(stored), failed: None },
+                Err(failed) => failed,
             },
-            Verdict::Failed(failed) => failed,
-        };
-        let destination = if failed.at_reply {
-            broker_url(&pending.event.namespace, self.reply_broker(pending))
-        } else {
-            target.url()
+            Verdict::Failed(failed) => (failed, spec.subscriber.url()),
         };
         let next = match (retry_at(&spec.policy, pending.attempt + 1, &failed, now()), &pending.dead) {
             (Some(at), _) => Next::Retry(at),
@@ -253,21 +210,52 @@ impl Courier {
         Decided { next, failed: Some(failed) }
     }
 
-    fn reply_broker<'a>(&'a self, pending: &'a Pending) -> &'a str {
-        match &self.queue.spec.replies {
-            Replies::To(name) => name,
-            Replies::Dropped => &pending.event.broker,
+    /// Brings a reply to where the trigger wants it. One that is to be stored comes back for the journal; of one that is
+    /// not taken, why and by whom.
+    async fn pass_on(
+        &self,
+        broker: &Arc<Broker>,
+        spec: &TriggerSpec,
+        pending: &Pending,
+        reply: CloudEvent,
+    ) -> Result<Option<NewEvent>, (Failed, String)> {
+        let cause = &pending.event;
+        let target = match &spec.replies {
+            Replies::Dropped => return Ok(None),
+            Replies::Stored(name) => {
+                return broker.admit_reply(cause, name, reply).map(Some).map_err(|refused| {
+                    let error = format!("its reply was refused: {refused}");
+                    (Failed::reply_refused(refused.status(), error), broker_url(&cause.namespace, name))
+                });
+            }
+            Replies::Sent(target) => target,
+        };
+        let parcel = Parcel {
+            event: &reply,
+            headers: &cause.headers,
+            namespace: &spec.namespace,
+            prefers_reply: false,
+            time_to_live: time_to_live(&cause.event).ok().flatten(),
+            format: spec.policy.format,
+            timeout: spec.policy.timeout,
+        };
+        match judge(self.with.sender.send(broker, target, &parcel).await, false) {
+            Verdict::Taken | Verdict::Replied(_) => Ok(None),
+            Verdict::Failed(failed) => {
+                let error = format!("its reply to {}: {}", target.url(), failed.error);
+                Err((Failed { error, ..failed }, target.url()))
+            }
         }
     }
 
-    fn tell(&self, pending: &Pending, attempts: u32, outcome: &Outcome, latency: Duration, now: i64) -> RuntimeEvent {
-        let trigger = self.queue.spec.key.to_string();
+    fn tell(&self, pending: &Pending, attempts: u32, outcome: &Outcome, now: i64) -> RuntimeEvent {
+        let trigger = self.queue.key.to_string();
         let (ty, id) = (pending.event.event.ty().to_owned(), pending.event.event.id().to_owned());
         let error = outcome.error.clone().unwrap_or_default();
         let wait = |at: i64| u64::try_from(at - now).unwrap_or(0);
         match &outcome.next {
             Next::Delivered(_) => {
-                RuntimeEvent::EventDelivered { trigger, ty, id, attempts, latency_ms: millis(latency) }
+                RuntimeEvent::EventDelivered { trigger, ty, id, attempts, latency_ms: millis(outcome.latency) }
             }
             Next::Retry(at) => {
                 RuntimeEvent::EventRetried { trigger, ty, id, attempts, code: outcome.code, error, wait_ms: wait(*at) }
@@ -284,6 +272,32 @@ impl Courier {
                 tracing::error!(trigger, ty, id, error = cause.error, "event dropped: nobody takes it");
                 RuntimeEvent::EventDead { trigger, ty, id, in_sink: false, error: cause.error.clone() }
             }
+        }
+    }
+
+    /// Counts what was told of an attempt that is in the journal.
+    fn count(&self, told: &RuntimeEvent, latency: Duration) {
+        let (totals, metrics) = (&self.with.metrics, &self.queue.metrics);
+        metrics.seconds.observe(latency.as_secs_f64());
+        match told {
+            RuntimeEvent::EventDelivered { .. } => {
+                totals.note_delivered();
+                metrics.delivered.inc();
+            }
+            RuntimeEvent::EventRetried { .. } => {
+                totals.note_failed();
+                metrics.retried.inc();
+            }
+            RuntimeEvent::EventDead { in_sink: true, .. } => {
+                totals.note_dead();
+                metrics.in_sink.inc();
+            }
+            RuntimeEvent::EventDead { in_sink: false, .. } => {
+                totals.note_failed();
+                totals.note_dead();
+                metrics.dropped.inc();
+            }
+            _ => {}
         }
     }
 }

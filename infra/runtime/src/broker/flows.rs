@@ -1,11 +1,20 @@
 //! `Sequence` and `Parallel` as channels and subscriptions to them.
 //!
 //! A channel is a broker with a derived name, so an event between two steps is in the journal like any other and survives
-//! the runtime. A subscription is a trigger without a filter whose replies go to the next channel. Unlike in a cluster, a
-//! reply that its destination does not take is tried again by itself: the step before it is done and stays so.
+//! the runtime. A subscription is a trigger without a filter whose replies go to the next channel, or to the flow's
+//! `reply`; if that does not take one, the whole delivery is made again, as the specification asks.
 
 use regrove_knative::delivery::DeliverySpec;
-use regrove_knative::manifest::{Application, Branch, Destination, Metadata, Parallel, Sequence};
+use regrove_knative::manifest::{Application, Branch, Destination, Metadata, Parallel, Sequence, Step};
+
+/// Where the replies of a subscriber go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ReplyTo<'a> {
+    /// Into this channel, in the same namespace.
+    Channel(String),
+    /// To the flow's `reply`, and where that stands in the manifest.
+    Destination(&'a Destination, String),
+}
 
 /// What a flow needs: who gets the events of one channel, and where the replies go.
 #[derive(Debug)]
@@ -20,8 +29,8 @@ pub(crate) struct Subscription<'a> {
     pub(crate) channel: String,
     pub(crate) subscriber: &'a Destination,
     pub(crate) delivery: Option<&'a DeliverySpec>,
-    /// Channel for the replies, in the same namespace; they are dropped without one.
-    pub(crate) replies: Option<String>,
+    /// They are dropped without one.
+    pub(crate) replies: Option<ReplyTo<'a>>,
 }
 
 /// Channel that a sequence takes its events from.
@@ -47,15 +56,14 @@ pub(crate) fn subscriptions(application: &Application) -> Vec<Subscription<'_>> 
     sequences.chain(parallels).collect()
 }
 
-fn of_sequence(sequence: &Sequence) -> Vec<Subscription<'_>> {
+fn of_sequence<'a>(sequence: &'a Sequence) -> Vec<Subscription<'a>> {
     let metadata = &sequence.metadata;
     let name = &metadata.name;
-    let reply_channel = format!("{name}-kn-sequence-reply");
     let after = |index: usize| {
-        let next = (index + 1 < sequence.steps.len()).then(|| step_channel(name, index + 1));
-        next.or_else(|| sequence.reply.is_some().then(|| reply_channel.clone()))
+        let next = (index + 1 < sequence.steps.len()).then(|| ReplyTo::Channel(step_channel(name, index + 1)));
+        next.or_else(|| Some(ReplyTo::Destination(sequence.reply.as_ref()?, "spec.reply".to_owned())))
     };
-    let steps = sequence.steps.iter().enumerate().map(|(index, step)| Subscription {
+    let step = |(index, step): (usize, &'a Step)| Subscription {
         kind: "Sequence",
         metadata,
         name: format!("sequence:{name}:{index}"),
@@ -64,18 +72,8 @@ fn of_sequence(sequence: &Sequence) -> Vec<Subscription<'_>> {
         subscriber: &step.destination,
         delivery: step.delivery.as_ref(),
         replies: after(index),
-    });
-    let reply = sequence.reply.as_ref().map(|reply| Subscription {
-        kind: "Sequence",
-        metadata,
-        name: format!("sequence:{name}:reply"),
-        field: "spec.reply".to_owned(),
-        channel: reply_channel.clone(),
-        subscriber: reply,
-        delivery: sequence.steps.last().and_then(|step| step.delivery.as_ref()),
-        replies: None,
-    });
-    steps.chain(reply).collect()
+    };
+    sequence.steps.iter().enumerate().map(step).collect()
 }
 
 fn of_branch<'a>(parallel: &'a Parallel, index: usize, branch: &'a Branch) -> Vec<Subscription<'a>> {
@@ -83,7 +81,6 @@ fn of_branch<'a>(parallel: &'a Parallel, index: usize, branch: &'a Branch) -> Ve
     let name = &metadata.name;
     let ingress = parallel_channel(name);
     let filtered = format!("{ingress}-{index}");
-    let reply_channel = format!("{ingress}-{index}-reply");
     let subscription = |part: &str, field: String, channel: &str, subscriber, replies| Subscription {
         kind: "Parallel",
         metadata,
@@ -98,18 +95,17 @@ fn of_branch<'a>(parallel: &'a Parallel, index: usize, branch: &'a Branch) -> Ve
     let mut all = Vec::new();
     let channel = match &branch.filter {
         Some(filter) => {
-            all.push(subscription(":filter", path("filter"), &ingress, filter, Some(filtered.clone())));
+            let passed = Some(ReplyTo::Channel(filtered.clone()));
+            all.push(subscription(":filter", path("filter"), &ingress, filter, passed));
             &filtered
         }
         None => &ingress,
     };
-    let (reply, field) = match &branch.reply {
-        Some(own) => (Some(own), path("reply")),
-        None => (parallel.reply.as_ref(), "spec.reply".to_owned()),
+    let reply = match &branch.reply {
+        Some(own) => Some(ReplyTo::Destination(own, path("reply"))),
+        None => parallel.reply.as_ref().map(|common| ReplyTo::Destination(common, "spec.reply".to_owned())),
     };
-    let replies = reply.map(|_| reply_channel.clone());
-    all.push(subscription("", path("subscriber"), channel, &branch.subscriber, replies));
-    all.extend(reply.map(|reply| subscription(":reply", field, &reply_channel, reply, None)));
+    all.push(subscription("", path("subscriber"), channel, &branch.subscriber, reply));
     all
 }
 
@@ -119,14 +115,20 @@ mod tests {
 
     use super::*;
 
-    fn routes(text: &str) -> Vec<(String, String, String, Option<String>)> {
+    /// (name, channel, subscriber, where replies go).
+    fn routes(text: &str) -> Vec<[String; 4]> {
         let application = Application::parse(&[Source { name: "flow.yaml", text }]).unwrap();
-        let route = |it: Subscription<'_>| (it.name, it.channel, it.subscriber.uri.clone().unwrap(), it.replies);
+        let route = |it: Subscription<'_>| {
+            let replies = match it.replies {
+                None => String::new(),
+                Some(ReplyTo::Channel(channel)) => channel,
+                Some(ReplyTo::Destination(destination, field)) => {
+                    format!("{} of {field}", destination.uri.clone().unwrap())
+                }
+            };
+            [it.name, it.channel, it.subscriber.uri.clone().unwrap(), replies]
+        };
         subscriptions(&application).into_iter().map(route).collect()
-    }
-
-    fn route(name: &str, channel: &str, uri: &str, replies: Option<&str>) -> (String, String, String, Option<String>) {
-        (name.to_owned(), channel.to_owned(), format!("http://{uri}"), replies.map(str::to_owned))
     }
 
     #[test]
@@ -136,16 +138,13 @@ mod tests {
         assert_eq!(
             routes(sequence),
             [
-                route("sequence:s:0", "s-kn-sequence-0", "a", Some("s-kn-sequence-1")),
-                route("sequence:s:1", "s-kn-sequence-1", "b", None),
+                ["sequence:s:0", "s-kn-sequence-0", "http://a", "s-kn-sequence-1"],
+                ["sequence:s:1", "s-kn-sequence-1", "http://b", ""],
             ]
         );
         assert_eq!(
             routes(&format!("{sequence}  reply: {{uri: 'http://r'}}\n"))[1..],
-            [
-                route("sequence:s:1", "s-kn-sequence-1", "b", Some("s-kn-sequence-reply")),
-                route("sequence:s:reply", "s-kn-sequence-reply", "r", None),
-            ]
+            [["sequence:s:1", "s-kn-sequence-1", "http://b", "http://r of spec.reply"]]
         );
     }
 
@@ -157,11 +156,9 @@ mod tests {
         assert_eq!(
             routes(parallel),
             [
-                route("parallel:p:0", "p-kn-parallel", "a", Some("p-kn-parallel-0-reply")),
-                route("parallel:p:0:reply", "p-kn-parallel-0-reply", "own", None),
-                route("parallel:p:1:filter", "p-kn-parallel", "f", Some("p-kn-parallel-1")),
-                route("parallel:p:1", "p-kn-parallel-1", "b", Some("p-kn-parallel-1-reply")),
-                route("parallel:p:1:reply", "p-kn-parallel-1-reply", "common", None),
+                ["parallel:p:0", "p-kn-parallel", "http://a", "http://own of spec.branches[0].reply"],
+                ["parallel:p:1:filter", "p-kn-parallel", "http://f", "p-kn-parallel-1"],
+                ["parallel:p:1", "p-kn-parallel-1", "http://b", "http://common of spec.reply"],
             ]
         );
     }

@@ -1,6 +1,5 @@
 //! The broker's door: checks, stamps and stores events, and hands them to the triggers that want them.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -9,12 +8,13 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use regrove_events::{CloudEvent, Invalid, http_binding};
 
-use super::dispatch::Triggers;
 use super::journal::{Journal, JournalError, NewEvent, Pending, StoredEvent};
 use super::queue::TriggerQueue;
+use super::topology::Topology;
 use crate::clock::now;
 use crate::events_out::EventsOut;
 use crate::http_server::Answer;
+use crate::metrics::Metrics;
 use crate::runtime_event::RuntimeEvent;
 use crate::serving::answer::{empty, plain};
 use crate::serving::body::Body;
@@ -68,35 +68,29 @@ impl Refused {
     }
 }
 
-/// What the ingress is made from.
-#[derive(Debug)]
-pub(crate) struct IngressConfig {
-    /// (namespace, name) of every broker.
-    pub(crate) brokers: BTreeSet<(String, String)>,
-    pub(crate) event_bytes_max: usize,
-}
-
 /// All brokers of a runtime.
 #[derive(Debug)]
 pub(crate) struct Broker {
-    config: IngressConfig,
+    event_bytes_max: usize,
     pub(crate) journal: Journal,
-    triggers: Arc<Triggers>,
+    topology: Arc<Topology>,
     events: EventsOut,
+    metrics: Arc<Metrics>,
 }
 
 impl Broker {
     pub(crate) fn new(
-        config: IngressConfig,
+        event_bytes_max: usize,
         journal: Journal,
-        triggers: Arc<Triggers>,
+        topology: Arc<Topology>,
         events: EventsOut,
+        metrics: Arc<Metrics>,
     ) -> Arc<Self> {
-        Arc::new(Self { config, journal, triggers, events })
+        Arc::new(Self { event_bytes_max, journal, topology, events, metrics })
     }
 
-    pub(crate) fn triggers(&self) -> &Triggers {
-        &self.triggers
+    pub(crate) fn topology(&self) -> &Topology {
+        &self.topology
     }
 
     /// Takes an event into a broker; it is stored durably when this returns. `ttl` overrides the event's own.
@@ -109,9 +103,8 @@ impl Broker {
         ttl: Option<i32>,
     ) -> Result<(), Refused> {
         let new = self.admit(namespace, name, event, passed_on(headers), ttl)?;
-        let (stored, triggers) = (Arc::clone(&new.event), new.triggers.clone());
-        let deliveries = self.journal.accept(new).await?;
-        self.route(&stored, &triggers, &deliveries);
+        let deliveries = self.journal.accept(new.clone()).await?;
+        self.route(&new, &deliveries);
         Ok(())
     }
 
@@ -124,9 +117,8 @@ impl Broker {
         headers: Vec<(String, String)>,
         ttl: Option<i32>,
     ) -> Result<NewEvent, Refused> {
-        if !self.config.brokers.contains(&(namespace.to_owned(), name.to_owned())) {
-            return Err(Refused::NoBroker { namespace: namespace.to_owned(), name: name.to_owned() });
-        }
+        let missing = || Refused::NoBroker { namespace: namespace.to_owned(), name: name.to_owned() };
+        let broker = self.topology.broker(namespace, name).ok_or_else(missing)?;
         let left = match ttl.map_or_else(|| time_to_live(&event), |ttl| Ok(Some(ttl)))? {
             None => TTL_DEFAULT,
             Some(ttl) => ttl.saturating_sub(1),
@@ -136,8 +128,8 @@ impl Broker {
         }
         event.set_extension(TTL, left)?;
         event.set_extension(ARRIVAL_TIME, now().to_string())?;
-        let triggers =
-            self.triggers.wanting(namespace, name, &event).map(|queue| Arc::clone(&queue.spec.key)).collect();
+        let wants = |queue: &&Arc<TriggerQueue>| queue.spec().filter.matches(&event);
+        let triggers = broker.triggers.iter().filter(wants).cloned().collect();
         let event = Arc::new(StoredEvent { namespace: namespace.to_owned(), broker: name.to_owned(), event, headers });
         Ok(NewEvent { event, triggers })
     }
@@ -149,22 +141,20 @@ impl Broker {
     }
 
     /// Hands a stored event to its triggers.
-    pub(crate) fn route(&self, event: &Arc<StoredEvent>, triggers: &[Arc<str>], deliveries: &[i64]) {
+    pub(crate) fn route(&self, new: &NewEvent, deliveries: &[i64]) {
+        let NewEvent { event, triggers } = new;
+        if let Some(broker) = self.topology.broker(&event.namespace, &event.broker) {
+            self.metrics.note_accepted(&broker.accepted);
+        }
         self.events.send(|| RuntimeEvent::EventAccepted {
             broker: format!("{}/{}", event.namespace, event.broker),
             ty: event.event.ty().to_owned(),
             id: event.event.id().to_owned(),
             triggers: triggers.len(),
         });
-        for (trigger, seq) in triggers.iter().zip(deliveries) {
-            if let Some(queue) = self.queue(trigger) {
-                queue.push(Pending { seq: *seq, event: Arc::clone(event), attempt: 0, due_at: 0, dead: None });
-            }
+        for (queue, seq) in triggers.iter().zip(deliveries) {
+            queue.push(Pending { seq: *seq, event: Arc::clone(event), attempt: 0, due_at: 0, dead: None });
         }
-    }
-
-    fn queue(&self, key: &str) -> Option<&Arc<TriggerQueue>> {
-        self.triggers.by_key(key)
     }
 
     async fn receive(&self, request: Request<Body>) -> Result<(), Refused> {
@@ -178,7 +168,7 @@ impl Broker {
         let Some((namespace, name)) = segments.filter(whole) else {
             return Err(Refused::Path(path.to_owned()));
         };
-        let body = read(body, self.config.event_bytes_max).await?;
+        let body = read(body, self.event_bytes_max).await?;
         let event = http_binding::from_http(&parts.headers, body)?;
         self.take(namespace, name, event, &parts.headers, None).await
     }
@@ -215,7 +205,10 @@ impl Answer for Broker {
         match *request.method() {
             Method::POST => match self.receive(request).await {
                 Ok(()) => empty(StatusCode::ACCEPTED),
-                Err(refused) => plain(refused.status(), refused.to_string()),
+                Err(refused) => {
+                    self.metrics.note_refused(refused.status());
+                    plain(refused.status(), refused.to_string())
+                }
             },
             Method::OPTIONS => {
                 let mut response = empty(StatusCode::OK);

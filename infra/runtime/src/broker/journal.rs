@@ -1,4 +1,5 @@
-//! The broker's journal: every accepted event and every delivery that is still to be made, in SQLite.
+//! The broker's journal: every accepted event and every delivery that is still to be made, in SQLite, or in Redis with
+//! SQLite as what that adds up to (see [`super::shared`]).
 //!
 //! One thread writes. It takes all commands that are waiting and commits them together, so that a burst of events costs
 //! one sync of the disk. Commands that nobody waits for are held back a moment to share the commit of others.
@@ -9,25 +10,17 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use regrove_events::{CloudEvent, json_format};
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use regrove_events::CloudEvent;
+use regrove_store::SharedJournal;
+use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
+use super::queue::TriggerQueue;
 use super::replay::{self, Replayed, Wanted};
 use super::schema;
+use super::shared::{Shared, SharedError};
+use super::statements::{due, insert, settle};
 use super::upkeep::{KnownTrigger, keep_triggers, prune};
-use crate::clock::now_ms;
-
-const PENDING_BY_TIME: &str =
-    "SELECT d.seq, d.stage, d.attempt, d.error_destination, d.error_code, d.error_data, d.error,
-            e.namespace, e.broker, e.headers, e.event, d.next_at
-     FROM deliveries d JOIN events e ON e.seq = d.event
-     WHERE d.trigger = ?1 AND d.state = 0 AND d.next_at <= ?2 ORDER BY d.next_at, d.seq LIMIT ?3";
-const PENDING_IN_ORDER: &str =
-    "SELECT d.seq, d.stage, d.attempt, d.error_destination, d.error_code, d.error_data, d.error,
-            e.namespace, e.broker, e.headers, e.event, d.next_at
-     FROM deliveries d JOIN events e ON e.seq = d.event
-     WHERE d.trigger = ?1 AND d.state = 0 AND d.next_at <= ?2 ORDER BY d.seq LIMIT ?3";
 
 /// Most commands in one commit.
 const BATCH_MAX: usize = 1024;
@@ -50,11 +43,11 @@ pub struct JournalError {
 }
 
 /// An event on its way into the journal.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct NewEvent {
     pub(crate) event: Arc<StoredEvent>,
     /// Triggers that want it.
-    pub(crate) triggers: Vec<Arc<str>>,
+    pub(crate) triggers: Vec<Arc<TriggerQueue>>,
 }
 
 /// An event as it is kept.
@@ -154,18 +147,27 @@ pub(crate) struct Journal {
 }
 
 impl Journal {
-    /// Opens the file and starts the writer. `foreign_change` is called when another process has changed the file.
-    /// Events whose deliveries have all succeeded are kept for `retention`.
-    pub(crate) fn open(
+    /// Opens the file, makes it what `shared` says if that is given, and starts the writer. `foreign_change` is called
+    /// when another process has changed the file. Events whose deliveries have all succeeded are kept for `retention`.
+    pub(crate) async fn open(
         home: &Path,
         retention: Duration,
+        shared: Option<Arc<SharedJournal>>,
         foreign_change: impl Fn() + Send + 'static,
     ) -> Result<Self, JournalError> {
+        let failed = |reason: String| JournalError { path: schema::path(home), reason };
+        let mut connection = schema::create(home, shared.is_some()).map_err(|error| failed(error.to_string()))?;
         let path = schema::path(home);
-        let failed = |reason: String| JournalError { path: path.clone(), reason };
-        let connection = schema::create(home).map_err(|error| failed(error.to_string()))?;
+        let shared = match shared {
+            Some(journal) => {
+                let taken = Shared::take_over(&mut connection, journal).await;
+                Some(taken.map_err(|error| failed(error.to_string()))?)
+            }
+            None => None,
+        };
         let (commands, queue) = mpsc::channel();
-        let mut writer = Writer { connection, retention, path: path.clone(), accepted: PRUNE_EVERY, version: 0 };
+        let mut writer =
+            Writer { connection, shared, retention, path: path.clone(), accepted: PRUNE_EVERY, version: 0 };
         let writer = thread::Builder::new()
             .name("regrove-journal".to_owned())
             .spawn(move || writer.run(&queue, &foreign_change))
@@ -227,6 +229,7 @@ impl Journal {
 
 struct Writer {
     connection: Connection,
+    shared: Option<Shared>,
     retention: Duration,
     path: PathBuf,
     accepted: usize,
@@ -248,15 +251,27 @@ impl Writer {
             let (batch, close) = gather(first, queue);
             self.commit(batch);
             if close {
+                if let Some(shared) = &self.shared {
+                    shared.release();
+                }
                 return;
             }
             if self.accepted >= PRUNE_EVERY {
                 self.accepted = 0;
-                if let Err(error) = prune(&self.connection, self.retention) {
+                if let Err(error) = self.forget() {
                     tracing::warn!(%error, "old events were not deleted");
                 }
             }
             self.look_for_foreign_changes(foreign_change);
+        }
+    }
+
+    /// Deletes what is no longer kept.
+    fn forget(&mut self) -> Result<(), SharedError> {
+        prune(&self.connection, self.retention)?;
+        match &self.shared {
+            Some(shared) => shared.clean(&mut self.connection),
+            None => Ok(()),
         }
     }
 
@@ -268,44 +283,19 @@ impl Writer {
         let version = self.data_version();
         if version != self.version {
             self.version = version;
+            // What another process changed goes to Redis with the next commit, and there may be none for long.
+            if self.shared.is_some() {
+                self.commit(Vec::new());
+            }
             foreign_change();
         }
     }
 
     /// Carries out all commands in one transaction, then answers. If anything fails, nothing has happened.
     fn commit(&mut self, batch: Vec<Command>) {
-        let mut replies: Vec<Box<dyn FnOnce(Option<JournalError>)>> = Vec::with_capacity(batch.len());
+        let mut replies: Replies = Vec::with_capacity(batch.len());
         let mut accepted = 0;
-        let written =
-            self.connection.transaction_with_behavior(TransactionBehavior::Immediate).and_then(|transaction| {
-                for command in batch {
-                    match command {
-                        Command::Accept(event, answer) => {
-                            accepted += 1;
-                            let result = insert(&transaction, &event);
-                            answer_later(&mut replies, answer, result)?;
-                        }
-                        Command::Settle(outcome, answer) => {
-                            let result = settle(&transaction, &outcome);
-                            answer_later(&mut replies, answer, result)?;
-                        }
-                        Command::Due { trigger, now, limit, ordered, answer } => {
-                            let result = due(&transaction, &trigger, now, limit, ordered);
-                            answer_later(&mut replies, answer, result)?;
-                        }
-                        Command::Replay { trigger, wanted, answer } => {
-                            let result = replay::carry_out(&transaction, &trigger, &wanted);
-                            answer_later(&mut replies, answer, result)?;
-                        }
-                        Command::KeepTriggers { triggers, answer } => {
-                            let result = keep_triggers(&transaction, &triggers);
-                            answer_later(&mut replies, answer, result)?;
-                        }
-                        Command::Close => {}
-                    }
-                }
-                transaction.commit()
-            });
+        let written = self.carry_out(batch, &mut replies, &mut accepted);
         self.accepted += accepted;
         let error = written.err().map(|error| JournalError { path: self.path.clone(), reason: error.to_string() });
         if let Some(error) = &error {
@@ -315,7 +305,43 @@ impl Writer {
             reply(error.clone());
         }
     }
+
+    fn carry_out(
+        &mut self,
+        batch: Vec<Command>,
+        replies: &mut Replies,
+        accepted: &mut usize,
+    ) -> Result<(), SharedError> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        for command in batch {
+            match command {
+                Command::Accept(event, answer) => {
+                    *accepted += 1;
+                    answer_later(replies, answer, insert(&transaction, &event))?;
+                }
+                Command::Settle(outcome, answer) => {
+                    answer_later(replies, answer, settle(&transaction, &outcome))?;
+                }
+                Command::Due { trigger, now, limit, ordered, answer } => {
+                    answer_later(replies, answer, due(&transaction, &trigger, now, limit, ordered))?;
+                }
+                Command::Replay { trigger, wanted, answer } => {
+                    answer_later(replies, answer, replay::carry_out(&transaction, &trigger, &wanted))?;
+                }
+                Command::KeepTriggers { triggers, answer } => {
+                    answer_later(replies, answer, keep_triggers(&transaction, &triggers))?;
+                }
+                Command::Close => {}
+            }
+        }
+        if let Some(shared) = &self.shared {
+            shared.send(&transaction)?;
+        }
+        Ok(transaction.commit()?)
+    }
 }
+
+type Replies = Vec<Box<dyn FnOnce(Option<JournalError>)>>;
 
 /// Takes what waits, and a little of what comes, unless somebody is waiting for an answer.
 fn gather(first: Command, queue: &Receiver<Command>) -> (Vec<Command>, bool) {
@@ -341,7 +367,7 @@ fn gather(first: Command, queue: &Receiver<Command>) -> (Vec<Command>, bool) {
 
 /// Keeps a result until the commit. A failed statement fails the whole batch, so its asker is told here.
 fn answer_later<T: 'static>(
-    replies: &mut Vec<Box<dyn FnOnce(Option<JournalError>)>>,
+    replies: &mut Replies,
     answer: Answer<T>,
     result: rusqlite::Result<T>,
 ) -> rusqlite::Result<()> {
@@ -360,122 +386,4 @@ fn answer_later<T: 'static>(
         drop(answer.send(result));
     }));
     failure.map_or(Ok(()), Err)
-}
-
-fn insert(transaction: &Transaction<'_>, new: &NewEvent) -> rusqlite::Result<Deliveries> {
-    let stored = &new.event;
-    let now = now_ms();
-    let headers = serde_json::to_string(&stored.headers).unwrap_or_default();
-    transaction
-        .prepare_cached(
-            "INSERT INTO events (namespace, broker, id, type, headers, event, accepted_at)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
-        )?
-        .execute(params![
-            stored.namespace,
-            stored.broker,
-            stored.event.id(),
-            stored.event.ty(),
-            headers,
-            json_format::to_vec(&stored.event),
-            now
-        ])?;
-    let event = transaction.last_insert_rowid();
-    let mut statement =
-        transaction.prepare_cached("INSERT INTO deliveries (event, trigger, next_at) VALUES (?1, ?2, ?3)")?;
-    new.triggers.iter().map(|trigger| statement.insert(params![event, &**trigger, now])).collect()
-}
-
-fn settle(transaction: &Transaction<'_>, outcome: &Outcome) -> rusqlite::Result<Deliveries> {
-    transaction
-        .prepare_cached(
-            "INSERT INTO attempts (delivery, at, stage, attempt, destination, code, latency_us, error)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
-        )?
-        .execute(params![
-            outcome.delivery,
-            outcome.started_at,
-            outcome.dead_letter_stage,
-            outcome.attempt,
-            outcome.destination,
-            outcome.code,
-            i64::try_from(outcome.latency.as_micros()).unwrap_or(i64::MAX),
-            outcome.error
-        ])?;
-    let now = now_ms();
-    let end = |state: i64| -> rusqlite::Result<()> {
-        transaction
-            .prepare_cached("UPDATE deliveries SET state = ?2, attempt = ?3, ended_at = ?4 WHERE seq = ?1")?
-            .execute(params![outcome.delivery, state, outcome.attempt, now])?;
-        Ok(())
-    };
-    match &outcome.next {
-        Next::Delivered(reply) => {
-            end(1)?;
-            return reply.as_ref().map_or(Ok(Vec::new()), |reply| insert(transaction, reply));
-        }
-        Next::InSink => end(2)?,
-        Next::Dropped(cause) => {
-            end(3)?;
-            note_cause(transaction, outcome.delivery, cause)?;
-        }
-        Next::Retry(at) => {
-            transaction
-                .prepare_cached("UPDATE deliveries SET attempt = ?2, next_at = ?3 WHERE seq = ?1")?
-                .execute(params![outcome.delivery, outcome.attempt, at])?;
-        }
-        Next::DeadLetter(cause) => {
-            transaction
-                .prepare_cached("UPDATE deliveries SET stage = 1, attempt = 0, next_at = ?2 WHERE seq = ?1")?
-                .execute(params![outcome.delivery, now])?;
-            note_cause(transaction, outcome.delivery, cause)?;
-        }
-    }
-    Ok(Vec::new())
-}
-
-fn note_cause(transaction: &Transaction<'_>, delivery: i64, cause: &DeadCause) -> rusqlite::Result<()> {
-    transaction
-        .prepare_cached(
-            "UPDATE deliveries SET error_destination = ?2, error_code = ?3, error_data = ?4, error = ?5 WHERE seq = ?1",
-        )?
-        .execute(params![delivery, cause.destination, cause.code, cause.data, cause.error])?;
-    Ok(())
-}
-
-fn due(transaction: &Transaction<'_>, trigger: &str, now: i64, limit: usize, ordered: bool) -> rusqlite::Result<Due> {
-    let mut statement = transaction.prepare_cached(if ordered { PENDING_IN_ORDER } else { PENDING_BY_TIME })?;
-    let until = if ordered { i64::MAX } else { now };
-    let rows = statement.query_map(params![trigger, until, i64::try_from(limit).unwrap_or(i64::MAX)], |row| {
-        let stage: i64 = row.get(1)?;
-        let dead = if stage == 0 {
-            None
-        } else {
-            Some(DeadCause {
-                destination: row.get::<_, Option<String>>(3)?.unwrap_or_default(),
-                code: row.get::<_, Option<u16>>(4)?.unwrap_or_default(),
-                data: row.get::<_, Option<String>>(5)?.unwrap_or_default(),
-                error: row.get::<_, Option<String>>(6)?.unwrap_or_default(),
-            })
-        };
-        let headers: String = row.get(9)?;
-        let bytes: Vec<u8> = row.get(10)?;
-        let event = json_format::from_slice(&bytes).map_err(|error| {
-            rusqlite::Error::FromSqlConversionFailure(10, rusqlite::types::Type::Blob, error.into())
-        })?;
-        let event = StoredEvent {
-            namespace: row.get(7)?,
-            broker: row.get(8)?,
-            event,
-            headers: serde_json::from_str(&headers).unwrap_or_default(),
-        };
-        Ok(Pending { seq: row.get(0)?, event: Arc::new(event), attempt: row.get(2)?, due_at: row.get(11)?, dead })
-    })?;
-    let pending = rows.collect::<rusqlite::Result<Vec<_>>>()?;
-    let next_at = transaction
-        .prepare_cached("SELECT MIN(next_at) FROM deliveries WHERE trigger = ?1 AND state = 0 AND next_at > ?2")?
-        .query_row(params![trigger, until], |row| row.get(0))
-        .optional()?
-        .flatten();
-    Ok(Due { pending, next_at })
 }

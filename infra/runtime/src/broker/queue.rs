@@ -4,15 +4,17 @@
 //! hundred thousand waiting events cost one window, not a hundred thousand tasks.
 
 use std::collections::{BTreeMap, HashSet, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 
 use regrove_knative::delivery::DeliveryPolicy;
 use regrove_knative::filter::Filter;
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::journal::{Due, Pending};
 use super::target::Target;
 use crate::clock::now_ms;
+use crate::metrics::TriggerMetrics;
 
 /// Deliveries in memory, per trigger: under way, due, or waiting for a retry.
 pub(crate) const WINDOW: usize = 1_024;
@@ -37,19 +39,25 @@ pub(crate) struct TriggerSpec {
 }
 
 /// Where a subscriber's replies go.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub(crate) enum Replies {
-    /// Into this broker or channel of the trigger's namespace.
-    To(String),
+    /// Into this broker or channel of the trigger's namespace, in the same commit as the delivery.
+    Stored(String),
+    /// To this destination, as part of the delivery: if it does not take one, the whole delivery has failed.
+    Sent(Target),
     /// Nowhere.
     Dropped,
 }
 
 #[derive(Debug, Default)]
 struct Window {
+    /// As the trigger is.
+    ordered: bool,
     ready: VecDeque<Pending>,
     /// Partition keys of which a delivery is under way or waits for a retry; only of an ordered trigger.
     busy: HashSet<String>,
+    /// What was under way when the trigger became an ordered one: nothing overtakes it.
+    before_order: HashSet<i64>,
     /// Somebody may have asked for history again.
     replay: bool,
     /// By due time and delivery.
@@ -65,16 +73,50 @@ struct Window {
 /// One trigger's deliveries.
 #[derive(Debug)]
 pub(crate) struct TriggerQueue {
-    pub(crate) spec: TriggerSpec,
-    window: Mutex<Window>,
+    /// `namespace/name`.
+    pub(crate) key: Arc<str>,
+    pub(crate) metrics: TriggerMetrics,
     pub(crate) wake: Notify,
+    /// Cancelled when the trigger is no longer in the manifests.
+    pub(crate) gone: CancellationToken,
+    spec: RwLock<Arc<TriggerSpec>>,
+    window: Mutex<Window>,
 }
 
 impl TriggerQueue {
     /// Knows nothing yet of what the journal holds.
-    pub(crate) fn new(spec: TriggerSpec) -> Self {
-        let window = Window { more: true, replay: true, ..Window::default() };
-        Self { spec, window: Mutex::new(window), wake: Notify::new() }
+    pub(crate) fn new(spec: TriggerSpec, metrics: TriggerMetrics) -> Self {
+        let window = Window { ordered: spec.ordered, more: true, replay: true, ..Window::default() };
+        Self {
+            key: Arc::clone(&spec.key),
+            metrics,
+            wake: Notify::new(),
+            gone: CancellationToken::new(),
+            spec: RwLock::new(Arc::new(spec)),
+            window: Mutex::new(window),
+        }
+    }
+
+    /// The trigger as it is now.
+    pub(crate) fn spec(&self) -> Arc<TriggerSpec> {
+        Arc::clone(&self.spec.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Takes the trigger as it is from now on; attempts under way go on as they began.
+    pub(crate) fn change(&self, spec: TriggerSpec) {
+        let mut window = self.lock();
+        if window.ordered != spec.ordered {
+            window.ordered = spec.ordered;
+            window.forget_waiting();
+        }
+        *self.spec.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(spec);
+        drop(window);
+        self.wake.notify_one();
+    }
+
+    /// Deliveries in memory.
+    pub(crate) fn in_memory(&self) -> usize {
+        self.lock().known.len()
     }
 
     /// Whether somebody may have asked for history since this was asked last.
@@ -99,7 +141,7 @@ impl TriggerQueue {
     pub(crate) fn push(&self, pending: Pending) {
         let mut window = self.lock();
         // Two events that are stored one after the other may come here the other way round.
-        if self.spec.ordered || window.more || window.known.len() >= WINDOW {
+        if window.ordered || window.more || window.known.len() >= WINDOW {
             window.more = true;
         } else if window.known.insert(pending.seq) {
             window.ready.push_back(pending);
@@ -112,7 +154,7 @@ impl TriggerQueue {
     pub(crate) fn pop(&self) -> Option<Pending> {
         let mut window = self.lock();
         let now = now_ms();
-        if self.spec.ordered {
+        if window.ordered {
             return window.pop_in_order(now);
         }
         while let Some(entry) = window.delayed.first_entry()
@@ -155,7 +197,7 @@ impl TriggerQueue {
             if !window.known.insert(pending.seq) {
                 continue;
             }
-            if self.spec.ordered && pending.due_at > now {
+            if window.ordered && pending.due_at > now {
                 window.busy.insert(lane(&pending));
                 window.delayed.insert((pending.due_at, pending.seq), pending);
             } else {
@@ -167,9 +209,13 @@ impl TriggerQueue {
     /// The journal knows how the delivery goes on.
     pub(crate) fn settled(&self, pending: Pending, again_at: Option<i64>) {
         let mut window = self.lock();
+        window.before_order.remove(&pending.seq);
         match again_at {
             // What an ordered trigger forgot would be overtaken.
-            Some(at) if self.spec.ordered || window.delayed.len() < WINDOW / 2 => {
+            Some(at) if window.ordered || window.delayed.len() < WINDOW / 2 => {
+                if window.ordered {
+                    window.busy.insert(lane(&pending));
+                }
                 window.delayed.insert((at, pending.seq), pending);
             }
             Some(at) => {
@@ -178,7 +224,7 @@ impl TriggerQueue {
             }
             None => {
                 window.known.remove(&pending.seq);
-                if self.spec.ordered {
+                if window.ordered {
                     window.busy.remove(&lane(&pending));
                 }
             }
@@ -189,8 +235,23 @@ impl TriggerQueue {
 }
 
 impl Window {
+    /// Leaves what is not under way to the journal.
+    fn forget_waiting(&mut self) {
+        let waiting = self.ready.drain(..).chain(std::mem::take(&mut self.delayed).into_values());
+        let waiting: Vec<i64> = waiting.map(|pending| pending.seq).collect();
+        for seq in waiting {
+            self.known.remove(&seq);
+        }
+        self.busy.clear();
+        self.before_order = if self.ordered { self.known.clone() } else { HashSet::new() };
+        self.more = true;
+    }
+
     /// The next delivery that is due and that no earlier one of its lane has to go before.
     fn pop_in_order(&mut self, now: i64) -> Option<Pending> {
+        if !self.before_order.is_empty() {
+            return None;
+        }
         if let Some(entry) = self.delayed.first_entry()
             && entry.key().0 <= now
         {

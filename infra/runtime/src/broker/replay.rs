@@ -37,6 +37,13 @@ pub enum ReplayFrom {
     Event(String),
 }
 
+impl From<String> for ReplayFrom {
+    /// A time as RFC 3339 writes it; anything else is an id.
+    fn from(text: String) -> Self {
+        text.parse().map_or(Self::Event(text), Self::Time)
+    }
+}
+
 /// A replay that will be made.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct ReplayRequest {

@@ -6,7 +6,11 @@ use std::time::Duration;
 use rusqlite::{Connection, OpenFlags};
 
 /// Name of the file inside the runtime's folder.
-pub(crate) const FILE: &str = "broker.db";
+const FILE: &str = "broker.db";
+/// Name of the file that is what a stream in Redis adds up to.
+const SHARED_FILE: &str = "broker-redis.db";
+/// Names the one of them that the last runtime used, for commands that look into it.
+const CURRENT: &str = "broker.current";
 
 /// How long a statement waits for another process's lock, such as that of `regrove event redrive`.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -16,7 +20,8 @@ const VERSION: i64 = 2;
 
 /// Times are milliseconds since 1970. An event has one delivery per trigger that wants it.
 ///
-/// `deliveries.state`: 0 pending, 1 delivered, 2 dead and in its sink, 3 dead without a sink that took it, 4 redriven.
+/// `deliveries.state`: 0 pending, 1 delivered, 2 dead and in its sink, 3 dead without a sink that took it, 4 redriven,
+/// 5 discarded.
 /// `triggers` are those of the runtime that was started last. `replays` are parts of the history that are still to be
 /// delivered again: events from `next_event` to `last_event`.
 ///
@@ -76,9 +81,10 @@ const TABLES: &str = "
     CREATE INDEX IF NOT EXISTS deliveries_in_order ON deliveries (trigger, seq) WHERE state = 0;
 ";
 
-/// Path of the file.
+/// Path of the file that the last runtime used.
 pub(crate) fn path(home: &Path) -> PathBuf {
-    home.join(FILE)
+    let current = std::fs::read_to_string(home.join(CURRENT)).unwrap_or_default();
+    home.join(if current.trim() == SHARED_FILE { SHARED_FILE } else { FILE })
 }
 
 /// Why the file cannot be used.
@@ -86,17 +92,21 @@ pub(crate) fn path(home: &Path) -> PathBuf {
 pub(crate) enum Unusable {
     #[error(transparent)]
     Sqlite(#[from] rusqlite::Error),
+    #[error("{CURRENT} cannot be written: {0}")]
+    Current(#[from] std::io::Error),
     #[error("its tables have version {0}, this program knows {VERSION}; move the file away")]
     Version(i64),
 }
 
-/// Opens the file for the runtime, making it when it is missing.
-pub(crate) fn create(home: &Path) -> Result<Connection, Unusable> {
-    let connection = Connection::open(path(home))?;
+/// Opens the file for the runtime, making it when it is missing. A `shared` one can be made anew from Redis.
+pub(crate) fn create(home: &Path, shared: bool) -> Result<Connection, Unusable> {
+    let file = if shared { SHARED_FILE } else { FILE };
+    std::fs::write(home.join(CURRENT), file)?;
+    let connection = Connection::open(home.join(file))?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     // What was acknowledged survives a crash of the machine, not only of the process.
-    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "synchronous", if shared { "NORMAL" } else { "FULL" })?;
     connection.pragma_update(None, "foreign_keys", true)?;
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     // Version 1 had no `triggers` and no `replays`; nothing else has changed.

@@ -42,7 +42,7 @@ pub(crate) fn keep_triggers(transaction: &Transaction<'_>, triggers: &[KnownTrig
 pub(crate) fn prune(connection: &Connection, retention: Duration) -> rusqlite::Result<()> {
     let old = now_ms().saturating_sub(i64::try_from(retention.as_millis()).unwrap_or(i64::MAX));
     connection.execute(
-        "UPDATE deliveries SET state = 4 WHERE seq IN (
+        "UPDATE deliveries SET state = 5 WHERE seq IN (
             SELECT seq FROM deliveries WHERE state IN (2, 3) ORDER BY ended_at DESC, seq DESC LIMIT ?2 OFFSET ?1)",
         params![DEAD_LETTERS_KEPT_MAX, PRUNED_MAX],
     )?;

@@ -4,6 +4,7 @@ use std::error::Error as StdError;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
+use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub(crate) enum Body {
     Incoming(Incoming),
     /// A stream from a replica.
     Replica(Box<ReplicaBody>),
+    /// An answer of the runtime about itself. The lock makes it one that threads may share; nobody ever waits for it.
+    Own(Mutex<axum::body::Body>),
 }
 
 impl Body {
@@ -117,6 +120,10 @@ impl HttpBody for Body {
             Self::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Incoming(incoming) => Pin::new(incoming).poll_frame(context).map_err(Into::into),
             Self::Replica(body) => body.poll(context),
+            Self::Own(body) => {
+                let body = body.get_mut().unwrap_or_else(PoisonError::into_inner);
+                Pin::new(body).poll_frame(context).map_err(Into::into)
+            }
         }
     }
 
@@ -125,6 +132,7 @@ impl HttpBody for Body {
             Self::Full(bytes) => bytes.is_none(),
             Self::Incoming(incoming) => incoming.is_end_stream(),
             Self::Replica(body) => body.inner.is_end_stream(),
+            Self::Own(body) => body.lock().unwrap_or_else(PoisonError::into_inner).is_end_stream(),
         }
     }
 
@@ -133,6 +141,7 @@ impl HttpBody for Body {
             Self::Full(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
             Self::Incoming(incoming) => incoming.size_hint(),
             Self::Replica(body) => body.inner.size_hint(),
+            Self::Own(body) => body.lock().unwrap_or_else(PoisonError::into_inner).size_hint(),
         }
     }
 }

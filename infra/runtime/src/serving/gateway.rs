@@ -1,6 +1,6 @@
 //! The gateway: one port for all services, told apart by host name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use http::{Request, Response, StatusCode, header};
@@ -9,6 +9,7 @@ use super::answer::plain;
 use super::body::Body;
 use super::route::Route;
 use crate::http_server::Answer;
+use crate::metrics::Metrics;
 
 /// Domain of names inside a cluster, beside the short forms `.svc` and none.
 const CLUSTER_DOMAIN: &str = ".svc.cluster.local";
@@ -19,16 +20,33 @@ pub(crate) struct Gateway {
     domain: String,
     /// By namespace and service. None is ever taken out: triggers hold on to theirs, and it may come back.
     routes: RwLock<BTreeMap<(String, String), Arc<Route>>>,
+    known: RwLock<KnownHosts>,
+    metrics: Arc<Metrics>,
 }
 
+/// Where a host name leads: the service, and the tag if the name has one.
+type Found = (Arc<Route>, Option<Arc<str>>);
+
+/// Host names that were found, as clients write them.
+#[derive(Debug, Default)]
+struct KnownHosts {
+    /// Counts how often services have changed: what was found before a change is not kept after it.
+    changes: u64,
+    hosts: HashMap<String, Found>,
+}
+
+/// Host names kept; clients do not use more, and whoever makes them up gains nothing.
+const HOSTS_KNOWN_MAX: usize = 1_000;
+
 impl Gateway {
-    pub(crate) fn new(domain: &str) -> Self {
-        Self { domain: format!(".{}", domain.trim_matches('.').to_ascii_lowercase()), routes: RwLock::default() }
+    pub(crate) fn new(domain: &str, metrics: Arc<Metrics>) -> Self {
+        let domain = format!(".{}", domain.trim_matches('.').to_ascii_lowercase());
+        Self { domain, routes: RwLock::default(), known: RwLock::default(), metrics }
     }
 
     /// The service for a `Host` header, its port aside, and the tag if the host names one. Names inside the cluster
     /// reach every service, public ones only those that are not cluster-local.
-    fn find(&self, host: &str) -> Option<(Arc<Route>, Option<String>)> {
+    fn find(&self, host: &str) -> Option<Found> {
         let name = host
             .rsplit_once(':')
             .map_or(host, |(name, port)| if port.bytes().all(|byte| byte.is_ascii_digit()) { name } else { host });
@@ -46,9 +64,32 @@ impl Gateway {
         let tagged = first.match_indices('-').find_map(|(at, _)| {
             let (tag, service) = (first.get(..at)?, first.get(at + 1..)?);
             let route = self.route(namespace, service).filter(|route| route.has_tag(tag))?;
-            Some((route, Some(tag.to_owned())))
+            Some((route, Some(Arc::from(tag))))
         });
         tagged.filter(|(route, _)| visible(route))
+    }
+
+    /// The same, remembering the answer.
+    fn lookup(&self, host: &str) -> Option<Found> {
+        let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known.hosts.get(host) {
+            return Some(found.clone());
+        }
+        let changes = known.changes;
+        drop(known);
+        let found = self.find(host)?;
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if known.changes == changes && known.hosts.len() < HOSTS_KNOWN_MAX {
+            known.hosts.insert(host.to_owned(), found.clone());
+        }
+        Some(found)
+    }
+
+    /// Services or their tags have changed.
+    pub(crate) fn changed(&self) {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        known.changes += 1;
+        known.hosts.clear();
     }
 
     fn all(&self) -> Vec<Arc<Route>> {
@@ -69,7 +110,7 @@ impl Gateway {
     pub(crate) fn route_or_new(&self, namespace: &str, service: &str) -> Arc<Route> {
         let mut routes = self.routes.write().unwrap_or_else(PoisonError::into_inner);
         let key = (namespace.to_owned(), service.to_owned());
-        Arc::clone(routes.entry(key).or_insert_with(|| Arc::new(Route::new(namespace, service))))
+        Arc::clone(routes.entry(key).or_insert_with(|| Arc::new(Route::new(namespace, service, &self.metrics))))
     }
 }
 
@@ -79,7 +120,7 @@ impl Answer for Gateway {
             Some(host) => host.to_str().unwrap_or_default(),
             None => request.uri().authority().map_or("", http::uri::Authority::as_str),
         };
-        let Some((route, tag)) = self.find(host) else {
+        let Some((route, tag)) = self.lookup(host) else {
             let example = self.routes().iter().find(|route| !route.is_cluster_local()).map_or_else(
                 || format!("<service>.<namespace>{}", self.domain),
                 |route| format!("{}.{}{}", route.name, route.namespace, self.domain),

@@ -11,6 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
 use super::body::Body;
+use super::grpc_health;
 use super::pool::Pool;
 use super::replica::Replica;
 use super::revision::Revision;
@@ -52,7 +53,7 @@ pub(crate) async fn watch(revision: &Arc<Revision>, replica: &Arc<Replica>, inhe
 /// HTTP probe waits in the backlog like a request does, as long as the process lives.
 async fn until_ready(revision: &Arc<Revision>, replica: &Arc<Replica>, inherits_socket: bool) {
     let probe = &revision.spec.readiness;
-    if inherits_socket && matches!(probe.action, ProbeAction::Tcp { .. } | ProbeAction::Grpc { .. }) {
+    if inherits_socket && matches!(probe.action, ProbeAction::Tcp { .. }) {
         if revision.has_been_ready() || !revision.proves {
             return std::future::pending().await;
         }
@@ -148,8 +149,8 @@ async fn attempt(revision: &Revision, replica: &Replica, probe: &Probe) -> bool 
             let status = get(on(*port), revision.spec.http2, path, headers).await;
             status.is_some_and(|status| (200..400).contains(&status))
         }
-        // The gRPC health protocol is not spoken here; `Runtime::warnings` says so.
-        ProbeAction::Tcp { port } | ProbeAction::Grpc { port, .. } => TcpStream::connect(on(*port)).await.is_ok(),
+        ProbeAction::Tcp { port } => TcpStream::connect(on(*port)).await.is_ok(),
+        ProbeAction::Grpc { port, service } => grpc_health::is_serving(on(*port), service, USER_AGENT).await,
         ProbeAction::Exec { command } => run(revision, replica, command).await,
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use http::StatusCode;
 
+use crate::metrics::ServiceMetrics;
 use crate::runtime_event::millis;
 
 /// Requests that percentiles are taken of.
@@ -19,9 +20,10 @@ struct Kept {
 }
 
 /// Counts and latencies of one service.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Recent {
     kept: Mutex<Kept>,
+    metrics: ServiceMetrics,
 }
 
 /// What they come to.
@@ -34,12 +36,17 @@ pub(crate) struct Summary {
 }
 
 impl Recent {
+    pub(crate) fn new(metrics: ServiceMetrics) -> Self {
+        Self { kept: Mutex::default(), metrics }
+    }
+
     fn kept(&self) -> MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Notes an answer and the time to its head.
     pub(crate) fn note(&self, status: StatusCode, latency: Duration) {
+        self.metrics.note(status, latency.as_secs_f64());
         let mut kept = self.kept();
         kept.requests += 1;
         kept.failures += u64::from(status.is_server_error());
@@ -64,10 +71,11 @@ impl Recent {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::metrics::Metrics;
 
     #[test]
     fn percentiles_are_of_the_latest_requests() {
-        let recent = Recent::default();
+        let recent = Recent::new(Metrics::new().service("default/hello"));
         assert_eq!(recent.summary(), Summary { requests: 0, failures: 0, p50_ms: None, p99_ms: None });
         for ms in 1..=100 {
             recent.note(StatusCode::OK, Duration::from_millis(ms));

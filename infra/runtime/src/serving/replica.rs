@@ -11,7 +11,8 @@ use tokio::process::Child;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::output::{Label, capture};
+use super::log_book::Label;
+use super::output::capture;
 use super::pool::Pool;
 use super::probe;
 use super::process::{Launch, signal_group};
@@ -194,6 +195,7 @@ pub(crate) async fn supervise(revision: Arc<Revision>, replica: Arc<Replica>) {
         if began.elapsed() > CRASH_FORGOTTEN_AFTER {
             backoff = CRASH_BACKOFF_FIRST;
         }
+        revision.metrics.note_crash(&revision.spec.service());
         tracing::warn!(replica = replica.name, status = last_crash, ?backoff, "the process ended by itself");
         revision.events.send(|| RuntimeEvent::ReplicaCrashed {
             service: revision.spec.service(),
@@ -264,12 +266,12 @@ async fn start(revision: &Arc<Revision>, replica: &Arc<Replica>) -> io::Result<C
     replica.stage(|stages| stages.spawned = Some(Instant::now()));
     let label = |stream| Label { service: revision.spec.service(), replica: replica.name.clone(), stream };
     if let Some(pipe) = child.stdout.take() {
-        let (revision, label) = (Arc::clone(revision), label(Stream::Stdout));
-        tokio::spawn(async move { capture(pipe, label, &revision.tail, &revision.events).await });
+        let (logs, label) = (Arc::clone(&revision.logs), label(Stream::Stdout));
+        tokio::spawn(async move { capture(pipe, label, &logs).await });
     }
     if let Some(pipe) = child.stderr.take() {
-        let (revision, label) = (Arc::clone(revision), label(Stream::Stderr));
-        tokio::spawn(async move { capture(pipe, label, &revision.tail, &revision.events).await });
+        let (logs, label) = (Arc::clone(&revision.logs), label(Stream::Stderr));
+        tokio::spawn(async move { capture(pipe, label, &logs).await });
     }
     if replica.listener.is_some() {
         revision.table.set_phase(replica, Phase::Early);

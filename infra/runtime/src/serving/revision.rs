@@ -1,9 +1,9 @@
 //! One revision: its replicas, and the activator that every request to it goes through.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
@@ -17,12 +17,15 @@ use tokio_util::task::TaskTracker;
 use super::answer::plain;
 use super::body::Body;
 use super::forward::{Forwarded, forward};
-use super::output::LogTail;
+use super::log_book::LogBook;
 use super::process::Spawner;
 use super::replica::{Replica, Socket, supervise};
 use super::table::{Lease, Refusal, Table, Turn};
+use crate::clock::now_ms;
 use crate::events_out::EventsOut;
+use crate::metrics::Metrics;
 use crate::runtime_event::{ColdStart, RuntimeEvent, StopReason};
+use crate::status::ColdStartRecord;
 
 /// How often a request is given a replica again because the one it got could not be reached, as often as Knative's
 /// activator dials.
@@ -31,6 +34,11 @@ const REPLICAS_TRIED_MAX: usize = 15;
 const UNREACHED_BACKOFF: Duration = Duration::from_millis(50);
 /// Factor on every further wait.
 const UNREACHED_BACKOFF_FACTOR: f64 = 1.4;
+
+/// Starts from zero that are kept per revision.
+const COLD_STARTS_KEPT: usize = 1_000;
+/// Variables that a sink binding sets. A change of them is one of the template in a cluster.
+const SINK_VARIABLES: [&str; 2] = ["K_SINK", "K_CE_OVERRIDES"];
 
 /// What an image was resolved to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,7 +93,8 @@ pub(crate) struct Revision {
     pub(crate) table: Arc<Table>,
     pub(crate) spawner: Spawner,
     pub(crate) events: EventsOut,
-    pub(crate) tail: LogTail,
+    pub(crate) logs: Arc<LogBook>,
+    pub(crate) metrics: Arc<Metrics>,
     /// Whether it has to become ready before it gets traffic, as an earlier revision still serves.
     pub(crate) proves: bool,
     /// Told when a request has to wait: the autoscaler need not wait for its tick.
@@ -103,7 +112,8 @@ pub(crate) struct Revision {
     tasks: TaskTracker,
     kill: CancellationToken,
     closing: OnceLock<Closing>,
-    cold_starts: Mutex<Vec<f64>>,
+    cold_starts: Mutex<VecDeque<ColdStartRecord>>,
+    cold_start_count: AtomicUsize,
 }
 
 /// Why and how fast a revision ends.
@@ -118,6 +128,8 @@ struct Closing {
 pub(crate) struct Surroundings {
     pub(crate) spawner: Spawner,
     pub(crate) events: EventsOut,
+    pub(crate) logs: Arc<LogBook>,
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) tasks: TaskTracker,
     pub(crate) kill: CancellationToken,
 }
@@ -130,7 +142,8 @@ impl Revision {
             spec,
             spawner: around.spawner,
             events: around.events,
-            tail: LogTail::default(),
+            logs: around.logs,
+            metrics: around.metrics,
             proves,
             poked: Notify::new(),
             changed: Notify::new(),
@@ -141,7 +154,8 @@ impl Revision {
             tasks: around.tasks,
             kill: around.kill,
             closing: OnceLock::new(),
-            cold_starts: Mutex::new(Vec::new()),
+            cold_starts: Mutex::default(),
+            cold_start_count: AtomicUsize::new(0),
         })
     }
 
@@ -150,8 +164,19 @@ impl Revision {
         Arc::clone(&self.run.read().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// What processes are started from after now. A changed sink also replaces those that run: in a cluster a sink
+    /// binding changes the template.
     pub(crate) fn set_run(&self, run: RunSpec) {
-        *self.run.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(run);
+        let run = Arc::new(run);
+        let mut current = self.run.write().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *current, Arc::clone(&run));
+        drop(current);
+        if SINK_VARIABLES.iter().any(|name| before.env.get(*name) != run.env.get(*name)) {
+            for replica in self.table.drain_down_to(0) {
+                replica.retire.cancel();
+            }
+            self.changed.notify_one();
+        }
     }
 
     /// Says whether a route leads to the revision.
@@ -185,26 +210,41 @@ impl Revision {
         self.ready.is_cancelled()
     }
 
-    /// Milliseconds that each start from zero cost the request which caused it, its own work left out.
-    pub(crate) fn cold_starts(&self) -> Vec<f64> {
-        self.cold_starts.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    /// Starts from zero since the revision is at work.
+    pub(crate) fn cold_start_count(&self) -> usize {
+        self.cold_start_count.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn last_cold_start(&self) -> Option<ColdStartRecord> {
+        self.cold_starts.lock().unwrap_or_else(PoisonError::into_inner).back().cloned()
+    }
+
+    /// The latest starts from zero, oldest first.
+    pub(crate) fn cold_starts(&self) -> Vec<ColdStartRecord> {
+        self.cold_starts.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
     }
 
     /// Sends one request through, holding it while there is no replica, and answers in any case.
     pub(crate) async fn serve(self: &Arc<Self>, request: Request<Body>) -> Response<Body> {
         let arrived = Instant::now();
-        let deadline = Box::pin(tokio::time::sleep_until((arrived + self.spec.timeout).into()));
+        let mut deadline = Box::pin(tokio::time::sleep_until((arrived + self.spec.timeout).into()));
         let arrival = self.table.arrive();
-        let bound = self.spec.response_start_timeout.unwrap_or(self.spec.timeout);
-        let timeout = tokio::time::sleep_until((arrived + bound).into());
         let served = self.serve_in_time(request, arrived);
-        let answer = tokio::select! {
-            answer = served => answer,
-            () = timeout => Err(plain(StatusCode::GATEWAY_TIMEOUT, "activator request timeout")),
+        // One timer for both bounds unless they differ.
+        let in_time = async {
+            match self.spec.response_start_timeout {
+                Some(bound) => tokio::time::timeout_at((arrived + bound).into(), served).await.ok(),
+                None => tokio::select! {
+                    biased;
+                    answer = served => Some(answer),
+                    () = deadline.as_mut() => None,
+                },
+            }
         };
-        match answer {
-            Ok(forwarded) => forwarded.into_response(deadline, self.spec.idle_timeout, arrival),
-            Err(response) => response,
+        match in_time.await {
+            Some(Ok(forwarded)) => forwarded.into_response(deadline, self.spec.idle_timeout, arrival),
+            Some(Err(response)) => response,
+            None => plain(StatusCode::GATEWAY_TIMEOUT, "activator request timeout"),
         }
     }
 
@@ -311,7 +351,21 @@ impl Revision {
     }
 
     fn note_cold_start(&self, replica: &Replica, split: ColdStart) {
-        self.cold_starts.lock().unwrap_or_else(PoisonError::into_inner).push(split.start_ms());
+        self.metrics.note_cold_start(&self.spec.service(), &split);
+        let record = ColdStartRecord {
+            at_ms: now_ms(),
+            service: self.spec.service(),
+            revision: self.spec.revision.clone(),
+            replica: replica.name.clone(),
+            split,
+        };
+        self.cold_start_count.fetch_add(1, Ordering::Relaxed);
+        let mut kept = self.cold_starts.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.len() == COLD_STARTS_KEPT {
+            kept.pop_front();
+        }
+        kept.push_back(record);
+        drop(kept);
         self.events.send(|| RuntimeEvent::ColdStart {
             service: self.spec.service(),
             replica: replica.name.clone(),

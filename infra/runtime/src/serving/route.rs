@@ -18,6 +18,7 @@ use super::answer::plain;
 use super::body::Body;
 use super::recent::Recent;
 use super::revision::Revision;
+use crate::metrics::Metrics;
 use crate::runtime_event::RevisionShare;
 
 /// Shares are counted in ten-thousandths: percentages of percentages.
@@ -71,14 +72,14 @@ pub(crate) struct Wanted {
 }
 
 impl Route {
-    pub(crate) fn new(namespace: &str, name: &str) -> Self {
+    pub(crate) fn new(namespace: &str, name: &str, metrics: &Metrics) -> Self {
         Self {
             namespace: namespace.to_owned(),
             name: name.to_owned(),
             assignment: RwLock::default(),
             control: Mutex::default(),
             random: AtomicU64::new(RandomState::new().hash_one(name)),
-            recent: Recent::default(),
+            recent: Recent::new(metrics.service(&format!("{namespace}/{name}"))),
         }
     }
 
@@ -336,7 +337,7 @@ mod tests {
 
     #[test]
     fn draws_are_even() {
-        let route = Route::new("default", "hello");
+        let route = Route::new("default", "hello", &Metrics::new());
         let draws = 100_000;
         let low = (0..draws).filter(|_| route.draw() < WHOLE / 10).count();
         assert!((9_000..11_000).contains(&low), "a tenth of {draws}: {low}");

@@ -59,6 +59,7 @@ impl Services {
         for service in planned {
             self.apply_one(service);
         }
+        self.gateway.changed();
         Ok(new)
     }
 

@@ -253,6 +253,9 @@ impl Table {
 
     /// Gives free slots to those who wait. Takes the guard, because a lease that nobody wants is dropped outside of it.
     fn hand_out(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        if state.waiting.is_empty() {
+            return;
+        }
         let mut given = Vec::new();
         while !state.waiting.is_empty() {
             let Some(replica) = state.pick(self.concurrency) else {
@@ -283,6 +286,12 @@ impl State {
             Phase::Early => slot.in_flight < limit.min(EARLY_REQUESTS_MAX),
             Phase::Down | Phase::Draining => false,
         };
+        if let [only] = self.slots.as_mut_slice() {
+            return free(only).then(|| {
+                only.in_flight += 1;
+                Arc::clone(&only.replica)
+            });
+        }
         let ready = self.slots.iter().any(|slot| slot.phase == Phase::Ready && free(slot));
         let usable: Vec<usize> = self
             .slots

@@ -129,3 +129,33 @@ async fn the_first_byte_and_the_pauses_are_bounded() {
     assert!(cut, "a pause of five seconds ends the answer");
     stage.runtime.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_grpc_probe_speaks_the_health_protocol() {
+    let folder = tempfile::tempdir().unwrap();
+    let alive = folder.path().join("alive").to_str().unwrap().to_owned();
+    std::fs::write(&alive, "").unwrap();
+    let probe = |service: &str| {
+        let lines = format!(
+            "ports: [{{name: h2c, containerPort: 8080}}]\n          readinessProbe: {{grpc: {{service: {service}}}}}\n          \
+             livenessProbe: {{grpc: {{}}, periodSeconds: 1, failureThreshold: 1}}"
+        );
+        with_container(&[("ALIVE", &alive)], &lines).replace(
+            "      labels: {a: b}\n",
+            "      labels: {a: b}\n      annotations: {serving.knative.dev/progress-deadline: 2s}\n",
+        )
+    };
+    let mut stage = Stage::up(&probe("hello")).await;
+    assert_eq!(stage.get("hello", "/").await.status, 200);
+    std::fs::remove_file(&alive).unwrap();
+    let event = stage.wait_for("end", |event| matches!(event, RuntimeEvent::ReplicaCrashed { .. })).await;
+    let RuntimeEvent::ReplicaCrashed { status, .. } = event else { unreachable!() };
+    assert_eq!(status, "a liveness probe that failed 1 times in a row", "NOT_SERVING is not alive");
+    std::fs::write(&alive, "").unwrap();
+    assert_eq!(stage.get("hello", "/").await.status, 200);
+    stage.runtime.shutdown().await;
+    let stage = Stage::up(&probe("unknown")).await;
+    let answer = stage.get("hello", "/").await;
+    assert_eq!(answer.status, 503, "the server does not know the service: {}", answer.text);
+    stage.runtime.shutdown().await;
+}

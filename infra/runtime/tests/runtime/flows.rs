@@ -277,3 +277,35 @@ async fn a_sink_binding_selects_services_by_their_labels() {
     );
     stage.runtime.shutdown().await;
 }
+
+#[tokio::test]
+async fn a_reply_that_its_destination_does_not_take_repeats_the_whole_delivery() {
+    let step = Sink::start(&[reply("first"), reply("second")]).await;
+    let (end, dead) = (Sink::answering(&[503, 200, 400]).await, Sink::start(&[]).await);
+    let yaml = sequence(&[
+        "steps:",
+        &format!("- uri: \"{}\"", step.url),
+        "  delivery:",
+        "    {retry: 1, backoffPolicy: linear, backoffDelay: PT0.05S,",
+        &format!("     deadLetterSink: {{uri: \"{}\"}}}}", dead.url),
+        &format!("reply: {{uri: \"{}/end\"}}", end.url),
+    ]);
+    let mut stage = Stage::up(&yaml).await;
+    let ingress = stage.runtime.addresses().ingress.to_string();
+    assert_eq!(emit_to(&ingress, "default/line-kn-sequence-0", "1", "t").await.status, 202);
+    let event = stage.wait_for("end", |event| matches!(event, RuntimeEvent::EventDelivered { .. })).await;
+    assert!(matches!(event, RuntimeEvent::EventDelivered { attempts: 2, .. }), "{event:?}");
+    assert_eq!(step.received().len(), 2, "the step was asked again");
+    let types: Vec<String> = end.received().iter().map(|it| it.header("ce-type").to_owned()).collect();
+    assert_eq!(types, ["first", "second"]);
+    assert_eq!(end.received()[0].header("prefer"), "", "nobody waits for a reply to a reply");
+    // What is refused for good is a dead letter of the step, and says who refused.
+    let answer = Script { status: 200, ..reply("third") };
+    step.answer_next(answer);
+    assert_eq!(emit_to(&ingress, "default/line-kn-sequence-0", "2", "t").await.status, 202);
+    let letter = dead.wait_for(1).await.swap_remove(0);
+    assert_eq!(letter.header("ce-id"), "2");
+    assert_eq!(letter.header("ce-knativeerrordest"), format!("{}/end", end.url));
+    assert_eq!(letter.header("ce-knativeerrorcode"), "400");
+    stage.runtime.shutdown().await;
+}

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "what fails here fails the test")]
 
 mod abuse;
+mod admin;
 mod contract;
 mod disk;
 mod eventing;
@@ -10,7 +11,9 @@ mod faults;
 mod flows;
 mod history;
 mod injection;
+mod reload;
 mod serving;
+mod shared;
 mod sink;
 mod stage;
 mod traffic;

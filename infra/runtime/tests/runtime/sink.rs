@@ -80,6 +80,11 @@ impl Sink {
         Self::start(&script).await
     }
 
+    /// Adds an answer to the script.
+    pub(crate) fn answer_next(&self, answer: Script) {
+        self.shared.script.lock().unwrap().push_back(answer);
+    }
+
     pub(crate) fn received(&self) -> Vec<Received> {
         self.shared.received.lock().unwrap().clone()
     }

@@ -96,7 +96,7 @@ async fn a_rollout_goes_step_by_step() {
     let annotation = "serving.knative.dev/rollout-duration: 3s";
     let mut stage = Stage::up(&version("one", "", annotation)).await;
     assert_eq!(stage.revision("hello").await, "hello-00001");
-    stage.runtime.reload(application(&version("two", "", annotation))).unwrap();
+    stage.runtime.reload(application(&version("two", "", annotation))).await.unwrap();
     let mut shares = Vec::new();
     while shares.last() != Some(&100) {
         let event = stage
@@ -122,10 +122,13 @@ async fn own_names_are_kept_to() {
     };
     let stage = Stage::up(&named("one", "hello-first")).await;
     assert_eq!(stage.revision("hello").await, "hello-first");
-    let error = stage.runtime.reload(application(&named("two", "hello-first"))).unwrap_err();
+    let error = stage.runtime.reload(application(&named("two", "hello-first"))).await.unwrap_err();
     assert!(matches!(&error, Error::Faults(_)), "{error}");
     assert!(error.to_string().contains("hello-first is the name of an earlier revision"), "{error}");
-    assert_eq!(stage.runtime.reload(application(&named("two", "hello-second"))).unwrap().revisions, ["hello-second"]);
+    assert_eq!(
+        stage.runtime.reload(application(&named("two", "hello-second"))).await.unwrap().revisions,
+        ["hello-second"]
+    );
     stage.runtime.shutdown().await;
 }
 
@@ -147,7 +150,7 @@ async fn a_reload_under_load_drops_nothing() {
         })
         .collect();
     for (value, name) in [("two", "hello-00002"), ("three", "hello-00003")] {
-        assert_eq!(stage.runtime.reload(application(&version(value, "", ""))).unwrap().revisions, [name]);
+        assert_eq!(stage.runtime.reload(application(&version(value, "", ""))).await.unwrap().revisions, [name]);
         stage.all_to(name).await;
         let before = answered.load(Ordering::Relaxed);
         eventually("the new revision answers", || answered.load(Ordering::Relaxed) > before + 20).await;
@@ -163,9 +166,9 @@ async fn a_reload_under_load_drops_nothing() {
 #[tokio::test]
 async fn an_unchanged_reload_changes_nothing_and_a_wrong_one_is_refused() {
     let stage = Stage::up(&version("one", "", "")).await;
-    assert!(stage.runtime.reload(application(&version("one", "", ""))).unwrap().revisions.is_empty());
+    assert!(stage.runtime.reload(application(&version("one", "", ""))).await.unwrap().revisions.is_empty());
     let unknown = version("one", "", "").replace("image: test_function", "image: unknown");
-    assert!(stage.runtime.reload(application(&unknown)).is_err());
+    assert!(stage.runtime.reload(application(&unknown)).await.is_err());
     assert_eq!(stage.revision("hello").await, "hello-00001");
     stage.runtime.shutdown().await;
 }
@@ -175,10 +178,10 @@ async fn services_come_and_go_with_a_reload() {
     let stage = Stage::up(&version("one", "", "")).await;
     assert_eq!(stage.revision("hello").await, "hello-00001");
     let other = service("other", &[LISTEN_FDS], &[], &[]);
-    stage.runtime.reload(application(&other)).unwrap();
+    stage.runtime.reload(application(&other)).await.unwrap();
     assert_eq!(stage.get("hello", "/").await.status, 404);
     assert_eq!(stage.revision("other").await, "other-00001");
-    stage.runtime.reload(application(&(other + &version("one", "", "")))).unwrap();
+    stage.runtime.reload(application(&(other + &version("one", "", "")))).await.unwrap();
     assert_eq!(stage.revision("hello").await, "hello-00001");
     stage.runtime.shutdown().await;
 }
@@ -195,7 +198,7 @@ async fn a_revision_that_no_route_leads_to_goes_to_zero() {
     let runtime = regrove_runtime::Runtime::start(start).await.unwrap();
     let mut stage = Stage { events: runtime.watch(), runtime, home };
     assert_eq!(stage.revision("hello").await, "hello-00001");
-    stage.runtime.reload(application(&minimum("two"))).unwrap();
+    stage.runtime.reload(application(&minimum("two"))).await.unwrap();
     stage.all_to("hello-00002").await;
     let stopped = stage.stopped().await;
     assert!(
