@@ -231,17 +231,16 @@ impl Revision {
         let arrival = self.table.arrive();
         let served = self.serve_in_time(request, arrived);
         // One timer for both bounds unless they differ.
-        let in_time = async {
-            match self.spec.response_start_timeout {
-                Some(bound) => tokio::time::timeout_at((arrived + bound).into(), served).await.ok(),
-                None => tokio::select! {
-                    biased;
-                    answer = served => Some(answer),
-                    () = deadline.as_mut() => None,
-                },
+        let answer = if let Some(bound) = self.spec.response_start_timeout {
+            tokio::time::timeout_at((arrived + bound).into(), served).await.ok()
+        } else {
+            tokio::select! {
+                biased;
+                answer = served => Some(answer),
+                () = deadline.as_mut() => None,
             }
         };
-        match in_time.await {
+        match answer {
             Some(Ok(forwarded)) => forwarded.into_response(deadline, self.spec.idle_timeout, arrival),
             Some(Err(response)) => response,
             None => plain(StatusCode::GATEWAY_TIMEOUT, "activator request timeout"),
