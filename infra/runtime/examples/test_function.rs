@@ -58,7 +58,7 @@ async fn alive() -> StatusCode {
     if alive { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
-/// gRPC's health check: SERVING or NOT_SERVING, and the status of the call in the trailers. A service of another name
+/// gRPC's health check: `SERVING` or `NOT_SERVING`, and the status of the call in the trailers. A service of another name
 /// than `hello` is not known.
 async fn health(request: axum::body::Bytes) -> ([(&'static str, &'static str); 1], Body) {
     let known = request.len() == 5 || request.ends_with(b"\x05hello");

@@ -11,6 +11,7 @@ mod faults;
 mod flows;
 mod history;
 mod injection;
+mod queue;
 mod reload;
 mod serving;
 mod shared;
