@@ -5,44 +5,62 @@
 //! unsafe code of the crate except the mapping of files, is below this module.
 
 #[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
 mod avx512;
+pub(crate) mod block;
 mod portable;
 mod walk;
 #[cfg(target_arch = "x86_64")]
+mod walk_avx2;
+#[cfg(target_arch = "x86_64")]
 mod walk_avx512;
+mod wide;
+
+use std::fmt;
 
 pub(crate) use walk::Trees;
+pub(crate) use wide::WideTrees;
 
-use crate::model_file::nodes::{Packed, Wide};
+use crate::model_file::nodes::Packed;
 
-/// Instructions that the loops may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Level {
-    /// What the compiler makes of plain Rust.
+/// Instructions that the loops of training and predicting may use. Every level gives the same results, bit for bit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Level {
+    /// What the compiler makes of plain Rust for any processor of the architecture.
     Portable,
-    /// AVX-512 F, BW, DQ, VL (x86-64-v4).
-    #[cfg(target_arch = "x86_64")]
+    /// AVX2, BMI1, BMI2, LZCNT and POPCNT (most of x86-64-v3).
+    Avx2,
+    /// AVX-512 F, BW, DQ and VL on top of that (x86-64-v4).
     Avx512,
 }
 
 impl Level {
     /// The widest level of this processor.
-    pub(crate) fn best() -> Self {
+    pub fn best() -> Self {
         #[cfg(target_arch = "x86_64")]
         if avx512::is_here() {
             return Self::Avx512;
+        } else if avx2::is_here() {
+            return Self::Avx2;
         }
         Self::Portable
     }
 
-    /// All levels of this processor, for tests that compare them.
-    #[cfg(test)]
-    pub(crate) fn all() -> Vec<Self> {
-        let mut levels = vec![Self::Portable];
-        if Self::best() != Self::Portable {
-            levels.push(Self::best());
-        }
-        levels
+    /// All levels that this processor has, the widest last.
+    pub fn all() -> Vec<Self> {
+        [Self::Portable, Self::Avx2, Self::Avx512].into_iter().filter(|level| *level <= Self::best()).collect()
+    }
+}
+
+impl fmt::Display for Level {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "AVX2",
+            Self::Avx512 => "AVX-512",
+        })
     }
 }
 
@@ -131,7 +149,9 @@ pub(crate) fn select(level: Level, packing: Packing, order: &[u32], weights: &[u
     match level {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => avx512::select(packing, order, weights, out),
-        Level::Portable => portable::select(packing, order, weights, out),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => avx2::select(packing, order, weights, out),
+        _ => portable::select(packing, order, weights, out),
     }
 }
 
@@ -156,7 +176,9 @@ pub(crate) fn partition(
     match level {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => avx512::partition(packing, column, spare, side, wanted),
-        Level::Portable => portable::partition(packing, column, spare, side, wanted),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => avx2::partition(packing, column, spare, side, wanted),
+        _ => portable::partition(packing, column, spare, side, wanted),
     }
 }
 
@@ -165,7 +187,9 @@ pub(crate) fn renumber(level: Level, packing: Packing, items: &mut [u32], number
     match level {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => avx512::renumber(packing, items, numbers),
-        Level::Portable => portable::renumber(packing, items, numbers),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => avx2::renumber(packing, items, numbers),
+        _ => portable::renumber(packing, items, numbers),
     }
 }
 
@@ -175,7 +199,9 @@ pub(crate) fn pair_costs(level: Level, items: &[u32], total: (u32, u32), costs: 
     match level {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => avx512::pair_costs(items, total, costs),
-        Level::Portable => portable::pair_costs(items, total, costs),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => avx2::pair_costs(items, total, costs),
+        _ => portable::pair_costs(items, total, costs),
     }
 }
 
@@ -184,7 +210,9 @@ pub(crate) fn pair_sums(level: Level, items: &[u32]) -> (u64, u64) {
     match level {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => avx512::pair_sums(items),
-        Level::Portable => portable::pair_sums(items),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => avx2::pair_sums(items),
+        _ => portable::pair_sums(items),
     }
 }
 
@@ -193,7 +221,9 @@ pub(crate) fn smallest(level: Level, costs: &[f32]) -> f32 {
     match level {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => avx512::smallest(costs),
-        Level::Portable => portable::smallest(costs),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => avx2::smallest(costs),
+        _ => portable::smallest(costs),
     }
 }
 
@@ -202,7 +232,9 @@ pub(crate) fn next_within(level: Level, costs: &[f32], from: usize, limit: f32) 
     match level {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => avx512::next_within(costs, from, limit),
-        Level::Portable => portable::next_within(costs, from, limit),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => avx2::next_within(costs, from, limit),
+        _ => portable::next_within(costs, from, limit),
     }
 }
 
@@ -211,23 +243,36 @@ pub(crate) fn are_sound(level: Level, nodes: &[Packed], n_features: usize, n_val
     match level {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => avx512::are_sound(nodes, n_features, n_values),
-        Level::Portable => crate::model_file::nodes::are_sound(nodes, n_features, n_values),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => avx2::are_sound(nodes, n_features, n_values),
+        _ => crate::model_file::nodes::are_sound(nodes, n_features, n_values),
+    }
+}
+
+/// [`Trees::are_sound`].
+pub(crate) fn are_sound_blocks(level: Level, trees: &Trees<'_>, tree: usize) -> bool {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 | Level::Avx2 => avx2::are_sound_blocks(trees, tree),
+        _ => trees.are_sound(tree),
     }
 }
 
 /// Outputs of row-major rows `(n_rows, n_features)` into `out` `(n_rows, n_outputs)`: values summed in tree order, divided by
 /// the number of trees. `missing` says whether some value may be NaN.
-pub(crate) fn predict(level: Level, trees: &Trees<'_, Packed>, rows: &[f32], out: &mut [f64], missing: bool) {
+pub(crate) fn predict(level: Level, trees: &Trees<'_>, rows: &[f32], out: &mut [f64], missing: bool) {
     match level {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => walk_avx512::predict(trees, rows, out, missing),
-        Level::Portable => walk::predict(trees, rows, out),
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx2 => walk_avx2::predict(trees, rows, out, missing),
+        _ => walk::predict_portable(trees, rows, out, missing),
     }
 }
 
 /// As [`predict`], for wide nodes.
-pub(crate) fn predict_wide(trees: &Trees<'_, Wide>, rows: &[f32], out: &mut [f64]) {
-    walk::predict(trees, rows, out);
+pub(crate) fn predict_wide(trees: &WideTrees<'_>, rows: &[f32], out: &mut [f64]) {
+    wide::predict(trees, rows, out);
 }
 
 #[cfg(test)]

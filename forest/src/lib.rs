@@ -44,6 +44,7 @@ pub mod tree;
 pub use error::{Error, MergeError};
 pub use forest::{FitOptions, Forest, OutOfBag, fit, fit_range, fit_tree};
 pub use frame::{Categories, Frame, FrameLimits, Label, Target};
+pub use kernel::Level;
 pub use model_file::Model;
 pub use params::{Estimator, RandomForestParams};
 pub use tree::Tree;

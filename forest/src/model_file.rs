@@ -16,8 +16,20 @@
 //! | 4 | distinct leaf values, `(n_values, n_classes)` float64 |
 //! | 5–9 | training statistics per node in scikit-learn's order: threshold f64, impurity f64, rows u32, weight f64, value `(n_classes,)` f64 |
 //! | 10 | scikit-learn's number of each node of section 3 in its tree, u32 |
+//! | 11 | first block of each tree, then the number of blocks, u32 |
+//! | 12 | blocks, tree by tree, 64 bytes each, see below |
+//! | 13 | by block and exit, the row of a leaf's value in section 4, u32; only if there are more than 32,768 values |
 //!
-//! A file without 5–10 predicts the same, but cannot be merged or explained.
+//! A file without 5–10 predicts the same, but cannot be merged or explained. Version 1 has no 11–13. Version 3 has them, and 3
+//! only along with 5–10: what predicts are the blocks. Data of more than 32,768 features are written as version 1.
+//!
+//! A block is seven nodes that hang together, as the kernel steps through them; trees of it lie breadth first. Its bytes: seven
+//! float32 thresholds; u32, the block from which exits are counted; eight u16 exits, with the top bit a leaf and the row
+//! of its value (0 if section 13 has it), without it a block; seven u16 features, whose top bit sends missing values right;
+//! u16, from its lowest bit seven flags of nodes whose children are exchanged, then the number of the shape. Shapes are the
+//! trees of seven nodes in which no left subtree is smaller than the right one, by nodes, then by code (preorder, 1 a
+//! node, 0 an exit), numbered in ascending order of their codes; nodes and exits of a block are in that order. A node that
+//! only fills the block has a NaN as threshold.
 //!
 //! A node is a u64. The lower half is a float32 threshold; a greater value goes right. The upper half holds, from its
 //! lowest bit: the feature in as many bits as the largest feature number takes (at least one), one bit that sends missing values right,
@@ -31,6 +43,7 @@
 mod layout;
 mod map;
 pub(crate) mod nodes;
+mod pack;
 mod read;
 mod write;
 
@@ -44,7 +57,7 @@ pub(crate) use write::round_down;
 use crate::Error;
 use crate::forest::check_rows;
 use crate::frame::{Categories, Label};
-use crate::kernel::{self, Level};
+use crate::kernel::{self, Level, Trees, WideTrees};
 use crate::numeric::argmax;
 use crate::params::RandomForestParams;
 
@@ -77,7 +90,19 @@ pub struct Model {
     identity: Arc<Identity>,
     sections: layout::Sections,
     form: layout::NodeForm,
+    walked: Walked,
     level: Level,
+}
+
+/// What predictions walk through.
+#[derive(Clone)]
+enum Walked {
+    /// The file's own blocks.
+    Blocks,
+    /// Blocks made from the file's nodes.
+    Made(Arc<pack::BlockTrees>),
+    /// Wide nodes.
+    Nodes,
 }
 
 impl std::fmt::Debug for Model {
@@ -167,11 +192,38 @@ impl Model {
         shape("rows", rows.len(), self.n_features())?;
         shape("out", out.len(), self.n_outputs())?;
         let missing = check_rows(rows, self.feature_names())?;
-        match self.form {
-            layout::NodeForm::Packed => kernel::predict(self.level, &self.trees(), rows, out, missing),
-            layout::NodeForm::Wide => kernel::predict_wide(&self.trees(), rows, out),
+        match self.trees() {
+            Some(trees) => kernel::predict(self.level, &trees, rows, out, missing),
+            None => kernel::predict_wide(&self.wide_trees(), rows, out),
         }
         Ok(())
+    }
+
+    /// The same model, but predicting with these instructions instead of the widest ones; `None` if the processor lacks
+    /// them. For comparisons: answers are the same.
+    pub fn with_level(&self, level: Level) -> Option<Self> {
+        (level <= Level::best()).then(|| Self { level, ..self.clone() })
+    }
+
+    /// Blocks to walk, unless there are too many features for them.
+    fn trees(&self) -> Option<Trees<'_>> {
+        let (roots, blocks, rows) = match &self.walked {
+            Walked::Blocks => (
+                self.numbers(layout::Kind::BlockRoots),
+                self.numbers(layout::Kind::Blocks),
+                self.numbers(layout::Kind::LeafRows),
+            ),
+            Walked::Made(made) => (&*made.roots, &*made.blocks, &*made.rows),
+            Walked::Nodes => return None,
+        };
+        let (values, n_features, n_outputs) = (self.values(), self.n_features(), self.n_outputs());
+        Some(Trees { blocks, roots, rows, values, n_features, n_outputs })
+    }
+
+    fn wide_trees(&self) -> WideTrees<'_> {
+        let nodes = self.numbers(layout::Kind::Nodes);
+        let (n_features, n_outputs) = (self.n_features(), self.n_outputs());
+        WideTrees { nodes, roots: self.roots(), values: self.values(), n_features, n_outputs }
     }
 
     /// Class labels of row-major rows: the first largest probability.

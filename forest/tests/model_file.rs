@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use regrove_forest::{Error, Forest, Frame, FrameLimits, Label, Model, RandomForestParams, fit, model_file, onnx};
+use regrove_forest::{
+    Error, Forest, Frame, FrameLimits, Label, Level, Model, RandomForestParams, fit, model_file, onnx,
+};
 use sha2::{Digest, Sha256};
 
 fn iris() -> Frame {
@@ -134,23 +136,33 @@ fn bytes_at_odd_addresses_are_usable() {
     assert_eq!(model.predict_rows(&iris().rows(), 150).unwrap(), forest(2).predict(&iris().rows()).unwrap());
 }
 
-#[test]
-fn a_mapped_file_answers_in_place() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/golden/iris-v1.rgf");
-    let bytes = model_file::map(&std::fs::File::open(path).unwrap()).unwrap();
-    let address = (*bytes).as_ref().as_ptr();
-    let model = Model::from_bytes(bytes).unwrap();
-    assert_eq!(model.as_bytes().as_ptr(), address, "nothing was copied");
-    assert_eq!(model.predict_rows(&iris().rows(), 150).unwrap(), forest(3).predict(&iris().rows()).unwrap());
+fn golden(name: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/golden").join(name)
 }
 
 #[test]
-fn the_first_version_stays_readable_and_written() {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/golden/iris-v1.rgf");
-    let golden = std::fs::read(path).unwrap();
-    let model = read(golden.clone()).unwrap();
-    assert_eq!(model.to_forest().unwrap(), forest(3));
-    assert_eq!(forest(3).to_bytes().unwrap(), golden);
+fn a_mapped_file_answers_in_place() {
+    for name in ["iris-v1.rgf", "iris-v3.rgf"] {
+        let bytes = model_file::map(&std::fs::File::open(golden(name)).unwrap()).unwrap();
+        let address = (*bytes).as_ref().as_ptr();
+        let model = Model::from_bytes(bytes).unwrap();
+        assert_eq!(model.as_bytes().as_ptr(), address, "nothing was copied");
+        assert_eq!(model.predict_rows(&iris().rows(), 150).unwrap(), forest(3).predict(&iris().rows()).unwrap());
+    }
+}
+
+#[test]
+fn every_version_stays_readable_and_the_newest_written() {
+    let written = forest(3).to_bytes().unwrap();
+    for name in ["iris-v1.rgf", "iris-v3.rgf"] {
+        let model = read(std::fs::read(golden(name)).unwrap()).unwrap();
+        assert_eq!(model.to_forest().unwrap(), forest(3), "{name}");
+        for level in Level::all() {
+            let model = model.with_level(level).unwrap();
+            assert_eq!(model.predict_rows(&iris().rows(), 150).unwrap(), forest(3).predict(&iris().rows()).unwrap());
+        }
+    }
+    assert_eq!(written, std::fs::read(golden("iris-v3.rgf")).unwrap());
 }
 
 #[test]

@@ -24,11 +24,11 @@ const LANES: usize = 16;
 
 /// Whether the processor has what these loops need.
 pub(super) fn is_here() -> bool {
-    is_x86_feature_detected!("avx512f")
+    super::avx2::is_here()
+        && is_x86_feature_detected!("avx512f")
         && is_x86_feature_detected!("avx512bw")
         && is_x86_feature_detected!("avx512dq")
         && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("popcnt")
 }
 
 pub(super) fn select(packing: Packing, order: &[u32], weights: &[u8], out: &mut [u32]) -> usize {
@@ -209,7 +209,7 @@ fn renumber_wide(packing: Packing, items: &mut [u32], numbers: &[u32]) {
 }
 
 /// A mask of the first lanes.
-fn first(n: usize) -> __mmask16 {
+pub(super) fn first(n: usize) -> __mmask16 {
     if n >= LANES { u16::MAX } else { (1 << n) - 1 }
 }
 

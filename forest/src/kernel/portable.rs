@@ -4,6 +4,7 @@
 
 use super::{Packing, Side, Wanted};
 
+#[inline(always)]
 pub(super) fn select(packing: Packing, order: &[u32], weights: &[u8], out: &mut [u32]) -> usize {
     let mut len = 0;
     for &item in order {
@@ -14,6 +15,7 @@ pub(super) fn select(packing: Packing, order: &[u32], weights: &[u8], out: &mut 
     len
 }
 
+#[inline(always)]
 pub(super) fn partition(packing: Packing, column: &mut [u32], spare: &mut [u32], side: Side<'_>, wanted: Wanted) {
     let words = side.set.words.as_slice();
     let (mut left, mut right) = (0, 0);
@@ -31,6 +33,7 @@ pub(super) fn partition(packing: Packing, column: &mut [u32], spare: &mut [u32],
     }
 }
 
+#[inline(always)]
 pub(super) fn renumber(packing: Packing, items: &mut [u32], numbers: &[u32]) {
     let shift = packing.shift();
     for item in items {
@@ -40,6 +43,7 @@ pub(super) fn renumber(packing: Packing, items: &mut [u32], numbers: &[u32]) {
 
 /// The cost of a cut with these class weights on the left.
 #[expect(clippy::cast_precision_loss, reason = "an estimate with a known error")]
+#[inline(always)]
 pub(super) fn pair_cost(left: (u32, u32), total: (u32, u32)) -> f32 {
     // Signed, since only that conversion is one instruction everywhere.
     let float = |weight: u32| weight.cast_signed() as f32;
@@ -51,6 +55,7 @@ pub(super) fn pair_cost(left: (u32, u32), total: (u32, u32)) -> f32 {
 /// Items whose costs are computed together.
 const BLOCK: usize = 64;
 
+#[inline(always)]
 pub(super) fn pair_costs(items: &[u32], total: (u32, u32), costs: &mut [f32]) {
     let (mut first, mut second) = (0, 0);
     let mut sums = [(0, 0); BLOCK];
@@ -94,6 +99,7 @@ pub(super) fn smallest(costs: &[f32]) -> f32 {
 /// Numbers compared at a time.
 const CHUNK: usize = 32;
 
+#[inline(always)]
 #[expect(
     clippy::needless_bitwise_bool,
     reason = "branches would keep the loop from comparing several numbers at a time"

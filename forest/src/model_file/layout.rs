@@ -4,13 +4,15 @@ use std::ops::Range;
 
 use bytemuck::Pod;
 
-use super::nodes::{Form, Packed, Wide, feature_bits, fits_packed};
+use super::nodes::{Packed, Wide, fits_packed};
 use super::{Model, ModelFileError};
-use crate::kernel::Trees;
+use crate::kernel::block;
 
 pub(super) const MAGIC: [u8; 8] = *b"RGFOREST";
-/// Version written; older ones stay readable.
-pub(super) const VERSION: u32 = 1;
+/// The newest version; older ones stay readable.
+pub(super) const VERSION: u32 = 3;
+/// The version whose files hold no blocks.
+pub(super) const VERSION_OF_NODES: u32 = 1;
 pub(super) const ALIGNMENT: usize = 64;
 pub(super) const HEADER_LEN: usize = 64;
 pub(super) const HASH: Range<usize> = 32..64;
@@ -30,10 +32,16 @@ pub(super) enum Kind {
     Weights,
     NodeValues,
     Numbers,
+    BlockRoots,
+    Blocks,
+    LeafRows,
 }
 
+/// Kinds of sections.
+pub(super) const N_KINDS: usize = 13;
+
 impl Kind {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; N_KINDS] = [
         Self::Identity,
         Self::Roots,
         Self::Nodes,
@@ -44,9 +52,26 @@ impl Kind {
         Self::Weights,
         Self::NodeValues,
         Self::Numbers,
+        Self::BlockRoots,
+        Self::Blocks,
+        Self::LeafRows,
     ];
-    /// Sections that every file has.
-    pub(super) const NEEDED: usize = 4;
+    /// Training statistics.
+    pub(super) const STATISTICS: [Self; 6] =
+        [Self::Thresholds, Self::Impurities, Self::Rows, Self::Weights, Self::NodeValues, Self::Numbers];
+
+    /// Whether a file may hold sections of just these kinds.
+    pub(super) fn are_complete(kinds: &[Self], version: u32) -> bool {
+        let has = |kind: &Self| kinds.contains(kind);
+        let has_statistics = Self::STATISTICS.iter().all(has);
+        let has_blocks = version > VERSION_OF_NODES;
+        [Self::Identity, Self::Roots, Self::Values].iter().all(has)
+            && (has_statistics || !Self::STATISTICS.iter().any(has))
+            && [Self::BlockRoots, Self::Blocks].iter().all(|kind| has(kind) == has_blocks)
+            && (has_blocks || !has(&Self::LeafRows))
+            // Blocks are enough to predict, but a forest is made of nodes.
+            && has(&Self::Nodes) == (has_statistics || !has_blocks)
+    }
 
     /// Index in [`Sections`].
     pub(super) fn index(self) -> usize {
@@ -56,7 +81,7 @@ impl Kind {
 
 /// Byte ranges of the sections, empty where a section is absent.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Sections(pub(super) [Range<usize>; 10]);
+pub(super) struct Sections(pub(super) [Range<usize>; N_KINDS]);
 
 /// How wide nodes are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,22 +108,15 @@ impl NodeForm {
     }
 }
 
+/// Whether blocks can hold trees on so many features.
+pub(super) fn fits_blocks(n_features: usize) -> bool {
+    n_features <= block::MAX_FEATURES
+}
+
 impl Model {
     /// First node of each tree, then the number of nodes.
     pub(super) fn roots(&self) -> &[u32] {
         self.numbers(Kind::Roots)
-    }
-
-    /// Trees in one of the forms of nodes, ready to walk.
-    pub(super) fn trees<N: Form>(&self) -> Trees<'_, N> {
-        Trees {
-            nodes: self.numbers(Kind::Nodes),
-            roots: self.roots(),
-            values: self.values(),
-            feature_bits: feature_bits(self.n_features()),
-            n_features: self.n_features(),
-            n_outputs: self.n_outputs(),
-        }
     }
 
     /// Leaf values, `(n_values, n_classes)`.

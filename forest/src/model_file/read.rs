@@ -2,12 +2,17 @@
 
 use std::sync::Arc;
 
-use super::layout::{ALIGNMENT, ENTRY_LEN, HASH, HEADER_LEN, Kind, MAGIC, NodeForm, Sections, VERSION, refuse};
-use super::nodes::{Form, Node, Packed, Wide, are_sound};
+use super::layout::{
+    ALIGNMENT, ENTRY_LEN, HASH, HEADER_LEN, Kind, MAGIC, NodeForm, Sections, VERSION, VERSION_OF_NODES, fits_blocks,
+    refuse,
+};
+use super::nodes::{Form, Node, Packed, Wide, are_sound, feature_bits};
+use super::pack::{BlockTrees, sizes};
 use super::write::digest;
-use super::{Identity, Model, ModelBytes, ModelFileError};
+use super::{Identity, Model, ModelBytes, ModelFileError, Walked};
 use crate::Error;
 use crate::forest::Forest;
+use crate::kernel::block::{self, Block};
 use crate::kernel::{self, Level};
 use crate::random::tree_seeds;
 use crate::tree::{TREE_LEAF, TREE_UNDEFINED, Tree};
@@ -15,29 +20,34 @@ use crate::tree::{TREE_LEAF, TREE_UNDEFINED, Tree};
 /// Features that a wide node can name.
 const MAX_FEATURES: usize = 1 << 31;
 
-/// Bytes at an address that suits every section's numbers.
+/// Bytes at an address that suits every section.
 struct Aligned {
-    words: Vec<u64>,
+    lines: Vec<Line>,
     len: usize,
 }
 
+/// A line of the cache.
+#[derive(Clone, Copy, bytemuck::Pod, bytemuck::Zeroable)]
+#[repr(C, align(64))]
+struct Line([u8; ALIGNMENT]);
+
 impl Aligned {
     fn copy(bytes: &[u8]) -> Self {
-        let mut words = vec![0; bytes.len().div_ceil(8)];
-        bytemuck::cast_slice_mut::<u64, u8>(&mut words)[..bytes.len()].copy_from_slice(bytes);
-        Self { words, len: bytes.len() }
+        let mut lines = vec![Line([0; ALIGNMENT]); bytes.len().div_ceil(ALIGNMENT)];
+        bytemuck::cast_slice_mut::<Line, u8>(&mut lines)[..bytes.len()].copy_from_slice(bytes);
+        Self { lines, len: bytes.len() }
     }
 }
 
 impl AsRef<[u8]> for Aligned {
     fn as_ref(&self) -> &[u8] {
-        &bytemuck::cast_slice(&self.words)[..self.len]
+        &bytemuck::cast_slice(&self.lines)[..self.len]
     }
 }
 
 impl Model {
     /// Reads a model file: checks its SHA-256, then every index once. The bytes are used in place if they lie at a
-    /// multiple of 8, as memory maps and large allocations do, and copied otherwise.
+    /// multiple of 64, as memory maps do, and copied otherwise.
     ///
     /// # Errors
     ///
@@ -66,22 +76,40 @@ impl Model {
         let content = (*bytes).as_ref();
         let identity: Identity = serde_json::from_slice(&content[sections.0[Kind::Identity.index()].clone()])
             .map_err(|error| ModelFileError(format!("bad description: {error}")))?;
-        let bytes = if content.as_ptr().addr().is_multiple_of(8) {
+        let bytes = if content.as_ptr().addr().is_multiple_of(ALIGNMENT) {
             bytes
         } else {
             Arc::new(Aligned::copy(content)) as ModelBytes
         };
         let level = Level::best();
-        let mut model = Self { bytes, identity: Arc::new(identity), sections, form: NodeForm::Packed, level };
+        let (identity, form, walked) = (Arc::new(identity), NodeForm::Packed, Walked::Nodes);
+        let mut model = Self { bytes, identity, sections, form, walked, level };
         model.check_identity()?;
         model.form = model.check_sizes()?;
-        match model.form {
-            NodeForm::Packed => model.check_nodes::<Packed>(|nodes, n_features, n_values| {
-                kernel::are_sound(level, nodes, n_features, n_values)
-            })?,
-            NodeForm::Wide => model.check_nodes::<Wide>(are_sound)?,
+        if model.has(Kind::Nodes) {
+            match model.form {
+                NodeForm::Packed => model.check_nodes::<Packed>(|nodes, n_features, n_values| {
+                    kernel::are_sound(level, nodes, n_features, n_values)
+                })?,
+                NodeForm::Wide => model.check_nodes::<Wide>(are_sound)?,
+            }
         }
+        model.walked = if model.has(Kind::Blocks) {
+            Walked::Blocks
+        } else if fits_blocks(model.n_features()) {
+            Walked::Made(Arc::new(match model.form {
+                NodeForm::Packed => model.make_blocks::<Packed>()?,
+                NodeForm::Wide => model.make_blocks::<Wide>()?,
+            }))
+        } else {
+            Walked::Nodes
+        };
+        model.check_blocks()?;
         Ok(model)
+    }
+
+    fn has(&self, kind: Kind) -> bool {
+        !self.sections.0[kind.index()].is_empty()
     }
 
     fn check_identity(&self) -> Result<(), ModelFileError> {
@@ -111,7 +139,7 @@ impl Model {
         let form = NodeForm::of(self.n_features(), self.roots(), size(Kind::Values) / row);
         if size(Kind::Values) % row != 0
             || size(Kind::Roots) != (self.n_trees() + 1) * size_of::<u32>()
-            || size(Kind::Nodes) != n_nodes * form.width()
+            || self.has(Kind::Nodes) && size(Kind::Nodes) != n_nodes * form.width()
         {
             return refuse("the sections do not fit the description");
         }
@@ -123,6 +151,17 @@ impl Model {
             (Kind::NodeValues, row),
             (Kind::Numbers, 4),
         ];
+        let n_blocks = size(Kind::Blocks) / size_of::<Block>();
+        let n_rows = if size(Kind::Values) / row > block::MAX_VALUES { n_blocks * block::EXITS } else { 0 };
+        if self.has(Kind::Blocks)
+            && (size(Kind::Blocks) != n_blocks * size_of::<Block>()
+                || size(Kind::BlockRoots) != size(Kind::Roots)
+                || size(Kind::LeafRows) != n_rows * size_of::<u32>()
+                || self.numbers::<u32>(Kind::BlockRoots).last().map(|last| *last as usize) != Some(n_blocks)
+                || !fits_blocks(self.n_features()))
+        {
+            return refuse("the blocks do not fit the description");
+        }
         if self.has_statistics() && statistics.iter().any(|(kind, width)| size(*kind) != n_nodes * width) {
             return refuse("the training statistics do not fit the nodes");
         }
@@ -131,13 +170,12 @@ impl Model {
 
     /// Children lie after their parents inside one tree, so every walk ends; features and values exist.
     fn check_nodes<N: Form>(&self, are_sound: impl Fn(&[N], usize, usize) -> bool) -> Result<(), ModelFileError> {
-        let trees = self.trees::<N>();
-        let n_values = trees.values.len() / self.n_outputs();
-        if trees.roots.first() != Some(&0) {
+        let n_values = self.values().len() / self.n_outputs();
+        if self.roots().first() != Some(&0) {
             return refuse("the trees do not cover the nodes");
         }
-        for (at, tree) in trees.roots.windows(2).enumerate() {
-            let nodes = trees.nodes.get(tree[0] as usize..tree[1] as usize).unwrap_or(&[]);
+        for (at, tree) in self.roots().windows(2).enumerate() {
+            let nodes = self.numbers(Kind::Nodes).get(tree[0] as usize..tree[1] as usize).unwrap_or(&[]);
             if nodes.is_empty() {
                 return refuse("a tree has no nodes");
             }
@@ -148,9 +186,41 @@ impl Model {
         Ok(())
     }
 
+    /// As [`Model::check_nodes`], for what predictions walk through.
+    fn check_blocks(&self) -> Result<(), ModelFileError> {
+        let Some(trees) = self.trees() else { return Ok(()) };
+        if trees.roots.first() != Some(&0) {
+            return refuse("the trees do not cover the blocks");
+        }
+        match (0..self.n_trees()).find(|tree| !kernel::are_sound_blocks(self.level, &trees, *tree)) {
+            Some(tree) => refuse(format!("a block of tree {tree} points outside its tree, the features or the values")),
+            None => Ok(()),
+        }
+    }
+
+    /// Blocks of a file that has none.
+    fn make_blocks<N: Form>(&self) -> Result<BlockTrees, ModelFileError> {
+        let mut blocks = BlockTrees::new(self.values().len() / self.n_outputs());
+        let feature_bits = feature_bits(self.n_features());
+        for tree in self.roots().windows(2) {
+            let range = tree[0] as usize..tree[1] as usize;
+            let nodes: Vec<Node> =
+                self.numbers::<N>(Kind::Nodes)[range.clone()].iter().map(|node| node.unpack(feature_bits)).collect();
+            if self.has_statistics() {
+                let weights = &self.numbers::<f64>(Kind::Weights)[range.clone()];
+                let weight = |number: &u32| weights.get(*number as usize).copied().unwrap_or(0.0);
+                blocks.push(&nodes, &self.numbers(Kind::Numbers)[range].iter().map(weight).collect::<Vec<_>>())?;
+            } else {
+                blocks.push(&nodes, &sizes(&nodes))?;
+            }
+        }
+        blocks.finish()?;
+        Ok(blocks)
+    }
+
     /// Whether the file holds training statistics, without which it cannot become a [`Forest`].
     pub fn has_statistics(&self) -> bool {
-        Kind::ALL[Kind::NEEDED..].iter().any(|kind| !self.sections.0[kind.index()].is_empty())
+        self.has(Kind::Numbers)
     }
 
     /// The forest with all node arrays, for merging and evaluation.
@@ -182,7 +252,7 @@ impl Model {
     }
 
     fn to_tree<N: Form>(&self, start: usize, end: usize, random_state: u32) -> Result<Tree, ModelFileError> {
-        let (n_nodes, n_outputs, trees) = (end - start, self.n_outputs(), self.trees::<N>());
+        let (n_nodes, n_outputs, feature_bits) = (end - start, self.n_outputs(), feature_bits(self.n_features()));
         let numbers = &self.numbers::<u32>(Kind::Numbers)[start..end];
         let part = |kind: Kind, width: usize| self.numbers::<f64>(kind)[start * width..end * width].to_vec();
         let mut tree = Tree {
@@ -199,13 +269,13 @@ impl Model {
             value: part(Kind::NodeValues, n_outputs),
         };
         let mut seen = vec![false; n_nodes];
-        for (node, number) in trees.nodes[start..end].iter().zip(numbers) {
+        for (node, number) in self.numbers::<N>(Kind::Nodes)[start..end].iter().zip(numbers) {
             let number = *number as usize;
             if seen.get(number) != Some(&false) {
                 return refuse(format!("two nodes of a tree have the number {number}, or it is beyond the tree"));
             }
             seen[number] = true;
-            let node: Node = node.unpack(trees.feature_bits);
+            let node: Node = node.unpack(feature_bits);
             if !node.is_leaf() {
                 let child = |child: u32| i32::try_from(numbers[child as usize]).unwrap_or(TREE_LEAF);
                 tree.feature[number] = i32::try_from(node.feature).unwrap_or(TREE_UNDEFINED);
@@ -235,11 +305,12 @@ fn read_header(bytes: &[u8]) -> Result<Sections, ModelFileError> {
     if bytes.len() < HEADER_LEN || bytes[..8] != MAGIC {
         return refuse("the magic number is missing");
     }
-    if word(bytes, 8) != VERSION {
-        return refuse(format!("version {} is unknown; this reader knows {VERSION}", word(bytes, 8)));
+    let version = word(bytes, 8);
+    if version != VERSION && version != VERSION_OF_NODES {
+        return refuse(format!("version {version} is unknown; this reader knows {VERSION_OF_NODES} and {VERSION}"));
     }
     let n_sections = word(bytes, 12) as usize;
-    if n_sections != Kind::NEEDED && n_sections != Kind::ALL.len() {
+    if n_sections > Kind::ALL.len() {
         return refuse(format!("it claims {n_sections} sections"));
     }
     if place(bytes, 16)? != bytes.len() || place(bytes, 24)? != 0 {
@@ -250,21 +321,27 @@ fn read_header(bytes: &[u8]) -> Result<Sections, ModelFileError> {
         return refuse("cut short");
     }
     let mut sections = Sections::default();
-    for (at, kind) in Kind::ALL.iter().take(n_sections).enumerate() {
+    let mut kinds = Vec::new();
+    for at in 0..n_sections {
         let entry = HEADER_LEN + at * ENTRY_LEN;
         let (start, len) = (place(bytes, entry + 8)?, place(bytes, entry + 16)?);
+        let number = word(bytes, entry);
+        let kind = Kind::ALL.into_iter().find(|kind| *kind as u32 == number);
         let stop = start.checked_add(len).filter(|stop| *stop <= bytes.len());
-        let in_order = word(bytes, entry) == *kind as u32
-            && word(bytes, entry + 4) == 0
-            && start == end.next_multiple_of(ALIGNMENT);
-        let Some(stop) = stop.filter(|_| in_order) else {
-            return refuse(format!("section {} is out of place", *kind as u32));
+        let in_order = word(bytes, entry + 4) == 0 && start == end.next_multiple_of(ALIGNMENT);
+        let after = |kind: &Kind| kinds.last().is_none_or(|last| last < kind);
+        let (Some(kind), Some(stop), true) = (kind.filter(after), stop, in_order && len > 0) else {
+            return refuse(format!("section {number} is out of place"));
         };
         if bytes[end..start].iter().any(|byte| *byte != 0) {
             return refuse("a gap is not zero");
         }
+        kinds.push(kind);
         sections.0[kind.index()] = start..stop;
         end = stop;
+    }
+    if !Kind::are_complete(&kinds, version) {
+        return refuse("sections are missing, or too many for its version");
     }
     if end != bytes.len() {
         return refuse("bytes after the last section");

@@ -1,62 +1,238 @@
-//! Both forms of nodes at every level of instructions answer as the forest itself does.
+//! Nodes in every form and at every level of instructions answer as plain walks do.
 
 use std::sync::Arc;
 
 use super::Model;
 use super::nodes::{Form, Node, Packed, Wide, are_sound, feature_bits, fits_packed, leaf};
+use super::pack::{BlockTrees, sizes};
 use crate::datasets::Synthetic;
-use crate::kernel::{self, Level, Trees};
-use crate::{Frame, RandomForestParams, fit};
-
-fn frame(n_features: usize, n_classes: usize) -> Frame {
-    let uri = format!(
-        "make_classification?n_samples=700&n_features={n_features}&n_informative=4&n_redundant=1&n_classes={n_classes}&random_state=1"
-    );
-    Synthetic::parse(&uri).unwrap().frame().unwrap()
-}
+use crate::kernel::block::{LEAF, MAX_VALUES};
+use crate::kernel::{self, Level, Trees, WideTrees};
+use crate::random::RandomState;
+use crate::{RandomForestParams, fit};
 
 #[test]
-fn every_level_and_form_sums_the_same_bits() {
+fn every_level_predicts_a_grown_forest_from_either_file() {
     for (n_features, n_classes, max_depth, n_estimators) in
-        [(6, 2, None, 37), (20, 3, Some(3), 5), (40, 2, None, 300), (5, 2, Some(0), 2)]
+        [(6, 2, None, 37), (20, 3, Some(3), 5), (40, 2, None, 300), (5, 2, Some(1), 2)]
     {
-        let frame = frame(n_features, n_classes);
-        let max_depth = max_depth.filter(|depth| *depth > 0);
+        let uri = format!(
+            "make_classification?n_samples=700&n_features={n_features}&n_informative=4&n_redundant=1&n_classes={n_classes}&random_state=1"
+        );
+        let frame = Synthetic::parse(&uri).unwrap().frame().unwrap();
         let params = RandomForestParams { n_estimators, max_depth, ..RandomForestParams::default() };
         let forest = fit(&frame, &params).unwrap();
-        let model = Model::from_bytes(Arc::new(forest.to_bytes().unwrap())).unwrap();
+        let files = [forest.to_bytes().unwrap(), forest.to_serving_bytes().unwrap()];
         let mut rows = frame.rows();
-        for missing in [false, true] {
-            if missing {
-                rows.iter_mut().step_by(7).for_each(|value| *value = f32::NAN);
-            }
-            for n_rows in [1, 7, 8, 9, 63, 64, 65, 255, 256, 257, 700] {
-                let rows = &rows[..n_rows * n_features];
-                check(&model, rows, &forest.predict_proba(rows).unwrap(), missing);
+        rows.iter_mut().step_by(7).for_each(|value| *value = f32::NAN);
+        for rows in [&rows[..n_features], &rows[..100 * n_features]] {
+            let expected = forest.predict_proba(rows).unwrap();
+            for file in &files {
+                for level in Level::all() {
+                    let model = Model::from_bytes(Arc::new(file.clone())).unwrap().with_level(level).unwrap();
+                    let mut out = vec![1.0; expected.len()];
+                    model.predict_proba_rows(rows, rows.len() / n_features, &mut out).unwrap();
+                    assert_eq!(out, expected, "{level}");
+                }
             }
         }
     }
 }
 
-fn check(model: &Model, rows: &[f32], expected: &[f64], missing: bool) {
-    let packed: Trees<'_, Packed> = model.trees();
-    let mut out = vec![1.0; expected.len()];
-    for level in Level::all() {
-        kernel::predict(level, &packed, rows, &mut out, missing);
-        assert_eq!(out, expected, "{level:?}");
+/// What random trees are made of.
+#[derive(Debug, Clone, Copy)]
+struct Recipe {
+    n_features: u32,
+    n_outputs: usize,
+    n_values: u32,
+    n_trees: u32,
+    /// Splits of a tree, at most.
+    n_splits: u32,
+    /// Each split hangs below the last one.
+    chains: bool,
+}
+
+/// A tree breadth first, of splits at one of few thresholds that values equal, too.
+fn random_tree(stream: &mut RandomState, recipe: Recipe) -> Vec<Node> {
+    let n_splits = stream.randint(recipe.n_splits + 1);
+    let mut nodes: Vec<Node> = vec![];
+    // Whether each node that is known of must be a split; others are leaves or splits as it comes.
+    let mut known = 1;
+    let mut left = n_splits;
+    for at in 0_u32.. {
+        if at == known {
+            break;
+        }
+        let last = at + 1 == known;
+        let split = left > 0 && (last || !recipe.chains && stream.randint(3) > 0);
+        nodes.push(if split {
+            left -= 1;
+            known += 2;
+            Node {
+                threshold: grid(stream).to_bits(),
+                feature: stream.randint(recipe.n_features),
+                missing_right: stream.randint(2) == 1,
+                child: known - 2,
+                value: 0,
+            }
+        } else {
+            leaf(at, stream.randint(recipe.n_values))
+        });
     }
-    let bits = packed.feature_bits;
-    let wide: Vec<Wide> = packed.nodes.iter().map(|node| Wide::pack(node.unpack(bits), bits)).collect();
-    let trees = Trees {
-        nodes: wide.as_slice(),
-        roots: packed.roots,
-        values: packed.values,
-        feature_bits: bits,
-        n_features: packed.n_features,
-        n_outputs: packed.n_outputs,
+    nodes
+}
+
+/// One of 17 numbers, the two zeros and both infinities among them.
+fn grid(stream: &mut RandomState) -> f32 {
+    let number = f64::from(stream.randint(17)) - 8.0;
+    match number.abs() {
+        8.0.. => f32::INFINITY.copysign(crate::model_file::round_down(number)),
+        7.0.. => 0.0_f32.copysign(crate::model_file::round_down(number)),
+        _ => crate::model_file::round_down(number * 0.1),
+    }
+}
+
+/// The plain walk, with every place checked.
+fn expected(trees: &[Vec<Node>], values: &[f64], n_outputs: usize, row: &[f32]) -> Vec<f64> {
+    let mut sums = vec![0.0; n_outputs];
+    for nodes in trees {
+        let mut node = nodes[0];
+        while !node.is_leaf() {
+            let value = row[node.feature as usize];
+            let right = if value.is_nan() { node.missing_right } else { value > f32::from_bits(node.threshold) };
+            node = nodes[node.child as usize + usize::from(right)];
+        }
+        let value = &values[node.value as usize * n_outputs..][..n_outputs];
+        sums.iter_mut().zip(value).for_each(|(sum, part)| *sum += part);
+    }
+    sums.iter().map(|sum| sum / f64::from(u32::try_from(trees.len()).unwrap())).collect()
+}
+
+fn check(seed: u32, recipe: Recipe) {
+    let mut stream = RandomState::new(seed);
+    let trees: Vec<Vec<Node>> = (0..recipe.n_trees).map(|_| random_tree(&mut stream, recipe)).collect();
+    let values: Vec<f64> = (0..recipe.n_values as usize * recipe.n_outputs).map(|_| stream.random_sample()).collect();
+    let n_features = recipe.n_features as usize;
+    let mut rows: Vec<f32> = (0..300 * n_features).map(|_| grid(&mut stream)).collect();
+    for missing in [false, true] {
+        if missing {
+            rows.iter_mut().step_by(3).for_each(|value| *value = f32::NAN);
+        }
+        let expected: Vec<f64> =
+            rows.chunks(n_features).flat_map(|row| expected(&trees, &values, recipe.n_outputs, row)).collect();
+        for weighted in [false, true] {
+            let mut blocks = BlockTrees::new(recipe.n_values as usize);
+            for nodes in &trees {
+                let weights: Vec<f64> = nodes.iter().map(|_| stream.random_sample()).collect();
+                blocks.push(nodes, &if weighted { weights } else { sizes(nodes) }).unwrap();
+            }
+            blocks.finish().unwrap();
+            let (n_outputs, values) = (recipe.n_outputs, &values);
+            let trees = Trees {
+                blocks: &blocks.blocks,
+                roots: &blocks.roots,
+                rows: &blocks.rows,
+                values,
+                n_features,
+                n_outputs,
+            };
+            let case = |what: &dyn std::fmt::Display| format!("{what}, seed {seed}, missing {missing}, {recipe:?}");
+            for level in Level::all() {
+                let sound = |tree| kernel::are_sound_blocks(level, &trees, tree);
+                assert!((0..recipe.n_trees as usize).all(sound), "{}", case(&level));
+                for n_rows in [1, 31, 32, 255, 256, 257, 300] {
+                    let mut out = vec![1.0; n_rows * n_outputs];
+                    kernel::predict(level, &trees, &rows[..n_rows * n_features], &mut out, missing);
+                    assert_eq!(out, expected[..n_rows * n_outputs], "{n_rows} rows, {}", case(&level));
+                }
+            }
+        }
+        let wide: Vec<Wide> = trees.iter().flatten().map(|node| Wide::pack(*node, 0)).collect();
+        let mut roots = vec![0];
+        roots.extend(trees.iter().scan(0, |end, nodes| {
+            *end += u32::try_from(nodes.len()).unwrap();
+            Some(*end)
+        }));
+        let trees = WideTrees { nodes: &wide, roots: &roots, values: &values, n_features, n_outputs: recipe.n_outputs };
+        for n_rows in [1, 7, 8, 9, 300] {
+            let mut out = vec![1.0; n_rows * recipe.n_outputs];
+            kernel::predict_wide(&trees, &rows[..n_rows * n_features], &mut out);
+            assert_eq!(out, expected[..n_rows * recipe.n_outputs], "{n_rows} rows, wide, seed {seed}, {recipe:?}");
+        }
+    }
+}
+
+#[test]
+fn every_level_and_form_answers_as_a_plain_walk_does() {
+    let usual = Recipe { n_features: 20, n_outputs: 2, n_values: 9, n_trees: 13, n_splits: 40, chains: false };
+    // Widths at which features fill registers, or no longer fit them.
+    for n_features in [1, 7, 8, 9, 15, 16, 17, 24, 25, 31, 32, 33, 100] {
+        check(n_features, Recipe { n_features, ..usual });
+    }
+    for n_outputs in [1, 3, 10] {
+        check(50, Recipe { n_outputs, ..usual });
+    }
+    check(60, Recipe { n_trees: 300, n_splits: 3, ..usual });
+    check(61, Recipe { n_splits: 0, ..usual });
+    check(62, Recipe { n_splits: 500, chains: true, n_trees: 3, ..usual });
+    // Memory is fetched ahead.
+    check(63, Recipe { n_splits: 9000, n_trees: 20, ..usual });
+    // Rows of values come from a table.
+    let n_values = u32::try_from(MAX_VALUES).unwrap();
+    for n_outputs in [1, 2] {
+        check(64, Recipe { n_outputs, n_values, ..usual });
+        check(65, Recipe { n_values: n_values + 1, n_outputs, ..usual });
+    }
+    check(66, Recipe { n_features: 1 << 15, n_trees: 2, ..usual });
+}
+
+#[test]
+fn a_block_that_points_anywhere_else_is_unsound_at_every_level() {
+    let recipe = Recipe { n_features: 20, n_outputs: 1, n_values: 5, n_trees: 1, n_splits: 60, chains: true };
+    let mut stream = RandomState::new(3);
+    let mut blocks = BlockTrees::new(5);
+    let mut nodes = vec![];
+    while nodes.len() < 101 {
+        nodes = random_tree(&mut stream, recipe);
+    }
+    for _ in 0..2 {
+        blocks.push(&nodes, &sizes(&nodes)).unwrap();
+    }
+    blocks.finish().unwrap();
+    let n_blocks = blocks.roots[1];
+    let sound = |blocks: &BlockTrees, n_features, values: &[f64]| {
+        let trees = Trees {
+            blocks: &blocks.blocks,
+            roots: &blocks.roots,
+            rows: &blocks.rows,
+            values,
+            n_features,
+            n_outputs: 1,
+        };
+        let of = |level| kernel::are_sound_blocks(level, &trees, 0);
+        assert!(Level::all().into_iter().all(|level| of(level) == of(Level::Portable)));
+        of(Level::Portable)
     };
-    kernel::predict_wide(&trees, rows, &mut out);
-    assert_eq!(out, expected, "wide");
+    assert!(sound(&blocks, 20, &[0.0; 5]));
+    assert!(!sound(&blocks, 10, &[0.0; 5]) && !sound(&blocks, 20, &[0.0; 2]));
+    let goes_on = |exit: &u16| exit & LEAF == 0;
+    let exit = blocks.blocks[1].exits.iter().position(goes_on).unwrap();
+    let mut changed = |change: &dyn Fn(&mut kernel::block::Block)| {
+        let whole = blocks.blocks[1];
+        change(&mut blocks.blocks[1]);
+        let result = sound(&blocks, 20, &[0.0; 5]);
+        blocks.blocks[1] = whole;
+        result
+    };
+    assert!(changed(&|block| block.thresholds[0] = 3.0));
+    assert!(!changed(&|block| block.features[2] = 20));
+    assert!(!changed(&|block| block.exits[exit] = LEAF | 5), "a value that is not there");
+    assert!(changed(&|block| block.exits[exit] = LEAF | 4));
+    assert!(!changed(&|block| block.first = 1 - u32::from(block.exits[exit])), "itself");
+    assert!(!changed(&|block| block.first = 0), "before itself");
+    assert!(!changed(&|block| block.first = n_blocks), "the next tree");
+    assert!(!changed(&|block| block.first = u32::MAX));
+    assert!(!changed(&|block| block.shape = 23 << 7));
 }
 
 #[test]

@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use sha2::{Digest, Sha256};
 
-use super::layout::{ALIGNMENT, ENTRY_LEN, HASH, HEADER_LEN, Kind, MAGIC, NodeForm, VERSION};
+use super::layout::{
+    ALIGNMENT, ENTRY_LEN, HASH, HEADER_LEN, Kind, MAGIC, NodeForm, VERSION, VERSION_OF_NODES, fits_blocks,
+};
 use super::nodes::{Form, Node, Packed, Wide, feature_bits, leaf};
+use super::pack::BlockTrees;
 use super::{Identity, ModelFileError};
 use crate::Error;
 use crate::forest::Forest;
@@ -18,7 +21,7 @@ impl Forest {
     ///
     /// More nodes than 32 bits number.
     pub fn to_bytes(&self) -> Result<Vec<u8>, Error> {
-        let (mut sections, numbers) = self.serving_sections()?;
+        let (mut sections, numbers) = self.sections()?;
         let all = |numbers: fn(&Tree) -> &[f64]| -> Vec<u8> {
             self.trees().iter().flat_map(|tree| bytemuck::cast_slice::<f64, u8>(numbers(tree))).copied().collect()
         };
@@ -31,7 +34,7 @@ impl Forest {
             (Kind::NodeValues, all(|tree| &tree.value)),
             (Kind::Numbers, bytemuck::cast_slice(&numbers).to_vec()),
         ]);
-        Ok(assemble(&sections))
+        Ok(assemble(sections))
     }
 
     /// The native file without training statistics: smaller, predicts the same.
@@ -40,11 +43,15 @@ impl Forest {
     ///
     /// As [`Forest::to_bytes`].
     pub fn to_serving_bytes(&self) -> Result<Vec<u8>, Error> {
-        Ok(assemble(&self.serving_sections()?.0))
+        let (mut sections, _) = self.sections()?;
+        if sections.iter().any(|(kind, _)| *kind == Kind::Blocks) {
+            sections.retain(|(kind, _)| *kind != Kind::Nodes);
+        }
+        Ok(assemble(sections))
     }
 
-    /// Sections 1 to 4, and scikit-learn's number of each node.
-    fn serving_sections(&self) -> Result<(Vec<Section>, Vec<u32>), ModelFileError> {
+    /// What predictions need, with nodes and blocks, and scikit-learn's number of each node.
+    fn sections(&self) -> Result<(Vec<Section>, Vec<u32>), ModelFileError> {
         let identity = Identity {
             params: self.params().clone(),
             classes: self.classes().to_vec(),
@@ -66,13 +73,36 @@ impl Forest {
             NodeForm::Packed => packer.encode::<Packed>(bits),
             NodeForm::Wide => packer.encode::<Wide>(bits),
         };
-        let sections = vec![
+        let mut sections = vec![
             (Kind::Identity, identity),
             (Kind::Roots, bytemuck::cast_slice(&packer.roots).to_vec()),
             (Kind::Nodes, nodes),
             (Kind::Values, bytemuck::cast_slice(&packer.values).to_vec()),
         ];
+        if fits_blocks(self.n_features()) {
+            let blocks = self.blocks(&packer)?;
+            sections.extend([
+                (Kind::BlockRoots, bytemuck::cast_slice(&blocks.roots).to_vec()),
+                (Kind::Blocks, bytemuck::cast_slice(&blocks.blocks).to_vec()),
+            ]);
+            if !blocks.rows.is_empty() {
+                sections.push((Kind::LeafRows, bytemuck::cast_slice(&blocks.rows).to_vec()));
+            }
+        }
         Ok((sections, packer.numbers))
+    }
+
+    /// The trees in blocks, in which the nodes that most training rows went through are together.
+    fn blocks(&self, packer: &Packer) -> Result<BlockTrees, ModelFileError> {
+        let mut blocks = BlockTrees::new(packer.places.len());
+        for (tree, nodes) in self.trees().iter().zip(packer.roots.windows(2)) {
+            let nodes = nodes[0] as usize..nodes[1] as usize;
+            let numbers = packer.numbers[nodes.clone()].iter();
+            let weights: Vec<f64> = numbers.map(|number| tree.weighted_n_node_samples[*number as usize]).collect();
+            blocks.push(&packer.nodes[nodes], &weights)?;
+        }
+        blocks.finish()?;
+        Ok(blocks)
     }
 }
 
@@ -147,17 +177,20 @@ pub(crate) fn round_down(threshold: f64) -> f32 {
     if f64::from(nearest) > threshold { nearest.next_down() } else { nearest }
 }
 
-fn assemble(sections: &[Section]) -> Vec<u8> {
+fn assemble(mut sections: Vec<Section>) -> Vec<u8> {
+    sections.sort_by_key(|(kind, _)| *kind);
+    let has_blocks = sections.iter().any(|(kind, _)| *kind == Kind::Blocks);
+    let version = if has_blocks { VERSION } else { VERSION_OF_NODES };
     let mut places = Vec::with_capacity(sections.len());
     let mut end = HEADER_LEN + sections.len() * ENTRY_LEN;
-    for (_, content) in sections {
+    for (_, content) in &sections {
         let start = end.next_multiple_of(ALIGNMENT);
         end = start + content.len();
         places.push(start);
     }
     let mut bytes = Vec::with_capacity(end);
     bytes.extend(MAGIC);
-    bytes.extend(VERSION.to_le_bytes());
+    bytes.extend(version.to_le_bytes());
     bytes.extend(u32::try_from(sections.len()).unwrap_or(u32::MAX).to_le_bytes());
     bytes.extend((end as u64).to_le_bytes());
     bytes.resize(HEADER_LEN, 0);
