@@ -19,6 +19,7 @@ use clap::{Parser, Subcommand};
         cargo xtask test --no-check -- -E 'test(codec)'   only the tests whose name contains `codec`\n  \
         cargo xtask test -- -p regrove-forest             the checks, then one crate's tests\n  \
         cargo xtask check                                 formatting, lints, dependencies\n  \
+        cargo xtask bench -- --workloads a                predictions beside other programs\n  \
         cargo xtask advisories                            known vulnerabilities; needs github.com"
 )]
 struct Args {
@@ -41,6 +42,12 @@ enum Task {
     Check,
     /// Installs what the tests need and runs nothing.
     Setup,
+    /// Installs the programs that predictions are measured beside, and measures. See benches/README.md.
+    Bench {
+        /// Passed on to `bench-predict`.
+        #[arg(last = true, value_name = "BENCH ARGS")]
+        bench_args: Vec<String>,
+    },
     /// Fetches the database of known vulnerabilities and checks Cargo.lock against it.
     Advisories,
 }
@@ -52,6 +59,7 @@ fn main() -> Result<()> {
         Task::Test { no_check, nextest_args } => pipeline::test(&workspace, no_check, &nextest_args),
         Task::Check => pipeline::check(&workspace),
         Task::Setup => pipeline::setup(&workspace),
+        Task::Bench { bench_args } => pipeline::bench(&workspace, &bench_args),
         Task::Advisories => pipeline::advisories(&workspace),
     }
 }

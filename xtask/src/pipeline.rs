@@ -33,7 +33,23 @@ pub(crate) fn setup(workspace: &Workspace) -> Result<()> {
     step("install Redis", || redis::ensure(workspace))?;
     step("install cargo-deny", || tools::ensure(workspace, &DENY))?;
     step("install cargo-nextest", || tools::ensure(workspace, &NEXTEST))?;
-    step("install MLflow and the Python clients", || python::ensure(workspace))
+    step("install MLflow and the Python clients", || python::ensure(workspace, &python::TESTS))
+}
+
+/// Installs the other programs, builds ours and measures.
+///
+/// # Errors
+///
+/// When something cannot be installed, or the measurement fails.
+pub(crate) fn bench(workspace: &Workspace, bench_args: &[String]) -> Result<()> {
+    {
+        let _lock = workspace.lock_installs()?;
+        step("install the other programs", || python::ensure(workspace, &python::PEERS))?;
+    }
+    let build = ["build", "--release", "--locked", "-p", "regrove-benches", "--bin", "bench-predict"];
+    step("build", || run(workspace.cargo()?.args(build)))?;
+    let python = workspace.venv(python::PEERS.venv).join("bin/python");
+    run(workspace.command(workspace.target.join("release/bench-predict"))?.arg("--python").arg(python).args(bench_args))
 }
 
 /// Everything. Nothing is printed after the test runner's summary.
@@ -52,7 +68,7 @@ pub(crate) fn test(workspace: &Workspace, no_check: bool, nextest_args: &[String
         run(workspace.cargo()?.args(["test", "--doc", "--workspace", "--locked", "--quiet"]))
     })?;
     say("\n==> tests");
-    let venv = workspace.venv();
+    let venv = workspace.venv(python::TESTS.venv);
     run(workspace
         .cargo()?
         .args(["nextest", "run", "--workspace", "--locked"])

@@ -1,4 +1,4 @@
-//! The Python environment in which the tests run MLflow, ONNX Runtime and scikit-learn.
+//! Python environments: of MLflow, ONNX Runtime and scikit-learn for the tests, of other programs for measurements.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,27 +10,39 @@ use crate::shell::{self, Workspace, say};
 
 /// The oldest Python that the pinned packages install on.
 const VERSION_MIN: (u32, u32) = (3, 11);
-/// What the tests need, with every dependency pinned; relative to the workspace.
-const REQUIREMENTS: &str = "tests/python/requirements.txt";
+/// An environment to make.
+#[derive(Debug)]
+pub(crate) struct Environment {
+    /// Its name in the target folder.
+    pub(crate) venv: &'static str,
+    /// Packages with every dependency pinned; relative to the workspace.
+    requirements: &'static str,
+}
+
+/// What the tests need.
+pub(crate) const TESTS: Environment = Environment { venv: "venv", requirements: "tests/python/requirements.txt" };
+/// What is measured beside ours.
+pub(crate) const PEERS: Environment =
+    Environment { venv: "bench-venv", requirements: "benches/peers/requirements.txt" };
 /// Written into a finished environment: what it was made from.
 const STAMP: &str = ".made-from";
 
-/// Makes `<target>/venv`, or makes it anew when the requirements or the interpreter changed.
+/// Makes an environment, or makes it anew when the requirements or the interpreter changed.
 ///
 /// # Errors
 ///
 /// When there is no recent Python or the packages cannot be installed.
-pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
-    let requirements = workspace.root.join(REQUIREMENTS);
+pub(crate) fn ensure(workspace: &Workspace, environment: &Environment) -> Result<()> {
+    let requirements = workspace.root.join(environment.requirements);
     let wanted = fs::read_to_string(&requirements).with_context(|| format!("read {}", requirements.display()))?;
-    let venv = workspace.venv();
+    let venv = workspace.venv(environment.venv);
     let python = interpreter(workspace)?;
     let made_from = format!("{}\n{wanted}", python.version);
     if is_made_from(&venv, &made_from) {
         say(format_args!("{} is up to date", venv.display()));
         return Ok(());
     }
-    say(format_args!("making {} from {REQUIREMENTS}", venv.display()));
+    say(format_args!("making {} from {}", venv.display(), environment.requirements));
     make_venv(workspace, &python, &venv)?;
     pip_install(workspace, &venv, |pip| {
         pip.arg("--requirement").arg(&requirements);

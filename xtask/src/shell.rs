@@ -54,9 +54,9 @@ impl Workspace {
         self.target.join("tools")
     }
 
-    /// The Python environment of the tests.
-    pub(crate) fn venv(&self) -> PathBuf {
-        self.target.join("venv")
+    /// A Python environment.
+    pub(crate) fn venv(&self, name: &str) -> PathBuf {
+        self.target.join(name)
     }
 
     /// A command that runs in the workspace's root and finds the installed tools last on its `PATH`.
