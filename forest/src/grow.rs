@@ -4,39 +4,49 @@
 //! best cut among them, [`depth_first`] or [`best_first`] says which node comes next. Learned from scikit-learn's
 //! `sklearn/tree` (BSD-3-Clause).
 
+mod ahead;
 mod best_first;
+mod bins;
 mod costs;
 mod depth_first;
 mod draw;
+mod hist;
 mod impurity;
 mod measure;
+mod narrow;
 mod node;
 mod ordered;
 mod plan;
 mod presort;
 mod prune;
+mod ranked;
+mod ranks;
 mod scan;
+mod section;
 mod sort;
 mod sorted;
 mod tally;
 mod whole;
 
 pub(crate) use plan::{Plan, RowWeights};
-pub(crate) use presort::Presort;
-pub(crate) use sorted::Workspace;
 
 use crate::frame::Frame;
 use crate::kernel::Level;
 use crate::params::Criterion;
 use crate::random::Xorshift;
 use crate::tree::Tree;
+use bins::Bins;
 use costs::Costs;
 use draw::FeatureDraw;
+use hist::HistSplitter;
 use impurity::{Entropy, Gini, Impurity};
 use measure::{Classes, SquaredError};
 use node::{Bounds, Cut};
 use ordered::OrderedSplitter;
-use sorted::SortedSplitter;
+use presort::Presort;
+use ranked::{RankedSplitter, RankedWork};
+use ranks::Ranks;
+use sorted::{SortedSplitter, SortedWork};
 use whole::WholeSplitter;
 
 /// Values closer than this count as equal (float32 arithmetic).
@@ -58,11 +68,20 @@ trait Splitter {
     /// Appends the current node's value.
     fn push_value(&self, out: &mut Vec<f64>);
 
+    /// Whether [`Splitter::look_ahead`] is of use in the current node.
+    fn looks_ahead(&self) -> bool {
+        false
+    }
+
+    /// Told the features that will probably be searched in the current node.
+    fn look_ahead(&mut self, _features: &[usize]) {}
+
     /// Looks for a better cut than `best` on one feature. `false` if the feature is constant in this node.
     fn search(&mut self, feature: usize, bounds: Bounds, stream: &mut Xorshift, best: &mut Option<Cut>) -> bool;
 
-    /// Moves the rows of the current node to the sides of the cut.
-    fn apply(&mut self, cut: &Cut) -> Sides;
+    /// Moves the rows of the current node to the sides of the cut, and fills in its threshold where the search left that
+    /// to this.
+    fn apply(&mut self, cut: &mut Cut) -> Sides;
 
     /// Makes the sides of the cut applied last ready for [`Splitter::search`], where that is wanted. The others are only
     /// entered for their values.
@@ -87,15 +106,49 @@ struct Sides {
 pub(crate) struct Ground<'a> {
     pub(crate) frame: &'a Frame,
     pub(crate) plan: Plan,
-    /// Sorted columns, where they are of use.
-    presort: Option<Presort>,
+    prepared: Prepared,
 }
+
+/// What is known of the columns before a tree grows.
+#[derive(Debug)]
+enum Prepared {
+    /// Nothing.
+    No,
+    /// Rows in the order of each column.
+    Sorted(Presort),
+    /// Each column's ranks in the order of the rows.
+    Ranked(Ranks),
+    /// Each column's bins in the order of the rows.
+    Binned(Bins),
+}
+
+/// Nodes that look at more than one feature in this many are served better by columns that stay sorted.
+const RANKED_PARTS: usize = 2;
 
 impl<'a> Ground<'a> {
     pub(crate) fn new(frame: &'a Frame, plan: Plan, level: Level) -> Self {
-        let presort = if plan.random_cuts { None } else { Presort::new(frame, level) };
-        Self { frame, plan, presort }
+        if let Some(max_bins) = plan.max_bins {
+            let prepared = Prepared::Binned(Bins::new(frame, max_bins));
+            return Self { frame, plan, prepared };
+        }
+        let few = plan.max_features * RANKED_PARTS <= frame.n_features();
+        let ranked = few && plan.criterion == Criterion::Gini && plan.min_samples_leaf <= 1;
+        let prepared = if plan.random_cuts {
+            Prepared::No
+        } else if let Some(ranks) = ranked.then(|| Ranks::new(frame, level)).flatten() {
+            Prepared::Ranked(ranks)
+        } else {
+            Presort::new(frame, level).map_or(Prepared::No, Prepared::Sorted)
+        };
+        Self { frame, plan, prepared }
     }
+}
+
+/// Memory that trees use one after another.
+#[derive(Debug, Default)]
+pub(crate) struct Workspace {
+    sorted: SortedWork,
+    ranked: RankedWork,
 }
 
 /// Grows the tree of one seed.
@@ -105,6 +158,10 @@ pub(crate) fn grow(ground: &Ground<'_>, weights: &RowWeights, seed: u32, work: &
         Criterion::Gini => grow_classes::<Gini>(ground, weights, seed, work),
         Criterion::Entropy | Criterion::LogLoss => grow_classes::<Entropy>(ground, weights, seed, work),
         Criterion::SquaredError => {
+            if let Prepared::Binned(bins) = &ground.prepared {
+                let splitter = HistSplitter::new(frame, plan, bins, weights, SquaredError::new(frame));
+                return grow_with(splitter, frame, plan, weights, seed);
+            }
             let splitter = OrderedSplitter::new(frame, plan, weights, SquaredError::new(frame));
             grow_with(splitter, frame, plan, weights, seed)
         }
@@ -118,10 +175,22 @@ fn grow_classes<I: Impurity + Costs>(
     work: &mut Workspace,
 ) -> Tree {
     let (frame, plan) = (ground.frame, &ground.plan);
-    if let Some(presort) = &ground.presort
-        && let Some(splitter) = SortedSplitter::<I>::new(frame, plan, presort, weights, work)
-    {
-        return grow_with(splitter, frame, plan, weights, seed);
+    match &ground.prepared {
+        Prepared::Sorted(presort) => {
+            if let Some(splitter) = SortedSplitter::<I>::new(frame, plan, presort, weights, &mut work.sorted) {
+                return grow_with(splitter, frame, plan, weights, seed);
+            }
+        }
+        Prepared::Ranked(ranks) => {
+            if let Some(splitter) = RankedSplitter::new(frame, plan, ranks, weights, &mut work.ranked) {
+                return grow_with(splitter, frame, plan, weights, seed);
+            }
+        }
+        Prepared::Binned(bins) => {
+            let splitter = HistSplitter::new(frame, plan, bins, weights, Classes::<I>::new(frame));
+            return grow_with(splitter, frame, plan, weights, seed);
+        }
+        Prepared::No => {}
     }
     if !plan.random_cuts
         && let Some(splitter) = WholeSplitter::<I>::new(frame, plan, weights)
@@ -140,6 +209,7 @@ fn grow_with(splitter: impl Splitter, frame: &Frame, plan: &Plan, weights: &RowW
         total_weight: total,
         min_weight_leaf: plan.min_weight_fraction_leaf * total,
         draw: FeatureDraw::new(frame.n_features(), plan.max_features),
+        likely: Vec::new(),
         stream: Xorshift::of_tree(seed),
         tree: Tree { random_state: seed, n_outputs: plan.n_outputs, ..Tree::default() },
     };
@@ -157,6 +227,8 @@ struct Builder<'a, S> {
     total_weight: f64,
     min_weight_leaf: f64,
     draw: FeatureDraw,
+    /// Features that the node in work will probably look at.
+    likely: Vec<usize>,
     stream: Xorshift,
     tree: Tree,
 }
@@ -209,7 +281,7 @@ impl<S: Splitter> Builder<'_, S> {
             return Added { node, n_constants: pending.n_constants, split: None };
         }
         let (cut, n_constants) = self.find_cut(pending);
-        let split = cut.and_then(|cut| self.split(node, pending, impurity, weight, &cut));
+        let split = cut.and_then(|cut| self.split(node, pending, impurity, weight, cut));
         Added { node, n_constants, split }
     }
 
@@ -224,6 +296,10 @@ impl<S: Splitter> Builder<'_, S> {
 
     /// Looks at features in random order until enough were seen.
     fn find_cut(&mut self, pending: &Pending) -> (Option<Cut>, usize) {
+        if self.splitter.looks_ahead() {
+            self.draw.preview(pending.n_constants, self.stream.clone(), &mut self.likely);
+            self.splitter.look_ahead(&self.likely);
+        }
         let mut best = None;
         let mut draws = self.draw.begin(pending.n_constants);
         while let Some(drawn) = draws.next(&mut self.stream) {
@@ -234,8 +310,15 @@ impl<S: Splitter> Builder<'_, S> {
     }
 
     /// Applies a cut; `None` if it improves too little. The rows are then moved all the same, as nobody asks for them again.
-    fn split(&mut self, node: usize, pending: &Pending, impurity: f64, weight: f64, cut: &Cut) -> Option<AppliedSplit> {
-        let sides = self.splitter.apply(cut);
+    fn split(
+        &mut self,
+        node: usize,
+        pending: &Pending,
+        impurity: f64,
+        weight: f64,
+        mut cut: Cut,
+    ) -> Option<AppliedSplit> {
+        let sides = self.splitter.apply(&mut cut);
         let improvement = (weight / self.total_weight)
             * (impurity
                 - (sides.weight_right / weight * sides.impurity_right)

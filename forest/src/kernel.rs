@@ -9,6 +9,11 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(crate) mod block;
+pub(crate) mod keys;
+#[cfg(target_arch = "x86_64")]
+mod keys_avx2;
+#[cfg(target_arch = "x86_64")]
+mod keys_avx512;
 mod portable;
 mod walk;
 #[cfg(target_arch = "x86_64")]
@@ -103,8 +108,13 @@ impl Packing {
     }
 
     /// Bits below the row number.
-    fn shift(self) -> u32 {
+    pub(crate) fn shift(self) -> u32 {
         self.class_bits + Self::WEIGHT_BITS
+    }
+
+    /// The bits below the row number, all set.
+    pub(crate) fn low(self) -> u32 {
+        (1 << self.shift()) - 1
     }
 }
 

@@ -37,6 +37,7 @@ pub mod model_file;
 pub mod model_selection;
 mod numeric;
 pub mod onnx;
+mod pages;
 pub mod params;
 pub mod random;
 pub mod tree;

@@ -62,6 +62,21 @@ pub enum Criterion {
     SquaredError,
 }
 
+/// How the cut of a feature is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Splitter {
+    /// The best cut between any two values: scikit-learn's trees.
+    #[default]
+    Best,
+    /// The best cut between the bins of a histogram over all training rows, of at most `max_bins`: another model than
+    /// scikit-learn's forest, faster for many rows, classes and for regression.
+    Hist,
+}
+
+/// The largest number of bins of a histogram, and the default.
+pub const MAX_BINS: u32 = 255;
+
 /// A number of rows: whole, or as a fraction of the training rows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(untagged, expecting = "expected a whole number or a fraction")]
@@ -163,6 +178,23 @@ pub struct RandomForestParams {
     pub ccp_alpha: f64,
     /// Per feature −1, 0 or 1: the probability of the second class must fall, may vary, must rise.
     pub monotonic_cst: Option<Vec<i8>>,
+    /// How cuts are chosen.
+    #[serde(skip_serializing_if = "is_default")]
+    pub splitter: Splitter,
+    /// Bins per feature with `splitter = "hist"`, 2 to [`MAX_BINS`]. Missing values have one of their own.
+    #[serde(skip_serializing_if = "is_all_bins")]
+    pub max_bins: u32,
+}
+
+/// What models did not say before there was a choice stays unsaid, so that their bytes stay the same.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_default(splitter: &Splitter) -> bool {
+    *splitter == Splitter::default()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+fn is_all_bins(max_bins: &u32) -> bool {
+    *max_bins == MAX_BINS
 }
 
 impl Default for RandomForestParams {
@@ -185,6 +217,8 @@ impl Default for RandomForestParams {
             class_weight: None,
             ccp_alpha: 0.0,
             monotonic_cst: None,
+            splitter: Splitter::Best,
+            max_bins: MAX_BINS,
         }
     }
 }
@@ -249,6 +283,7 @@ impl RandomForestParams {
             return refuse("max_leaf_nodes", self.max_leaf_nodes.unwrap_or(0), "a whole number of at least 2, or null");
         }
         self.check_estimator()?;
+        self.check_splitter()?;
         check_at_least_zero("min_impurity_decrease", self.min_impurity_decrease)?;
         check_at_least_zero("ccp_alpha", self.ccp_alpha)?;
         if self.oob_score && !self.bootstrap {
@@ -269,6 +304,19 @@ impl RandomForestParams {
 }
 
 impl RandomForestParams {
+    fn check_splitter(&self) -> Result<(), ParamError> {
+        if self.splitter == Splitter::Hist && self.estimator.is_extra() {
+            return refuse("splitter", "hist", &format!("\"best\" for {:?}, whose cuts are random", self.estimator));
+        }
+        if !(2..=MAX_BINS).contains(&self.max_bins) {
+            return refuse("max_bins", self.max_bins, &format!("a whole number in 2..={MAX_BINS}"));
+        }
+        if self.splitter == Splitter::Best && self.max_bins != MAX_BINS {
+            return refuse("max_bins", self.max_bins, &format!("{MAX_BINS} unless `splitter` is \"hist\""));
+        }
+        Ok(())
+    }
+
     /// Checks what depends on the estimator.
     fn check_estimator(&self) -> Result<(), ParamError> {
         let regressor = self.estimator.is_regressor();

@@ -28,6 +28,30 @@ impl RandomState {
         self.interval(bound.saturating_sub(1))
     }
 
+    /// Hands out so many numbers of [`RandomState::randint`] and ends the stream: words are drawn ahead, so that the processor
+    /// need not guess which of them fit.
+    pub fn randints(mut self, bound: u32, n: u32, mut take: impl FnMut(u32)) {
+        const AHEAD: usize = 64;
+        let max = bound.saturating_sub(1);
+        if max == 0 {
+            (0..n).for_each(|_| take(0));
+            return;
+        }
+        let mask = u32::MAX >> max.leading_zeros();
+        let mut left = n as usize;
+        while left > 0 {
+            let (mut fitting, mut n_fitting) = ([0; AHEAD], 0);
+            for _ in 0..AHEAD {
+                let word = self.words.next_u32() & mask;
+                fitting[n_fitting % AHEAD] = word;
+                n_fitting += usize::from(word <= max);
+            }
+            let n_taken = n_fitting.min(left);
+            fitting[..n_taken].iter().for_each(|number| take(*number));
+            left -= n_taken;
+        }
+    }
+
     /// A uniform whole number in `[0, max]`: draws under the smallest covering bit mask until one fits.
     fn interval(&mut self, max: u32) -> u32 {
         if max == 0 {

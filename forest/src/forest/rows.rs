@@ -47,15 +47,15 @@ impl<'a> RowSampler<'a> {
         let bound = u32::try_from(n_samples).unwrap_or(u32::MAX);
         let mut stream = RandomState::new(tree_seed);
         let mut counts = vec![0; n_samples];
-        for _ in 0..self.n_drawn? {
-            let row = match &self.cumulative {
-                None => stream.randint(bound) as usize,
-                Some(cumulative) => {
+        let n_drawn = self.n_drawn?;
+        match &self.cumulative {
+            None => stream.randints(bound, n_drawn, |row| counts[row as usize] += 1),
+            Some(cumulative) => {
+                for _ in 0..n_drawn {
                     let draw = stream.random_sample();
-                    cumulative.partition_point(|edge| *edge <= draw)
+                    counts[cumulative.partition_point(|edge| *edge <= draw)] += 1;
                 }
-            };
-            counts[row] += 1;
+            }
         }
         Some(counts)
     }

@@ -13,6 +13,8 @@ pub(super) struct FeatureDraw {
     /// Constants found on the way from the root to the current node, in the order in which they were found.
     constants: Vec<usize>,
     max_features: usize,
+    /// What a preview exchanged.
+    swaps: Vec<(usize, usize)>,
 }
 
 /// A drawn feature and its place.
@@ -24,7 +26,32 @@ pub(super) struct Drawn {
 
 impl FeatureDraw {
     pub(super) fn new(n_features: usize, max_features: usize) -> Self {
-        Self { features: (0..n_features).collect(), constants: vec![0; n_features], max_features }
+        Self { features: (0..n_features).collect(), constants: vec![0; n_features], max_features, swaps: Vec::new() }
+    }
+
+    /// The features that a node of which `known` features are known to be constant will draw from a stream in this state,
+    /// if it finds no more constants. Nothing is changed.
+    pub(super) fn preview(&mut self, known: usize, mut stream: Xorshift, out: &mut Vec<usize>) {
+        out.clear();
+        self.swaps.clear();
+        let (mut open, mut visited, mut drawn_constants) = (self.features.len(), 0, 0);
+        while open > known && (visited < self.max_features || visited <= drawn_constants) {
+            visited += 1;
+            let place = stream.between(drawn_constants, open);
+            if place < known {
+                self.swaps.push((drawn_constants, place));
+                self.features.swap(drawn_constants, place);
+                drawn_constants += 1;
+            } else {
+                out.push(self.features[place]);
+                open -= 1;
+                self.swaps.push((open, place));
+                self.features.swap(open, place);
+            }
+        }
+        while let Some((one, other)) = self.swaps.pop() {
+            self.features.swap(one, other);
+        }
     }
 
     /// Begins the draws of a node of which `known` features are known to be constant.
@@ -81,5 +108,39 @@ impl Draws<'_> {
         features[..known].copy_from_slice(&constants[..known]);
         constants[known..total].copy_from_slice(&features[known..total]);
         total
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::FeatureDraw;
+    use crate::random::Xorshift;
+
+    #[test]
+    fn a_preview_tells_the_draws_and_changes_nothing() {
+        let mut draw = FeatureDraw::new(9, 3);
+        let mut stream = Xorshift::new(5);
+        let mut likely = Vec::new();
+        let mut known = 0;
+        for node in 0..40 {
+            draw.preview(known, stream.clone(), &mut likely);
+            let before = draw.features.clone();
+            draw.preview(known, stream.clone(), &mut likely);
+            assert_eq!(draw.features, before);
+            let mut draws = draw.begin(known);
+            let mut seen = Vec::new();
+            while let Some(next) = draws.next(&mut stream) {
+                seen.push(next.feature);
+                // Only the first feature of every eighth node turns out to be constant.
+                draws.seen(next, node % 8 != 7 || seen.len() > 1);
+            }
+            known = draws.finish();
+            if node % 8 == 7 {
+                assert_eq!(seen.first(), likely.first());
+            } else {
+                assert_eq!(seen, likely);
+            }
+        }
+        assert!(known > 2);
     }
 }

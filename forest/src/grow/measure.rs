@@ -3,6 +3,38 @@
 use super::impurity::Impurity;
 use crate::frame::{Frame, Target};
 
+/// Weighted sums of a set of rows.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Sums {
+    pub(super) sums: Vec<f64>,
+    pub(super) weight: f64,
+}
+
+impl Sums {
+    pub(super) fn new(n_outputs: usize) -> Self {
+        Self { sums: vec![0.0; n_outputs], weight: 0.0 }
+    }
+
+    pub(super) fn parts(&self) -> (&[f64], f64) {
+        (&self.sums, self.weight)
+    }
+
+    /// Mean of the first sum, on which monotonic constraints act.
+    pub(super) fn first(&self) -> f64 {
+        self.sums[0] / self.weight
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.sums.fill(0.0);
+        self.weight = 0.0;
+    }
+
+    pub(super) fn copy_from(&mut self, other: &Self) {
+        self.sums.copy_from_slice(&other.sums);
+        self.weight = other.weight;
+    }
+}
+
 /// What a node is summed up to, and how good a cut is.
 pub(super) trait Measure {
     /// Adds a row of the frame to sums, `(n_outputs,)`.

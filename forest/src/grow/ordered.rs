@@ -2,36 +2,13 @@
 //!
 //! Rows are kept, sorted and summed in scikit-learn's very order, so that results agree to the last bit here too.
 
-use super::measure::Measure;
+use super::measure::{Measure, Sums};
 use super::node::{Bounds, Cut};
 use super::plan::{Plan, RowWeights};
 use super::sort::sort_together;
 use super::{FEATURE_THRESHOLD, Sides, Splitter};
 use crate::frame::Frame;
 use crate::random::Xorshift;
-
-/// Weighted sums of a set of rows.
-#[derive(Debug, Clone)]
-struct Sums {
-    sums: Vec<f64>,
-    weight: f64,
-}
-
-impl Sums {
-    fn parts(&self) -> (&[f64], f64) {
-        (&self.sums, self.weight)
-    }
-
-    fn clear(&mut self) {
-        self.sums.fill(0.0);
-        self.weight = 0.0;
-    }
-
-    fn copy_from(&mut self, other: &Self) {
-        self.sums.copy_from_slice(&other.sums);
-        self.weight = other.weight;
-    }
-}
 
 /// The splitter that keeps scikit-learn's order of rows.
 pub(super) struct OrderedSplitter<'a, M> {
@@ -61,7 +38,7 @@ impl<'a, M: Measure> OrderedSplitter<'a, M> {
     pub(super) fn new(frame: &'a Frame, plan: &'a Plan, weights: &RowWeights, measure: M) -> Self {
         let n_samples = frame.n_samples();
         let weighted = weights.weighted_rows(n_samples);
-        let sums = Sums { sums: vec![0.0; plan.n_outputs], weight: 0.0 };
+        let sums = Sums::new(plan.n_outputs);
         Self {
             frame,
             plan,
@@ -169,8 +146,7 @@ impl<'a, M: Measure> OrderedSplitter<'a, M> {
         }
         self.advance(position);
         let sign = self.plan.sign(feature);
-        let first = |side: &Sums| side.sums[0] / side.weight;
-        if sign != 0 && !bounds.allow(sign, first(&self.left), first(&self.right)) {
+        if sign != 0 && !bounds.allow(sign, self.left.first(), self.right.first()) {
             return;
         }
         if self.left.weight < self.min_weight_leaf || self.right.weight < self.min_weight_leaf {
@@ -277,7 +253,7 @@ impl<M: Measure> Splitter for OrderedSplitter<'_, M> {
         }
     }
 
-    fn apply(&mut self, cut: &Cut) -> Sides {
+    fn apply(&mut self, cut: &mut Cut) -> Sides {
         let position = if self.partitioned_by == Some(cut.feature) {
             self.position
         } else {

@@ -2,7 +2,7 @@
 
 use crate::frame::Frame;
 use crate::numeric::pairwise_sum;
-use crate::params::{Criterion, FeatureRoot, MaxFeatures, ParamError, RandomForestParams, RowCount};
+use crate::params::{Criterion, FeatureRoot, MaxFeatures, ParamError, RandomForestParams, RowCount, Splitter};
 
 /// Parameters as growth needs them.
 #[derive(Debug, Clone)]
@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) n_outputs: usize,
     /// Draw one cut per feature at random (extremely randomised trees) instead of searching the best.
     pub(crate) random_cuts: bool,
+    /// Look between the bins of histograms only, of so many bins at most.
+    pub(crate) max_bins: Option<usize>,
 }
 
 impl Plan {
@@ -43,6 +45,7 @@ impl Plan {
             monotonic: monotonic(params, n_features, n_classes)?,
             n_outputs: n_classes.max(1),
             random_cuts: params.estimator.is_extra(),
+            max_bins: (params.splitter == Splitter::Hist).then_some(params.max_bins as usize),
         })
     }
 

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::FEATURE_THRESHOLD;
 use super::costs::MAX_CLASSES;
+use super::ranks::sorted;
 use crate::frame::Frame;
 use crate::kernel::{Level, Packing};
 
@@ -58,12 +59,10 @@ impl Presort {
 }
 
 fn sort(values: &[f32], classes: &[u32], packing: Packing, items: &mut [u32]) -> Column {
-    let mut keys: Vec<u64> = (0..).zip(values).map(|(row, value)| u64::from(ordered(*value)) << 32 | row).collect();
-    keys.sort_unstable();
     let mut missing = false;
     let mut n_close = 0;
     let mut before = f32::NEG_INFINITY;
-    for (item, key) in items.iter_mut().zip(keys) {
+    for (item, key) in items.iter_mut().zip(sorted(values)) {
         #[expect(clippy::cast_possible_truncation, reason = "the lower half is the row")]
         let row = key as u32;
         let value = values[row as usize];
@@ -73,17 +72,4 @@ fn sort(values: &[f32], classes: &[u32], packing: Packing, items: &mut [u32]) ->
         *item = packing.item(row, classes[row as usize]);
     }
     Column { missing, tied: n_close * TIE_PARTS > values.len() }
-}
-
-/// Bits whose order as a whole number is the order of the values, NaN last.
-fn ordered(value: f32) -> u32 {
-    const SIGN: u32 = 1 << 31;
-    let bits = value.to_bits();
-    if value.is_nan() {
-        u32::MAX
-    } else if bits & SIGN == 0 {
-        bits | SIGN
-    } else {
-        !bits
-    }
 }

@@ -22,7 +22,7 @@ use crate::random::Xorshift;
 
 /// Memory that trees use one after another.
 #[derive(Debug, Default)]
-pub(crate) struct Workspace {
+pub(super) struct SortedWork {
     /// Items of the tree, column-major `(n_features, n_rows)`; a node is the same range of every column.
     columns: Vec<u32>,
     /// The same rows in one more column, in the order of the cuts: divided even where no column is.
@@ -86,7 +86,7 @@ pub(super) struct SortedSplitter<'a, I> {
     frame: &'a Frame,
     plan: &'a Plan,
     presort: &'a Presort,
-    work: &'a mut Workspace,
+    work: &'a mut SortedWork,
     min_weight_leaf: f64,
     n_rows: usize,
     start: usize,
@@ -108,7 +108,7 @@ impl<'a, I: Impurity + Costs> SortedSplitter<'a, I> {
         plan: &'a Plan,
         presort: &'a Presort,
         weights: &RowWeights,
-        work: &'a mut Workspace,
+        work: &'a mut SortedWork,
     ) -> Option<Self> {
         let count = weights.whole(Packing::MAX_WEIGHT + 1)?;
         let total = weights.total(frame.n_samples());
@@ -290,7 +290,7 @@ impl<'a, I: Impurity + Costs> SortedSplitter<'a, I> {
     }
 }
 
-impl Workspace {
+impl SortedWork {
     /// Takes the rows of a tree out of the presorted columns.
     fn fill(&mut self, presort: &Presort, n_features: usize, n_rows: usize) {
         let n_samples = self.weights.len();
@@ -328,7 +328,7 @@ impl Workspace {
     }
 }
 
-fn load(packing: Packing, item: u32) -> Load {
+pub(super) fn load(packing: Packing, item: u32) -> Load {
     Load::new(packing.class(item), Packing::weight(item))
 }
 
@@ -386,7 +386,7 @@ impl<I: Impurity + Costs> Splitter for SortedSplitter<'_, I> {
         true
     }
 
-    fn apply(&mut self, cut: &Cut) -> Sides {
+    fn apply(&mut self, cut: &mut Cut) -> Sides {
         let n_left = self.arrange(cut);
         let position = self.start + n_left;
         let order = &self.work.order[self.start..position];
@@ -412,7 +412,7 @@ impl<I: Impurity + Costs> Splitter for SortedSplitter<'_, I> {
         }
         let (start, end, (cut_feature, position)) = (self.start, self.end, self.applied);
         let (packing, level, n_rows) = (self.presort.packing, self.presort.level, self.n_rows);
-        let Workspace { columns, order, spare, set, section_set, .. } = &mut *self.work;
+        let SortedWork { columns, order, spare, set, section_set, .. } = &mut *self.work;
         let set = if self.section.is_some() { section_set } else { set };
         let is_right = end - position < position - start;
         let smaller = if is_right { &order[position..end] } else { &order[start..position] };

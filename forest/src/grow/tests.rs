@@ -1,6 +1,6 @@
 //! Every way to grow a forest of classes gives the same trees.
 
-use super::{Ground, Plan, RowWeights, Workspace, grow};
+use super::{Ground, Plan, Prepared, Presort, Ranks, RowWeights, Workspace, grow};
 use crate::frame::{Frame, Label, Target};
 use crate::kernel::Level;
 use crate::params::{Criterion, MaxFeatures, RandomForestParams};
@@ -61,6 +61,7 @@ fn sorted_columns_at_every_level_and_sorting_in_every_node_grow_the_same_trees()
         (3000, 4, 7, false),
         (2500, 3, 500, true),
         (7, 2, 2, false),
+        (20_000, 2, 300, false),
     ] {
         let kind = Kind { n_rows, n_classes, levels, missing };
         let frame = frame(&mut stream, kind);
@@ -73,12 +74,18 @@ fn sorted_columns_at_every_level_and_sorting_in_every_node_grow_the_same_trees()
         ] {
             let weights = weights(&mut stream, n_rows);
             let plan = Plan::new(&frame, &params).unwrap();
-            let by_node = Ground { frame: &frame, plan: plan.clone(), presort: None };
+            let by_node = Ground { frame: &frame, plan: plan.clone(), prepared: Prepared::No };
             let expected = grow(&by_node, &weights, 5, &mut work);
             for level in Level::all() {
-                let ground = Ground::new(&frame, plan.clone(), level);
-                assert!(ground.presort.is_some());
-                assert_eq!(grow(&ground, &weights, 5, &mut work), expected, "{level:?} {kind:?} {params:?}");
+                let sorted = Presort::new(&frame, level).map(Prepared::Sorted).unwrap();
+                let ground = Ground { frame: &frame, plan: plan.clone(), prepared: sorted };
+                assert_eq!(grow(&ground, &weights, 5, &mut work), expected, "sorted {level:?} {kind:?} {params:?}");
+                if plan.criterion == Criterion::Gini
+                    && let Some(ranks) = Ranks::new(&frame, level)
+                {
+                    let ground = Ground { frame: &frame, plan: plan.clone(), prepared: Prepared::Ranked(ranks) };
+                    assert_eq!(grow(&ground, &weights, 5, &mut work), expected, "ranked {level:?} {kind:?} {params:?}");
+                }
             }
         }
     }
@@ -93,7 +100,7 @@ fn weights_beyond_the_items_bits_are_grown_all_the_same() {
     counts[7] = 16;
     let plan = Plan::new(&frame, &RandomForestParams::default()).unwrap();
     let ground = Ground::new(&frame, plan.clone(), Level::best());
-    let by_node = Ground { frame: &frame, plan, presort: None };
+    let by_node = Ground { frame: &frame, plan, prepared: Prepared::No };
     let (weights, mut work) = (RowWeights::Counts(counts), Workspace::default());
     let tree = grow(&ground, &weights, 1, &mut work);
     assert_eq!(tree, grow(&by_node, &weights, 1, &mut work));

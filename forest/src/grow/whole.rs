@@ -16,25 +16,25 @@ use crate::random::Xorshift;
 
 /// A row's value of one feature and its load, ordered by value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Key(u64);
+pub(super) struct Key(u64);
 
 impl Key {
     const SIGN: u32 = 1 << 31;
 
     /// Flips bits so that the order of unsigned integers is the order of the numbers.
-    fn new(value: f32, load: Load) -> Self {
+    pub(super) fn new(value: f32, load: Load) -> Self {
         let bits = value.to_bits();
         let ordered = if bits & Self::SIGN == 0 { bits | Self::SIGN } else { !bits };
         Self(u64::from(ordered) << 32 | u64::from(load.bits()))
     }
 
-    fn value(self) -> f32 {
+    pub(super) fn value(self) -> f32 {
         let ordered = (self.0 >> 32) as u32;
         f32::from_bits(if ordered & Self::SIGN == 0 { !ordered } else { ordered & !Self::SIGN })
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
-    fn load(self) -> Load {
+    pub(super) fn load(self) -> Load {
         Load::from_bits(self.0 as u32)
     }
 }
@@ -135,7 +135,7 @@ impl<I: Impurity> Splitter for WholeSplitter<'_, I> {
         true
     }
 
-    fn apply(&mut self, cut: &Cut) -> Sides {
+    fn apply(&mut self, cut: &mut Cut) -> Sides {
         let column = self.frame.column(cut.feature);
         self.tallies.left.clear();
         self.tallies.right.clear();

@@ -31,6 +31,8 @@ macro_rules! compiled_again {
     )*};
 }
 
+pub(super) use compiled_again;
+
 compiled_again! {
     select(packing: Packing, order: &[u32], weights: &[u8], out: &mut [u32]) -> usize = portable::select;
     partition(packing: Packing, column: &mut [u32], spare: &mut [u32], side: Side<'_>, wanted: Wanted) -> () = portable::partition;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer};
 
-use super::{ClassWeight, Criterion, Estimator, MaxFeatures, RandomForestParams, RowCount};
+use super::{ClassWeight, Criterion, Estimator, MaxFeatures, RandomForestParams, RowCount, Splitter};
 
 /// The parameters as they are written, each of which may be missing.
 #[derive(Deserialize)]
@@ -28,6 +28,8 @@ struct Written {
     class_weight: Option<ClassWeight>,
     ccp_alpha: Option<f64>,
     monotonic_cst: Option<Vec<i8>>,
+    splitter: Option<Splitter>,
+    max_bins: Option<u32>,
 }
 
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MaxFeatures>, D::Error> {
@@ -56,6 +58,8 @@ impl<'de> Deserialize<'de> for RandomForestParams {
             class_weight: written.class_weight,
             ccp_alpha: written.ccp_alpha.unwrap_or(default.ccp_alpha),
             monotonic_cst: written.monotonic_cst,
+            splitter: written.splitter.unwrap_or(default.splitter),
+            max_bins: written.max_bins.unwrap_or(default.max_bins),
         })
     }
 }

@@ -1,0 +1,231 @@
+//! The cheapest cuts of a node by one feature, found without sorting its rows.
+//!
+//! A histogram over the ranks gives the costs of the cuts at the bins' edges, and a bound on those inside of each bin, since
+//! the cost is a concave function of the two weights on the left (Fayyad and Irani 1992). Only bins that may hold a cut as
+//! good as the best are looked into, with a finer histogram or by comparing all pairs of their few rows. What is left are
+//! the cuts whose estimated cost is the smallest or too close to it to tell: exact arithmetic decides among them.
+
+use super::ahead::Counted;
+use super::costs;
+use super::section::Section;
+use crate::kernel::keys::{self, CODES, CodeSet, Lefts, PAIRS_MAX};
+use crate::kernel::{Level, Packing, next_within};
+
+/// Bins of a histogram, at most.
+const BINS_MAX: usize = 256;
+/// Rows per bin that a histogram aims at.
+const ROWS_PER_BIN: usize = 4;
+
+/// A cut that may be the best.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Candidate {
+    /// Keys up to this one go left.
+    pub(super) last: u32,
+    cost: f32,
+    /// Weights of the classes on the left.
+    pub(super) left: (u32, u32),
+}
+
+/// A range of the ranks of a node, with what lies left of it.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    /// The smallest key and the largest that its rows may have.
+    low: u32,
+    high: u32,
+    base: (u32, u32),
+}
+
+/// Scratch space, and the candidates found.
+#[derive(Debug, Default)]
+pub(super) struct Narrow {
+    bins: Vec<u64>,
+    lefts: Lefts,
+    costs: Vec<f32>,
+    /// Parts that are to be looked into.
+    parts: Vec<Part>,
+    /// Items and keys of the rows in all parts, keys of those in one.
+    items: Vec<u32>,
+    keys: Vec<u32>,
+    inside: Vec<u32>,
+    candidates: Vec<Candidate>,
+}
+
+/// What a search is told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Task<'a> {
+    pub(super) level: Level,
+    pub(super) packing: Packing,
+    /// Ranks by row, in the place that they have in keys.
+    pub(super) column: &'a [u32],
+    /// How many ranks share a code.
+    pub(super) code_step: u32,
+    /// Items of the node.
+    pub(super) items: &'a [u32],
+    /// Tells the items of the frame, if the node's are not of it.
+    pub(super) section: Option<&'a Section>,
+    /// Weights of the classes in the node.
+    pub(super) total: (u32, u32),
+    /// The cost of the best cut so far, infinite if there is none.
+    pub(super) to_beat: f32,
+}
+
+/// Lower bits of the codes to leave out, so that a node of `n` rows has a histogram of its size.
+pub(super) fn code_shift(n: usize) -> u32 {
+    (CODES * ROWS_PER_BIN / n.max(1)).checked_ilog2().unwrap_or(0).min(4)
+}
+
+impl Narrow {
+    /// All cuts that cost no more than the cheapest and `to_beat`, as far as estimates can tell, in the order of the ranks.
+    /// `keys` are those of the node, `range` the smallest and the largest.
+    pub(super) fn search(&mut self, task: &Task<'_>, keys: &[u32], range: (u32, u32)) -> &[Candidate] {
+        self.candidates.clear();
+        self.parts.clear();
+        let mut least = task.to_beat;
+        self.look(task, keys, Part { low: range.0, high: range.1, base: (0, 0) }, &mut least);
+        self.look_into_parts(task, keys, &mut least);
+        self.finish(least)
+    }
+
+    /// The same by codes: most cuts are told without keys. `None` if all rows are in one bin.
+    pub(super) fn search_codes(&mut self, task: &Task<'_>, counted: Counted<'_>) -> Option<&[Candidate]> {
+        self.candidates.clear();
+        self.parts.clear();
+        let Counted { bins, shift, .. } = counted;
+        let first = bins.iter().position(|bin| *bin > 0)?;
+        let end = bins.iter().rposition(|bin| *bin > 0)?;
+        if first == end {
+            return None;
+        }
+        keys::run(&bins[first..end], (0, 0), &mut self.lefts);
+        let step = task.code_step << shift;
+        // Computed wide, as the end of the last bin may be beyond all keys.
+        let start = |bin: usize| ((first + bin) as u64 * u64::from(step)) << task.packing.shift();
+        let key = |wide: u64| u32::try_from(wide).unwrap_or(u32::MAX);
+        let mut least = task.to_beat;
+        self.collect(task, |bin| key(start(bin + 1) - 1), &mut least);
+        if step > 1 {
+            self.lefts.push(task.total);
+            self.choose_parts(task, (0, 0), least, |bin| key(start(bin)), |bin| key(start(bin + 1) - 1));
+            self.take_parts_keys(task, counted);
+            let keys = std::mem::take(&mut self.keys);
+            self.look_into_parts(task, &keys, &mut least);
+            self.keys = keys;
+        }
+        Some(self.finish(least))
+    }
+
+    /// Keys of the rows in all parts.
+    fn take_parts_keys(&mut self, task: &Task<'_>, counted: Counted<'_>) {
+        self.keys.clear();
+        if self.parts.is_empty() {
+            return;
+        }
+        let mut set = CodeSet::default();
+        for part in &self.parts {
+            let first = task.packing.row(part.low) / task.code_step;
+            for code in first..first + (1 << counted.shift) {
+                set[code as usize / 32 % set.len()] |= 1 << (code % 32);
+            }
+        }
+        let n = task.items.len();
+        self.items.resize(n.max(self.items.len()), 0);
+        let n = keys::choose(task.level, task.items, counted.codes, &set, &mut self.items);
+        self.keys.resize(n, 0);
+        if let Some(section) = task.section {
+            section.translate(task.level, task.packing, &mut self.items[..n], &mut self.keys);
+        }
+        keys::gather(task.level, task.packing, task.column, &self.items[..n], &mut self.keys);
+    }
+
+    /// Looks into the parts found so far, and into those that this brings. `keys` are those of their rows at least.
+    fn look_into_parts(&mut self, task: &Task<'_>, keys: &[u32], least: &mut f32) {
+        let mut inside = std::mem::take(&mut self.inside);
+        inside.resize(keys.len().max(inside.len()), 0);
+        while let Some(part) = self.parts.pop() {
+            let n = keys::within(task.level, keys, part.low, part.high, &mut inside);
+            if n > 1 {
+                self.look(task, &inside[..n], part, least);
+            }
+        }
+        self.inside = inside;
+    }
+
+    fn finish(&mut self, least: f32) -> &[Candidate] {
+        let limit = costs::limit(least);
+        self.candidates.retain(|candidate| candidate.cost <= limit);
+        self.candidates.sort_unstable_by_key(|candidate| candidate.last);
+        &self.candidates
+    }
+
+    fn look(&mut self, task: &Task<'_>, keys: &[u32], part: Part, least: &mut f32) {
+        if keys.len() <= PAIRS_MAX {
+            self.compare(task, keys, part.base, least);
+        } else {
+            self.count(task, keys, part, least);
+        }
+    }
+
+    /// Every cut of a few rows.
+    fn compare(&mut self, task: &Task<'_>, keys: &[u32], base: (u32, u32), least: &mut f32) {
+        keys::compare_pairs(task.level, task.packing, keys, base, &mut self.lefts);
+        let end = |place: usize| keys[place] | task.packing.low();
+        self.collect(task, end, least);
+    }
+
+    /// Cuts at the edges of bins; bins that may hold better ones become parts.
+    fn count(&mut self, task: &Task<'_>, keys: &[u32], part: Part, least: &mut f32) {
+        let low = part.low & !task.packing.low();
+        let wanted = (keys.len() / ROWS_PER_BIN).min(BINS_MAX);
+        let span = part.high - low;
+        let shift =
+            (u32::BITS - (span / u32::try_from(wanted).unwrap_or(u32::MAX)).leading_zeros()).max(task.packing.shift());
+        self.bins.clear();
+        self.bins.resize((span >> shift) as usize + 1, 0);
+        keys::tally(keys, low, shift, &mut self.bins);
+        keys::run(&self.bins, part.base, &mut self.lefts);
+        let width = (1 << shift) - 1;
+        let start = |bin: usize| low + (u32::try_from(bin).unwrap_or(u32::MAX) << shift);
+        let end = |bin: usize| start(bin).saturating_add(width);
+        self.collect(task, end, least);
+        if shift > task.packing.shift() {
+            self.choose_parts(task, part.base, *least, start, end);
+        }
+    }
+
+    /// Makes parts of the bins in which a cut may be as good as the best. `lefts` holds the weights up to the end of each.
+    fn choose_parts(
+        &mut self,
+        task: &Task<'_>,
+        base: (u32, u32),
+        least: f32,
+        start: impl Fn(usize) -> u32,
+        end: impl Fn(usize) -> u32,
+    ) {
+        keys::slacks(task.level, &self.lefts, base, task.total, costs::limit(least), &mut self.costs);
+        let mut next = next_within(task.level, &self.costs, 0, 0.0);
+        while let Some(bin) = next {
+            let base = if bin == 0 { base } else { (self.lefts.first[bin - 1], self.lefts.second[bin - 1]) };
+            let (first, second) = (self.lefts.first[bin] - base.0, self.lefts.second[bin] - base.1);
+            if first + second > 1 {
+                self.parts.push(Part { low: start(bin), high: end(bin), base });
+            }
+            next = next_within(task.level, &self.costs, bin + 1, 0.0);
+        }
+    }
+
+    /// Costs of the cuts in `lefts`, of which the good ones become candidates. `end` is the last key on the left of each.
+    fn collect(&mut self, task: &Task<'_>, end: impl Fn(usize) -> u32, least: &mut f32) {
+        let smallest = keys::costs(task.level, &self.lefts, task.total, &mut self.costs);
+        if smallest > costs::limit(*least) {
+            return;
+        }
+        *least = least.min(smallest);
+        let limit = costs::limit(*least);
+        let mut next = next_within(task.level, &self.costs, 0, limit);
+        while let Some(place) = next {
+            let left = (self.lefts.first[place], self.lefts.second[place]);
+            self.candidates.push(Candidate { last: end(place), cost: self.costs[place], left });
+            next = next_within(task.level, &self.costs, place + 1, limit);
+        }
+    }
+}

@@ -1,0 +1,171 @@
+use super::{
+    CODES, CodeSet, Codes, Lane, Lefts, PAIRS_MAX, TOGETHER, border, choose, compare_pairs, costs, divide,
+    divide_codes, gather, run, slacks, tally, tally_codes, within,
+};
+use crate::kernel::{Level, Packing};
+use crate::random::RandomState;
+
+/// Keys with ties, of rows whose numbers are their places.
+fn keys(stream: &mut RandomState, packing: Packing, n: u32, ranks: u32) -> (Vec<u32>, Vec<u32>, Vec<u32>) {
+    let column: Vec<u32> = (0..n).map(|_| packing.item(stream.randint(ranks), 0)).collect();
+    let items: Vec<u32> = (0..n).map(|row| packing.item(row, stream.randint(2)) | (1 + stream.randint(15))).collect();
+    let keys = items.iter().zip(&column).map(|(item, rank)| rank | item & packing.low()).collect();
+    (column, items, keys)
+}
+
+fn weights(packing: Packing, keys: impl Iterator<Item = u32>) -> (u32, u32) {
+    keys.fold((0, 0), |(first, second), key| match (packing.class(key), Packing::weight(key)) {
+        (0, weight) => (first + weight, second),
+        (_, weight) => (first, second + weight),
+    })
+}
+
+#[test]
+fn every_level_gathers_divides_and_borders_alike() {
+    let mut stream = RandomState::new(8);
+    for n in (1..70).chain([127, 128, 129, 1000]) {
+        let packing = Packing::new(n as usize + 1, 2).unwrap();
+        let (column, items, keys) = keys(&mut stream, packing, n, n.div_ceil(3));
+        let last = keys[n as usize / 2];
+        let (left, right): (Vec<u32>, Vec<u32>) =
+            items.iter().partition(|item| keys[packing.row(**item) as usize] <= last);
+        let up_to = |key: &&u32| **key <= last;
+        let high = keys.iter().filter(|key| !up_to(key)).min().copied().unwrap_or(u32::MAX);
+        for level in Level::all() {
+            let mut out = vec![0; items.len()];
+            let range = gather(level, packing, &column, &items, &mut out);
+            assert_eq!((&out, Some(range)), (&keys, keys.iter().min().copied().zip(keys.iter().max().copied())));
+            assert_eq!(
+                border(level, &keys, last),
+                (left.len(), keys.iter().filter(up_to).max().copied().unwrap(), high)
+            );
+            let (mut moved, mut spare) = (items.clone(), vec![0; items.len()]);
+            assert_eq!(divide(level, &keys, last, &mut moved, &mut spare), left.len());
+            assert_eq!((&moved[..left.len()], &moved[left.len()..]), (&left[..], &right[..]));
+            let low = last / 2;
+            let n = within(level, &keys, low, last, &mut out);
+            assert!(out[..n].iter().eq(keys.iter().filter(|key| (low..=last).contains(*key))), "{level:?}");
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+#[should_panic(expected = "every row must be in the column")]
+fn a_row_beyond_the_column_is_refused_where_places_are_not_checked_one_by_one() {
+    assert!(
+        Level::best() == Level::Avx512,
+        "without AVX-512 every row must be in the column by the plain loop's check"
+    );
+    let packing = Packing::new(17, 2).unwrap();
+    gather(Level::best(), packing, &[0; 16], &[packing.item(16, 0); 16], &mut [0; 16]);
+}
+
+#[test]
+fn every_level_sums_the_weights_on_the_left_of_few_rows() {
+    let mut stream = RandomState::new(9);
+    for n in 1..=u32::try_from(PAIRS_MAX).unwrap() {
+        let packing = Packing::new(n as usize + 1, 2).unwrap();
+        let (_, _, keys) = keys(&mut stream, packing, n, n.div_ceil(2));
+        for level in Level::all() {
+            let mut lefts = Lefts::default();
+            compare_pairs(level, packing, &keys, (7, 9), &mut lefts);
+            for (place, key) in keys.iter().enumerate() {
+                let left =
+                    weights(packing, keys.iter().copied().filter(|other| packing.row(*other) <= packing.row(*key)));
+                assert_eq!((lefts.first[place], lefts.second[place]), (left.0 + 7, left.1 + 9), "{level:?}");
+            }
+        }
+    }
+}
+
+/// The edges of bins, and the cuts inside of them, of random keys.
+#[test]
+fn no_cut_inside_a_bin_is_cheaper_than_its_slack_says() {
+    let mut stream = RandomState::new(10);
+    for round in 0..300 {
+        let n = 20 + round;
+        let packing = Packing::new(n as usize + 1, 2).unwrap();
+        let (_, _, keys) = keys(&mut stream, packing, n, n);
+        let total = weights(packing, keys.iter().copied());
+        let (shift, base) = (packing.shift() + 3, (0, 0));
+        let mut bins = vec![0; n as usize / 8 + 1];
+        tally(&keys, 0, shift, &mut bins);
+        let mut edges = Lefts::default();
+        run(&bins, base, &mut edges);
+        assert_eq!((edges.first.last(), edges.second.last()), (Some(&total.0), Some(&total.1)));
+        let mut every = Lefts::default();
+        let mut ranks: Vec<u32> = keys.iter().map(|key| packing.row(*key)).collect();
+        ranks.sort_unstable();
+        for rank in &ranks {
+            let (first, second) = weights(packing, keys.iter().copied().filter(|key| packing.row(*key) <= *rank));
+            every.first.push(first);
+            every.second.push(second);
+        }
+        let mut expected = None;
+        for level in Level::all() {
+            let (mut of_every, mut of_bins) = (Vec::new(), Vec::new());
+            let least = costs(level, &every, total, &mut of_every);
+            assert_eq!(Some(least.to_bits()), of_every.iter().map(|cost| cost.to_bits()).min());
+            let limit = least * (1.0 + 1e-5);
+            slacks(level, &edges, base, total, limit, &mut of_bins);
+            let exact = |numbers: &[f32]| numbers.iter().map(|number| number.to_bits()).collect::<Vec<_>>();
+            let results = (exact(&of_every), exact(&of_bins));
+            for (rank, cost) in ranks.iter().zip(&of_every) {
+                assert!(*cost > limit || of_bins[(rank >> 3) as usize] <= 0.0, "a cheap cut in a bin without slack");
+            }
+            assert_eq!(*expected.get_or_insert_with(|| results.clone()), results, "{level:?}");
+        }
+    }
+}
+
+#[test]
+fn every_level_counts_chooses_and_divides_by_codes() {
+    let mut stream = RandomState::new(12);
+    let (n_features, features) = (7, [5, 0, 3, 0]);
+    for n in (1..70).chain([127, 128, 129, 1000]) {
+        let packing = Packing::new(n as usize + 1, 2).unwrap();
+        let (column, items, _) = keys(&mut stream, packing, n, n);
+        let bytes: Vec<u8> = (0..n as usize * n_features).map(|_| u8::try_from(stream.randint(256)).unwrap()).collect();
+        let codes = Codes { bytes: &bytes, n_features };
+        let code = |item: u32, lane: usize| bytes[packing.row(item) as usize * n_features + features[lane]];
+        for level in Level::all() {
+            for shift in 0..5 {
+                let (mut bins, mut places) = ([[0; CODES]; TOGETHER], vec![0; items.len()]);
+                tally_codes(level, codes, features, shift, &items, &mut bins, &mut places);
+                for (lane, bins) in bins.iter().enumerate() {
+                    for (bin, got) in bins.iter().enumerate() {
+                        let own = items.iter().copied().filter(|item| usize::from(code(*item, lane) >> shift) == bin);
+                        let (first, second) = weights(packing, own);
+                        assert_eq!(*got, u64::from(second) << 32 | u64::from(first), "{level:?}");
+                    }
+                    assert!(
+                        places.iter().zip(&items).all(|(place, item)| place.to_le_bytes()[lane] == code(*item, lane))
+                    );
+                    check_lane(level, packing, &column, &items, Lane { places: &places, lane });
+                }
+            }
+        }
+    }
+}
+
+fn check_lane(level: Level, packing: Packing, column: &[u32], items: &[u32], codes: Lane<'_>) {
+    let code = |at: usize| u32::from(codes.places[at].to_le_bytes()[codes.lane]);
+    let mut set = CodeSet::default();
+    (0..256).filter(|code| code % 5 == 0).for_each(|code| set[code / 32] |= 1 << (code % 32));
+    let mut chosen = vec![0; items.len()];
+    let n = choose(level, items, codes, &set, &mut chosen);
+    let expected: Vec<u32> = (0..items.len()).filter(|at| code(*at) % 5 == 0).map(|at| items[at]).collect();
+    assert_eq!(chosen[..n], expected);
+    // A row's own code and key are on the left.
+    let cut = (code(0), column[packing.row(items[0]) as usize] | packing.low());
+    let goes_left = |at: &usize| (code(*at), column[packing.row(items[*at]) as usize] | packing.low()) <= cut;
+    let (left, right): (Vec<usize>, Vec<usize>) = (0..items.len()).partition(goes_left);
+    let numbers: Vec<u32> =
+        (0..).zip(items).map(|(number, item)| packing.item(number, 0) | item & packing.low()).collect();
+    for (rows, items) in [(None, items), (Some(items), &numbers[..])] {
+        let (mut moved, mut spare) = (items.to_vec(), vec![0; items.len()]);
+        assert_eq!(divide_codes(level, (rows, column), cut, codes, &mut moved, &mut spare), left.len());
+        assert!(moved.iter().copied().eq(left.iter().chain(&right).map(|at| items[*at])), "{level:?}");
+    }
+}
