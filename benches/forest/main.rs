@@ -2,6 +2,8 @@
 
 #![expect(clippy::print_stdout, reason = "a table is what this command makes")]
 
+mod curve;
+mod memory;
 mod ours;
 mod peer;
 mod workload;
@@ -27,6 +29,12 @@ struct Args {
     /// Trees that scikit-learn grows per fit; the time is scaled linearly to all trees.
     #[arg(long, default_value_t = 20)]
     peer_trees: u32,
+    /// Print fit time and memory by the number of rows instead, up to so many.
+    #[arg(long, num_args = 0..=1, default_missing_value = "10000000", value_name = "ROWS")]
+    curve: Option<u32>,
+    /// Measure one point of the curve.
+    #[arg(long, hide = true)]
+    point: Option<u32>,
 }
 
 /// What was measured, as scikit-learn's side reports it too. Microseconds are CPU time per row.
@@ -41,6 +49,12 @@ struct Times {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
+    if let Some(rows) = args.point {
+        return curve::point(rows);
+    }
+    if let Some(rows_max) = args.curve {
+        return curve::print(rows_max);
+    }
     for workload in &args.workloads {
         let ours = ours::measure(*workload, args.repeats)?;
         let times = &ours.times;
@@ -55,6 +69,7 @@ fn main() -> anyhow::Result<()> {
             ours.fit_wall_one / ours.fit_wall_two,
             ours.fit_wall_one
         );
+        println!("  fit, peak memory of the process: {:.2} × the float32 data", ours.peak);
         let peer = args.python.as_deref().map(|python| peer::measure(python, *workload, args.repeats, args.peer_trees));
         let peer = peer.transpose()?;
         print_row("fit, CPU s", times.fit, peer.as_ref().map(|peer| peer.fit));

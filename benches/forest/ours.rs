@@ -9,8 +9,8 @@ use regrove_forest::model_selection::train_test_split_stratified;
 use regrove_forest::{Frame, Model, fit};
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::Times;
 use crate::workload::Workload;
+use crate::{Times, memory};
 
 /// Rows predicted at most.
 const MAX_ROWS: usize = 100_000;
@@ -23,6 +23,8 @@ pub(crate) struct Ours {
     pub(crate) fit_wall_one: f64,
     pub(crate) fit_wall_two: f64,
     pub(crate) file_len: usize,
+    /// Most memory of the process during a fit on one thread, in parts of the float32 data that is fitted.
+    pub(crate) peak: f64,
     pub(crate) load_micros: f64,
     pub(crate) load_verified_micros: f64,
 }
@@ -33,7 +35,10 @@ pub(crate) fn measure(workload: Workload, repeats: usize) -> Result<Ours> {
     let params = workload.params();
     let one = rayon::ThreadPoolBuilder::new().num_threads(1).build()?;
     let two = rayon::ThreadPoolBuilder::new().num_threads(2).build()?;
-    let forest = one.install(|| fit(&train, &params))?;
+    // The rows to predict are made later, so that only the data that is fitted is in memory now.
+    drop(frame);
+    let (forest, peak) = memory::peak(|| one.install(|| fit(&train, &params)))?;
+    let forest = forest?;
     let fits = (0..repeats).map(|_| one.install(|| timed(|| fit(&train, &params))));
     let (fit_cpu, fit_wall_one) = medians(fits.collect());
     let fits = (0..repeats).map(|_| timed(|| two.install(|| fit(&train, &params))));
@@ -42,7 +47,7 @@ pub(crate) fn measure(workload: Workload, repeats: usize) -> Result<Ours> {
     let loads = (0..repeats).map(|_| timed(|| Model::from_bytes(file.clone()))).collect();
     let verified_loads = (0..repeats).map(|_| timed(|| Model::from_verified_bytes(file.clone()))).collect();
     let model = Model::from_bytes(file.clone())?;
-    let rows = predicted(&frame);
+    let rows = predicted(&Synthetic::parse(&workload.uri())?.frame()?);
     let times = Times {
         fit: fit_cpu,
         one_row: predict(&model, &rows[..SINGLES.min(rows.len() / 20) * 20], 1, repeats),
@@ -54,10 +59,16 @@ pub(crate) fn measure(workload: Workload, repeats: usize) -> Result<Ours> {
         n_train: train.n_samples(),
         fit_wall_one,
         fit_wall_two,
+        peak: parts(peak, train.columns().len() * 4),
         file_len: file.len(),
         load_micros: medians(loads).0 * 1e6,
         load_verified_micros: medians(verified_loads).0 * 1e6,
     })
+}
+
+#[expect(clippy::cast_precision_loss, reason = "bytes below 2^53")]
+fn parts(bytes: u64, of: usize) -> f64 {
+    bytes as f64 / of as f64
 }
 
 /// Row-major rows to predict.
@@ -88,7 +99,7 @@ fn predict(model: &Model, rows: &[f32], rows_per_call: usize, repeats: usize) ->
 }
 
 /// CPU seconds of the process and wall seconds. The result is dropped outside the measurement.
-fn timed<T>(work: impl FnOnce() -> T) -> (f64, f64) {
+pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (f64, f64) {
     let (cpu, wall) = (cpu_seconds(), Instant::now());
     let result = work();
     let times = (cpu_seconds() - cpu, wall.elapsed().as_secs_f64());
