@@ -17,7 +17,9 @@ const TERMINAL: [&str; 1] = [names::MODEL_LOADED];
 /// Not an event of a job, and without a schema: anyone may ask the aggregate to look for overdue work.
 const TICK: &str = "tick";
 /// Files of `k8s/` that are not manifests.
-const NOT_MANIFESTS: [&str; 2] = ["kustomization.yaml", "values.yaml"];
+const NOT_MANIFESTS: [&str; 3] = ["kustomization.yaml", "values.yaml", "values-s3.yaml"];
+/// Overlays of `k8s/`, each for another broker, with the class that it chooses.
+const OVERLAYS: [(&str, &str); 2] = [("overlays/kafka", "Kafka"), ("overlays/rabbitmq", "RabbitMQBroker")];
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
@@ -221,12 +223,12 @@ fn services_images_build_targets_and_binaries_have_one_name() {
     let targets = dockerfile.lines().filter_map(|line| line.strip_prefix("FROM function AS "));
     assert_eq!(set(targets), services);
     for name in &services {
-        assert!(dockerfile.contains(&format!("COPY --from=build /out/{name} /{name}\n")), "{name}");
-        assert!(dockerfile.contains(&format!("ENTRYPOINT [\"/{name}\"]\n")), "{name}");
-        assert!(dockerfile.contains(&format!(" -p regrove-{name}")), "{name} is not built");
+        assert!(
+            dockerfile.contains(&format!("COPY --from=programs /image/{name}/ /\nENTRYPOINT [\"/{name}\"]\n")),
+            "{name}"
+        );
+        assert!(dockerfile.contains(&format!("LABEL org.opencontainers.image.title=\"regrove-{name}\"")), "{name}");
     }
-    let copied = dockerfile.lines().find_map(|line| line.trim().strip_prefix("for name in ")).unwrap();
-    assert_eq!(set(copied.split(';').next().unwrap().split_whitespace()), services);
 
     let crates = fs::read_dir(root().join("functions")).unwrap().map(|entry| entry.unwrap().file_name());
     assert_eq!(set(crates.map(|name| name.into_string().unwrap())), services);
@@ -279,7 +281,9 @@ fn the_local_runtime_reads_all_of_it_without_a_doubt() {
     assert_eq!(application.ping_sources.len(), 1);
     // What only a cluster needs: the local runtime has stores of its own.
     let passed_over = set(application.passed_over.into_iter().map(|(kind, _)| kind));
-    assert_eq!(passed_over, set(["Namespace", "PersistentVolumeClaim", "Service", "StatefulSet"]));
+    let cluster_only = ["NetworkPolicy", "PodDisruptionBudget", "ServiceAccount"];
+    let stores = ["Namespace", "PersistentVolumeClaim", "Service", "StatefulSet"];
+    assert_eq!(passed_over, set(stores.into_iter().chain(cluster_only)));
 }
 
 #[test]
@@ -359,6 +363,7 @@ fn every_function_is_confined_and_reveals_nothing() {
     for (name, service) in functions() {
         let pod = &service["spec"]["template"]["spec"];
         assert_eq!(pod["automountServiceAccountToken"], json!(false), "{name}");
+        assert_eq!(pod["serviceAccountName"], json!(name));
         let container = &pod["containers"][0];
         let security = &container["securityContext"];
         assert_eq!(security["runAsNonRoot"], json!(true), "{name}");
@@ -405,4 +410,114 @@ fn every_manifest_is_in_exactly_one_kustomization() {
     }
     listed.sort();
     assert_eq!(listed, manifest_files());
+}
+
+/// The objects that `kubectl kustomize` makes of a folder.
+fn kustomized(folder: &str) -> Vec<Value> {
+    let kubectl = regrove_test_support::programs::platform_program("kubectl").unwrap();
+    let output = Command::new(kubectl).arg("kustomize").arg(root().join(folder)).output().unwrap();
+    assert!(output.status.success(), "{folder}: {}", String::from_utf8_lossy(&output.stderr));
+    serde_saphyr::from_multiple(std::str::from_utf8(&output.stdout).unwrap()).unwrap()
+}
+
+/// Kind, name, and all the rest, of each object but those of `but`.
+fn comparable(objects: &[Value], but: &str) -> BTreeMap<(String, String), Value> {
+    let named = |object: &Value| (text(object, "/kind").to_owned(), text(object, "/metadata/name").to_owned());
+    objects.iter().filter(|object| object["kind"] != *but).map(|object| (named(object), object.clone())).collect()
+}
+
+#[test]
+fn overlays_change_the_broker_and_nothing_else() {
+    let base = kustomized("k8s");
+    for (folder, class) in OVERLAYS {
+        let overlaid = kustomized(folder);
+        for object in &overlaid {
+            let Some(validator) = knative_schema(text(object, "/apiVersion"), text(object, "/kind")) else { continue };
+            let complaints = complaints(&validator, object);
+            assert!(complaints.is_empty(), "{folder}:\n{}", complaints.join("\n"));
+        }
+        let broker = overlaid.iter().find(|object| object["kind"] == "Broker").unwrap();
+        assert_eq!(text(broker, "/metadata/annotations/eventing.knative.dev~1broker.class"), class);
+        assert_eq!(broker["spec"]["delivery"]["retry"], json!(10), "{folder} keeps the delivery");
+        let after = comparable(&overlaid, "Broker");
+        for (name, object) in comparable(&base, "Broker") {
+            assert_eq!(after.get(&name), Some(&object), "{folder}");
+        }
+    }
+}
+
+#[test]
+fn skaffold_deploys_every_kustomization() {
+    let modules = documents(&root().join("skaffold.yaml"));
+    let paths =
+        |config: &Value| set(list(config, "/manifests/kustomize/paths").iter().map(|path| path.as_str().unwrap()));
+    let deployed: BTreeSet<String> = modules.iter().flat_map(&paths).collect();
+    let folders = yaml_files("k8s").into_iter().filter(|file| file.ends_with("kustomization.yaml"));
+    assert_eq!(deployed, set(folders.map(|file| file.parent().unwrap().to_str().unwrap().to_owned())));
+    let functions = modules.iter().find(|module| text(module, "/metadata/name") == "functions").unwrap();
+    for (folder, class) in OVERLAYS {
+        let profile = list(functions, "/profiles").iter().find(|profile| folder.ends_with(text(profile, "/name")));
+        assert_eq!(paths(profile.unwrap()), set(["k8s/guards", folder]), "{class}");
+    }
+    let ports: BTreeSet<_> = modules
+        .iter()
+        .flat_map(|module| list(module, "/portForward"))
+        .map(|forward| forward["localPort"].clone().to_string())
+        .collect();
+    assert!(ports.is_superset(&set(["8000", "8081", "8265", "8989"])), "{ports:?}");
+}
+
+/// Whoever is selected by no policy may talk to nobody; whoever needs something is allowed exactly that.
+#[test]
+fn network_policies_let_through_what_the_functions_need() {
+    let policies = of_kind("networking.k8s.io/", "NetworkPolicy");
+    assert_eq!(policies["default-deny"]["spec"], json!({"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}));
+    let selected = |policy: &str| -> BTreeSet<String> {
+        let selector = &policies[policy]["spec"]["podSelector"];
+        match selector.pointer("/matchLabels/serving.knative.dev~1service") {
+            Some(one) => set([one.as_str().unwrap()]),
+            None => match list(selector, "/matchExpressions/0/values") {
+                [] => set(functions().into_keys()),
+                named => set(named.iter().map(|name| name.as_str().unwrap())),
+            },
+        }
+    };
+    let reads = |variable: &str| -> BTreeSet<String> {
+        let named = |service: &Value| {
+            list(service, "/spec/template/spec/containers/0/env").iter().any(|env| env["name"] == *variable)
+        };
+        functions().into_iter().filter(|(_, service)| named(service)).map(|(name, _)| name).collect()
+    };
+    assert_eq!(selected("functions-to-redis"), reads("REDIS_URL"));
+    assert_eq!(selected("record-keepers-to-mlflow"), reads("MLFLOW_TRACKING_URI"));
+    assert_eq!(selected("emitters-to-broker"), set(EMITTERS));
+    assert_eq!(selected("requests-to-functions"), set(functions().into_keys()));
+    for (there, back) in
+        [("functions-to-redis", "redis-from-functions"), ("record-keepers-to-mlflow", "mlflow-from-record-keepers")]
+    {
+        let (there, back) = (&policies[there]["spec"], &policies[back]["spec"]);
+        assert_eq!(there["egress"][0]["ports"], back["ingress"][0]["ports"]);
+        assert_eq!(there["egress"][0]["to"][0]["podSelector"], back["podSelector"]);
+        assert_eq!(back["ingress"][0]["from"][0]["podSelector"], there["podSelector"]);
+    }
+}
+
+/// Both linters of AWS, as `sam deploy` would run them.
+#[test]
+fn the_lambda_template_is_clean() {
+    let template = root().join("infra/aws/template.yaml");
+    let check = |program: &str, arguments: &[&str]| {
+        let output = Command::new(regrove_test_support::programs::platform_program(program).unwrap())
+            .args(arguments)
+            .arg(&template)
+            .env("AWS_DEFAULT_REGION", "eu-central-1")
+            .env("SAM_CLI_TELEMETRY", "0")
+            .output()
+            .unwrap();
+        let said = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{program}: {said}");
+        said
+    };
+    assert_eq!(check("cfn-lint", &["--template"]), "");
+    assert!(check("sam", &["validate", "--lint", "--template"]).contains("is a valid SAM Template"));
 }

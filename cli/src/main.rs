@@ -2,6 +2,7 @@
 
 mod binaries;
 mod commands;
+mod doctor;
 mod env_file;
 mod live_view;
 mod manifest_watch;
@@ -15,7 +16,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::commands::{demo, event, forest, job, model, predict, train, up};
+use crate::commands::{demo, doctor as doctor_command, event, forest, job, model, predict, train, up};
 use crate::output::Output;
 use crate::reach::Reach;
 
@@ -56,6 +57,8 @@ enum Command {
     Model(model::Command),
     /// Ask the served model for predictions
     Predict(predict::Args),
+    /// Look at what is configured, what answers, and what is wrong
+    Doctor(doctor_command::Args),
     /// Fit and apply forests on files, without events
     #[command(subcommand)]
     Forest(forest::Command),
@@ -88,6 +91,7 @@ fn run(cli: Cli, output: &Output) -> anyhow::Result<()> {
             Command::Event(command) => event::run(command, reach, output).await,
             Command::Model(command) => model::run(command, reach, output).await,
             Command::Predict(args) => predict::run(args, reach, output).await,
+            Command::Doctor(args) => doctor_command::run(args, reach, output).await,
             Command::Forest(command) => forest::run(command, output),
         }
     });

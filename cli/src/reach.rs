@@ -30,6 +30,9 @@ pub(crate) struct Refused {
 pub(crate) struct Reach {
     #[command(flatten)]
     pub(crate) store: StoreArgs,
+    #[cfg(feature = "aws")]
+    #[command(flatten)]
+    pub(crate) sqs: regrove_sqs::SqsArgs,
     /// The broker's address
     #[arg(
         long,
@@ -67,8 +70,12 @@ impl Reach {
         Ok(Control::open(&self.store)?)
     }
 
-    /// Sends an event to the broker.
+    /// Sends an event to the broker, or to the queues in its place.
     pub(crate) async fn emit(&self, event: &CloudEvent) -> anyhow::Result<()> {
+        #[cfg(feature = "aws")]
+        if let Some(queues) = self.sqs.open()? {
+            return Ok(queues.send(std::slice::from_ref(event)).await?);
+        }
         let (headers, body) = http_binding::to_binary(event)?;
         let response =
             client()?.post(self.broker.clone()).headers(headers).body(body).send().await.with_context(|| {

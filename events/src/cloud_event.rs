@@ -200,6 +200,11 @@ impl CloudEvent {
         self.extensions.remove(name)
     }
 
+    /// Puts other data, or none, in the place of the data, and returns what they were. Their media type stays.
+    pub fn replace_data(&mut self, data: Option<Bytes>) -> Option<Bytes> {
+        std::mem::replace(&mut self.data, data)
+    }
+
     /// Whether the data is JSON: by its media type, or because an absent media type means JSON.
     pub fn has_json_data(&self) -> bool {
         self.data_content_type.as_deref().is_none_or(is_json)

@@ -11,14 +11,17 @@
 
 mod commands;
 mod demo;
+mod doctor;
 mod foreign;
 mod forest_files;
 mod jobs;
 mod kills;
+mod lambda;
 mod outages;
 mod polling;
 mod processes;
 mod python;
+mod readiness;
 mod record;
 mod regrove;
 mod scaling;

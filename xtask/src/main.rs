@@ -1,8 +1,10 @@
 //! `cargo xtask`: what a developer and CI run to check the whole workspace.
 
+mod package;
 mod pipeline;
 mod python;
 mod redis;
+mod sbom;
 mod shell;
 mod tools;
 
@@ -20,6 +22,8 @@ use clap::{Parser, Subcommand};
         cargo xtask test -- -p regrove-forest             the checks, then one crate's tests\n  \
         cargo xtask check                                 formatting, lints, dependencies\n  \
         cargo xtask bench -- --workloads a                predictions beside other programs\n  \
+        cargo xtask package images                        what goes into the container images\n  \
+        cargo xtask package lambda                        what goes into the Lambda packages\n  \
         cargo xtask advisories                            known vulnerabilities; needs github.com"
 )]
 struct Args {
@@ -48,6 +52,8 @@ enum Task {
         #[arg(last = true, value_name = "BENCH ARGS")]
         bench_args: Vec<String>,
     },
+    /// Builds the functions as they are shipped.
+    Package(package::Package),
     /// Fetches the database of known vulnerabilities and checks Cargo.lock against it.
     Advisories,
 }
@@ -60,6 +66,7 @@ fn main() -> Result<()> {
         Task::Check => pipeline::check(&workspace),
         Task::Setup => pipeline::setup(&workspace),
         Task::Bench { bench_args } => pipeline::bench(&workspace, &bench_args),
+        Task::Package(wanted) => package::package(&workspace, &wanted),
         Task::Advisories => pipeline::advisories(&workspace),
     }
 }

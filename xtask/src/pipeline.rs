@@ -1,12 +1,11 @@
 //! The steps of `check` and `test`, in the order in which they fail soonest.
 
-use std::env;
 use std::fs;
 use std::path::PathBuf;
 
 use anyhow::Result;
 
-use crate::shell::{Workspace, run, say, step};
+use crate::shell::{Workspace, cargo_home, run, say, step};
 use crate::tools::{DENY, NEXTEST};
 use crate::{python, redis, tools};
 
@@ -33,7 +32,8 @@ pub(crate) fn setup(workspace: &Workspace) -> Result<()> {
     step("install Redis", || redis::ensure(workspace))?;
     step("install cargo-deny", || tools::ensure(workspace, &DENY))?;
     step("install cargo-nextest", || tools::ensure(workspace, &NEXTEST))?;
-    step("install MLflow and the Python clients", || python::ensure(workspace, &python::TESTS))
+    step("install MLflow and the Python clients", || python::ensure(workspace, &python::TESTS))?;
+    step("install what stands in for clouds and clusters", || python::ensure(workspace, &python::PLATFORM))
 }
 
 /// Installs the other programs, builds ours and measures.
@@ -74,6 +74,7 @@ pub(crate) fn test(workspace: &Workspace, no_check: bool, nextest_args: &[String
         .args(["nextest", "run", "--workspace", "--locked"])
         .args(nextest_args)
         .env("REGROVE_TEST_VENV", &venv)
+        .env("REGROVE_TEST_PLATFORM_VENV", workspace.venv(python::PLATFORM.venv))
         .env("REGROVE_TEST_BIN_DIR", workspace.target.join("debug"))
         .env("PATH", workspace.path_with(&[venv.join("bin")])?))
 }
@@ -99,6 +100,10 @@ fn checks(workspace: &Workspace) -> Result<()> {
             .args(["clippy", "--workspace", "--locked", "--all-targets"])
             .args(["--", "-D", "warnings"]))
     })?;
+    // The one program whose features no other crate turns on.
+    step("the command for AWS", || {
+        run(workspace.cargo()?.args(["check", "--locked", "--package", "regrove", "--features", "aws"]))
+    })?;
     step("dependency policy", || dependency_policy(workspace))
 }
 
@@ -116,7 +121,5 @@ fn dependency_policy(workspace: &Workspace) -> Result<()> {
 
 /// Where cargo-deny keeps the databases that it fetched.
 fn advisory_databases() -> Option<PathBuf> {
-    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = cargo_home.or_else(|| Some(env::home_dir()?.join(".cargo")))?;
-    Some(home.join("advisory-dbs"))
+    Some(cargo_home()?.join("advisory-dbs"))
 }

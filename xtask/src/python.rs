@@ -1,4 +1,5 @@
-//! Python environments: of MLflow, ONNX Runtime and scikit-learn for the tests, of other programs for measurements.
+//! Python environments: of MLflow, ONNX Runtime and scikit-learn for the tests, of what stands in for clouds and clusters,
+//! of other programs for measurements.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,9 @@ pub(crate) struct Environment {
 
 /// What the tests need.
 pub(crate) const TESTS: Environment = Environment { venv: "venv", requirements: "tests/python/requirements.txt" };
+/// moto, `cfn-lint`, `sam`, `kubectl`: apart, because they pin what MLflow pins otherwise.
+pub(crate) const PLATFORM: Environment =
+    Environment { venv: "venv-platform", requirements: "tests/python/requirements-platform.txt" };
 /// What is measured beside ours.
 pub(crate) const PEERS: Environment =
     Environment { venv: "bench-venv", requirements: "benches/peers/requirements.txt" };

@@ -97,6 +97,12 @@ impl Workspace {
     }
 }
 
+/// Where cargo keeps what it downloads.
+pub(crate) fn cargo_home() -> Option<PathBuf> {
+    let cargo_home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    cargo_home.or_else(|| Some(env::home_dir()?.join(".cargo")))
+}
+
 /// Writes one line for the person who watches. Standard error, as cargo and nextest do, keeps the order.
 pub(crate) fn say(line: impl Display) {
     // Nobody is left to tell when standard error is closed.

@@ -1,6 +1,7 @@
 //! One module per command.
 
 pub(crate) mod demo;
+pub(crate) mod doctor;
 pub(crate) mod event;
 pub(crate) mod forest;
 pub(crate) mod job;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 use regrove_aggregate::{Ports, router};
-use regrove_host::{Emitter, HostArgs};
+use regrove_host::{Emitter, Fatal, HostArgs};
 use regrove_store::{Control, StoreArgs};
 
 /// Opens jobs, plans shards, puts forests together.
@@ -21,14 +21,12 @@ struct Args {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Fatal> {
     let args = Args::parse();
     regrove_host::init_telemetry();
-    let ports = Ports {
-        control: Control::open(&args.store)?,
-        emitter: Emitter::new(args.host.sink.clone()),
-        data_root: args.data_root,
-    };
-    regrove_host::serve(&args.host, router(ports)).await?;
+    let control = Control::open(&args.store)?;
+    let host = args.host.needing(&control, None);
+    let ports = Ports { control, emitter: Emitter::open(&host)?, data_root: args.data_root };
+    regrove_host::serve(&host, router(ports)).await?;
     Ok(())
 }

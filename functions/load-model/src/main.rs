@@ -1,7 +1,7 @@
 //! The `load-model` function's process.
 
 use clap::Parser;
-use regrove_host::{Emitter, HostArgs};
+use regrove_host::{Emitter, Fatal, HostArgs};
 use regrove_load_model::{Ports, router};
 use regrove_mlflow::{Client, MlflowArgs, Record};
 use regrove_store::{Control, StoreArgs};
@@ -25,15 +25,13 @@ struct Args {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Fatal> {
     let args = Args::parse();
     regrove_host::init_telemetry();
-    let ports = Ports {
-        control: Control::open(&args.store)?,
-        emitter: Emitter::new(args.host.sink.clone()),
-        record: Record::new(Client::new(&args.mlflow)?),
-        model_name: args.model_name,
-    };
-    regrove_host::serve(&args.host, router(ports)).await?;
+    let control = Control::open(&args.store)?;
+    let record = Record::new(Client::new(&args.mlflow)?);
+    let host = args.host.needing(&control, Some(&record));
+    let ports = Ports { control, emitter: Emitter::open(&host)?, record, model_name: args.model_name };
+    regrove_host::serve(&host, router(ports)).await?;
     Ok(())
 }

@@ -1,7 +1,7 @@
 //! The `predict` function's process.
 
 use clap::Parser;
-use regrove_host::HostArgs;
+use regrove_host::{Fatal, HostArgs};
 use regrove_predict::models::Models;
 use regrove_predict::{Ports, router};
 use regrove_store::{Control, StoreArgs};
@@ -23,10 +23,12 @@ struct Args {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Fatal> {
     let args = Args::parse();
     regrove_host::init_telemetry();
-    let ports = Ports { models: Models::follow(Control::open(&args.store)?), model_name: args.model_name };
-    regrove_host::serve(&args.host, router(ports)).await?;
+    let control = Control::open(&args.store)?;
+    let host = args.host.needing(&control, None);
+    let ports = Ports { models: Models::follow(control), model_name: args.model_name };
+    regrove_host::serve(&host, router(ports)).await?;
     Ok(())
 }

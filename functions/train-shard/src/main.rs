@@ -1,7 +1,7 @@
 //! The `train-shard` function's process.
 
 use clap::Parser;
-use regrove_host::{Emitter, HostArgs};
+use regrove_host::{Emitter, Fatal, HostArgs};
 use regrove_store::{Control, StoreArgs};
 use regrove_train_shard::{Ports, router};
 
@@ -19,14 +19,12 @@ struct Args {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Fatal> {
     let args = Args::parse();
     regrove_host::init_telemetry();
-    let ports = Ports {
-        control: Control::open(&args.store)?,
-        emitter: Emitter::new(args.host.sink.clone()),
-        worker: args.worker,
-    };
-    regrove_host::serve(&args.host, router(ports)).await?;
+    let control = Control::open(&args.store)?;
+    let host = args.host.needing(&control, None);
+    let ports = Ports { control, emitter: Emitter::open(&host)?, worker: args.worker };
+    regrove_host::serve(&host, router(ports)).await?;
     Ok(())
 }

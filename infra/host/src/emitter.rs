@@ -1,4 +1,4 @@
-//! Says events to the sink that the platform names in `K_SINK`.
+//! Says events to the sink that the platform names in `K_SINK`, or to SQS queues in its place.
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use regrove_events::{CloudEvent, Invalid, http_binding};
 use url::Url;
 
-use crate::Problem;
+use crate::{Error, HostArgs, Problem};
 
 /// How long the sink may take to accept one event.
 const ACCEPT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,6 +34,10 @@ pub enum EmitError {
         /// What it said, the first 512 characters.
         body: String,
     },
+    /// A queue does not take it.
+    #[cfg(feature = "aws")]
+    #[error(transparent)]
+    Queues(#[from] regrove_sqs::Error),
 }
 
 impl From<EmitError> for Problem {
@@ -48,12 +52,37 @@ impl From<EmitError> for Problem {
 pub struct Emitter {
     sink: Option<Url>,
     client: OnceLock<reqwest::Client>,
+    #[cfg(feature = "aws")]
+    queues: Option<std::sync::Arc<regrove_sqs::Queues>>,
 }
 
 impl Emitter {
-    /// An emitter for `K_SINK`, if it is set.
+    /// The emitter of a function that has something to say: to the queues or to `K_SINK`, whichever is named.
+    ///
+    /// # Errors
+    /// [`Error::NoSink`] and [`Error::TwoSinks`] when it is neither or both; [`Error::Queues`] when the queues' settings cannot
+    /// be used.
+    pub fn open(args: &HostArgs) -> Result<Self, Error> {
+        #[cfg(feature = "aws")]
+        if args.sqs.queues.is_some() && args.sink.is_some() {
+            return Err(Error::TwoSinks);
+        }
+        #[cfg(feature = "aws")]
+        if let Some(queues) = args.sqs.open().map_err(|error| Error::Queues(Box::new(error)))? {
+            return Ok(Self { queues: Some(queues), ..Self::new(None) });
+        }
+        let sink = args.sink.clone().ok_or(Error::NoSink)?;
+        Ok(Self::new(Some(sink)))
+    }
+
+    /// An emitter for a sink; without one, every event fails.
     pub fn new(sink: Option<Url>) -> Self {
-        Self { sink, client: OnceLock::new() }
+        Self {
+            sink,
+            client: OnceLock::new(),
+            #[cfg(feature = "aws")]
+            queues: None,
+        }
     }
 
     /// Sends events one after the other. Returns when the sink has accepted all of them.
@@ -62,6 +91,14 @@ impl Emitter {
     /// [`EmitError`] for the first event that was not accepted; those before it were.
     pub async fn emit(&self, events: &[CloudEvent]) -> Result<(), EmitError> {
         if events.is_empty() {
+            return Ok(());
+        }
+        #[cfg(feature = "aws")]
+        if let Some(queues) = &self.queues {
+            queues.send(events).await?;
+            for event in events {
+                said(event);
+            }
             return Ok(());
         }
         let sink = self.sink.as_ref().ok_or(EmitError::NoSink)?;
@@ -80,10 +117,14 @@ impl Emitter {
                 let body = response.text().await.unwrap_or_default().chars().take(512).collect();
                 return Err(EmitError::Refused { status: status.as_u16(), id: event.id().to_owned(), body });
             }
-            tracing::info!(id = event.id(), ty = event.ty(), subject = event.subject(), "emitted");
+            said(event);
         }
         Ok(())
     }
+}
+
+fn said(event: &CloudEvent) {
+    tracing::info!(id = event.id(), ty = event.ty(), subject = event.subject(), "emitted");
 }
 
 /// An HTTP client for one address. TLS roots, which cost milliseconds to read, are read only for `https`.

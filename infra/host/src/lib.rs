@@ -2,13 +2,18 @@
 //!
 //! A function builds an axum [`Router`](axum::Router) and hands it to [`serve`]. The host listens on the socket it was
 //! given or on `PORT`, answers `/healthz` and `/metrics`, bounds bodies, turns panics into problems, logs and traces
-//! requests, and drains on SIGTERM. [`Received`] reads a CloudEvent, [`Payload`] a body, [`Emitter`] says an event,
+//! requests, and drains on SIGTERM. Under AWS Lambda (`AWS_LAMBDA_RUNTIME_API` is set, feature `aws`) the same router
+//! answers invocations instead. [`Received`] reads a CloudEvent, [`Payload`] a body, [`Emitter`] says an event,
 //! [`Problem`] says no; [`Gate`] bounds what is taken on, [`openapi`] describes a function to its clients.
 
 mod connections;
 mod emitter;
+mod fatal;
+#[cfg(feature = "aws")]
+mod lambda;
 mod limits;
 pub mod metrics;
+mod needs;
 mod observe;
 pub mod openapi;
 mod otlp;
@@ -20,11 +25,13 @@ mod telemetry;
 mod trace;
 
 pub use emitter::{EmitError, Emitter, http_client};
+pub use fatal::Fatal;
 pub use limits::{Gate, LimitArgs};
+pub use needs::Needs;
 pub use otlp::OtlpArgs;
 pub use payload::{Payload, PayloadLimits};
 pub use problem::Problem;
 pub use received::Received;
-pub use serve::{BODY_BYTES_MAX, BODY_SECONDS, Error, HostArgs, now, serve, since_start, with_defaults};
+pub use serve::{BODY_BYTES_MAX, BODY_SECONDS, DRAIN_SECONDS, Error, HostArgs, now, serve, since_start, with_defaults};
 pub use telemetry::init as init_telemetry;
 pub use trace::TraceContext;

@@ -11,6 +11,8 @@ use axum::routing::get;
 use http::StatusCode;
 use jiff::Timestamp;
 use listenfd::ListenFd;
+use regrove_mlflow::Record;
+use regrove_store::Control;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -20,12 +22,14 @@ use crate::connections::Connections;
 use crate::observe::{Observer, observe};
 use crate::otlp::{Exporter, OtlpArgs};
 use crate::payload::PayloadLimits;
-use crate::{Problem, metrics};
+use crate::{Needs, Problem, metrics, needs};
 
 /// Largest request body in bytes unless `REGROVE_BODY_BYTES_MAX` says otherwise: 16 MiB.
 pub const BODY_BYTES_MAX: usize = 16 << 20;
 /// Seconds that a client may take to send a body unless `REGROVE_BODY_SECONDS` says otherwise.
 pub const BODY_SECONDS: u64 = 30;
+/// Seconds that requests may take to end after SIGTERM unless `REGROVE_DRAIN_SECONDS` says otherwise.
+pub const DRAIN_SECONDS: u64 = 300;
 /// Path of the health check.
 pub(crate) const HEALTH_PATH: &str = "/healthz";
 
@@ -39,6 +43,16 @@ pub struct HostArgs {
     /// Where emitted events go; a `SinkBinding` sets it
     #[arg(long = "sink", env = "K_SINK", value_name = "URL")]
     pub sink: Option<Url>,
+    /// Where AWS Lambda has invocations for this process; Lambda sets it
+    #[arg(long, env = "AWS_LAMBDA_RUNTIME_API", value_name = "ADDRESS", hide = true)]
+    pub lambda_runtime_api: Option<String>,
+    /// Queues instead of a broker
+    #[cfg(feature = "aws")]
+    #[command(flatten)]
+    pub sqs: regrove_sqs::SqsArgs,
+    /// What has to answer before this process is ready; see [`needing`](Self::needing)
+    #[arg(skip)]
+    pub needs: Needs,
     /// Largest request body in bytes, before and after decompression
     #[arg(long, env = "REGROVE_BODY_BYTES_MAX", default_value_t = BODY_BYTES_MAX)]
     pub body_bytes_max: usize,
@@ -46,7 +60,7 @@ pub struct HostArgs {
     #[arg(long, env = "REGROVE_BODY_SECONDS", default_value_t = BODY_SECONDS, value_name = "SECONDS")]
     pub body_seconds: u64,
     /// Seconds that requests under way may take to end after SIGTERM
-    #[arg(long, env = "REGROVE_DRAIN_SECONDS", default_value_t = 300)]
+    #[arg(long, env = "REGROVE_DRAIN_SECONDS", default_value_t = DRAIN_SECONDS)]
     pub drain_seconds: u64,
     /// Log a line for every request
     #[arg(long, env = "REGROVE_ACCESS_LOG", value_name = "BOOL", num_args = 0..=1, default_value_t = false,
@@ -62,9 +76,13 @@ impl Default for HostArgs {
         Self {
             port: 8080,
             sink: None,
+            lambda_runtime_api: None,
+            #[cfg(feature = "aws")]
+            sqs: regrove_sqs::SqsArgs::default(),
+            needs: Needs::default(),
             body_bytes_max: BODY_BYTES_MAX,
             body_seconds: BODY_SECONDS,
-            drain_seconds: 300,
+            drain_seconds: DRAIN_SECONDS,
             access_log: false,
             otlp: OtlpArgs::default(),
         }
@@ -74,6 +92,18 @@ impl Default for HostArgs {
 impl HostArgs {
     pub(crate) fn payload_limits(&self) -> PayloadLimits {
         PayloadLimits { bytes_max: self.body_bytes_max, time_max: Duration::from_secs(self.body_seconds) }
+    }
+}
+
+impl HostArgs {
+    /// The same host, not ready before the store has answered, and MLflow if there is one.
+    #[must_use]
+    pub fn needing(mut self, control: &Control, record: Option<&Record>) -> Self {
+        self.needs.control(control);
+        if let Some(record) = record {
+            self.needs.record(record);
+        }
+        self
     }
 }
 
@@ -102,6 +132,27 @@ pub enum Error {
         /// The bound.
         seconds: u64,
     },
+    /// A function that emits has nowhere to emit to.
+    #[error("K_SINK is not set: bind this function to a broker with a SinkBinding")]
+    NoSink,
+    /// It would have to choose.
+    #[error("K_SINK and REGROVE_SQS_QUEUES are both set: events go to a broker or to queues, not to both")]
+    TwoSinks,
+    /// Queues were named, and they cannot be used.
+    #[error("the queues cannot be used")]
+    Queues(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Lambda has invocations for a program that cannot take them.
+    #[error("AWS_LAMBDA_RUNTIME_API is set, but this program was built without the feature `aws`")]
+    WithoutAws,
+    /// Lambda's runtime API failed.
+    #[error("AWS Lambda's runtime API at {address} failed")]
+    Lambda {
+        /// `AWS_LAMBDA_RUNTIME_API`.
+        address: String,
+        /// What it said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
 }
 
 /// The wall clock. The only place where a function reads it.
@@ -116,11 +167,15 @@ pub fn since_start() -> Duration {
     START.get_or_init(Instant::now).elapsed()
 }
 
-/// Serves a function's router until SIGTERM or SIGINT, then lets requests under way end.
+/// Serves a function's router until SIGTERM or SIGINT, then lets requests under way end. Under AWS Lambda, answers
+/// invocations until Lambda ends the process.
 ///
 /// # Errors
 /// [`Error`]; the caller ends the process with it.
 pub async fn serve(args: &HostArgs, router: Router) -> Result<(), Error> {
+    if let Some(address) = &args.lambda_runtime_api {
+        return Box::pin(on_lambda(args, address, router)).await;
+    }
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
     let (listener, inherited) = listen(args.port).await?;
@@ -141,15 +196,31 @@ pub async fn serve(args: &HostArgs, router: Router) -> Result<(), Error> {
     drained.map_err(|_| Error::Drain { seconds: args.drain_seconds })
 }
 
-/// Adds what every function answers alike: `/healthz`, `/metrics`, the body limit, problems for panics, wrong paths and
+#[cfg(feature = "aws")]
+async fn on_lambda(args: &HostArgs, address: &str, router: Router) -> Result<(), Error> {
+    let queues = args.sqs.open().map_err(|error| Error::Queues(Box::new(error)))?;
+    let ended = Box::pin(crate::lambda::run(with_defaults(args, router), queues)).await;
+    ended.map_err(|source| Error::Lambda { address: address.to_owned(), source })
+}
+
+#[cfg(not(feature = "aws"))]
+#[expect(clippy::unused_async, reason = "its counterpart waits")]
+async fn on_lambda(_: &HostArgs, _: &str, _: Router) -> Result<(), Error> {
+    Err(Error::WithoutAws)
+}
+
+/// Adds what every function answers alike: `/healthz`, which is well when all that the function needs has answered, `/metrics`, the body limit, problems for panics, wrong paths and
 /// methods.
+///
+/// Must be called within a runtime.
 pub fn with_defaults(args: &HostArgs, router: Router) -> Router {
     application(args, router, None)
 }
 
 fn application(args: &HostArgs, router: Router, exporter: Option<Exporter>) -> Router {
+    let readiness = args.needs.watch(needs::PAUSE);
     router
-        .route(HEALTH_PATH, get(|| async { "ok" }))
+        .route(HEALTH_PATH, get(move || async move { readiness.probe().await }))
         .route(metrics::PATH, get(metrics::show))
         .fallback(|uri: http::Uri| async move {
             // Not 404 for `/`: a broker would try again for ever what can never succeed.

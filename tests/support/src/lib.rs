@@ -1,10 +1,12 @@
 //! What tests start on this machine: real servers on free ports, gone when the test is over.
 
 mod mlflow;
+mod moto;
 pub mod programs;
 mod proxy;
 mod redis;
 
 pub use mlflow::MlflowServer;
+pub use moto::MotoServer;
 pub use proxy::FaultyProxy;
 pub use redis::{RedisOptions, RedisServer};

@@ -8,6 +8,8 @@ use anyhow::{Result, bail};
 pub const BIN_DIR: &str = "REGROVE_TEST_BIN_DIR";
 /// Names the Python environment with MLflow; `<workspace>/target/venv` without it.
 pub const VENV: &str = "REGROVE_TEST_VENV";
+/// Names the Python environment with moto, AWS's linters and kubectl; `<workspace>/target/venv-platform` without it.
+pub const PLATFORM_VENV: &str = "REGROVE_TEST_PLATFORM_VENV";
 
 /// One of our programs, such as `regrove` or `predict`, as the build left it.
 ///
@@ -23,6 +25,14 @@ pub fn binary(name: &str) -> Result<PathBuf> {
 /// When it is missing.
 pub fn venv_program(name: &str) -> Result<PathBuf> {
     find(VENV, "target/venv", &format!("bin/{name}"), "creates the Python environment")
+}
+
+/// A program of the Python environment for clouds and clusters, such as `moto_server` or `cfn-lint`.
+///
+/// # Errors
+/// When it is missing.
+pub fn platform_program(name: &str) -> Result<PathBuf> {
+    find(PLATFORM_VENV, "target/venv-platform", &format!("bin/{name}"), "creates the Python environment")
 }
 
 /// The folder of the workspace's `Cargo.toml`.

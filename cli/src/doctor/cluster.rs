@@ -1,0 +1,201 @@
+//! What is in the cluster, as `kubectl` tells it.
+
+use std::ffi::OsString;
+
+use serde_json::Value;
+use tokio::process::Command;
+
+use super::Finding;
+
+/// The release line that `k8s/cluster/knative.sh` installs; a test holds them together.
+const KNATIVE: &str = "1.22";
+/// The domain by which addresses are the same here and there.
+const DOMAIN: &str = "localhost";
+/// What functions read their passwords from.
+const SECRET: &str = "regrove-secrets";
+
+/// A cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct Cluster {
+    /// The program, `kubectl`.
+    pub(crate) kubectl: OsString,
+    /// kubeconfig's context; the current one without it.
+    pub(crate) context: Option<String>,
+    /// Where the functions are.
+    pub(crate) namespace: String,
+}
+
+impl Cluster {
+    /// Looks at everything; nothing is changed.
+    pub(crate) async fn examine(&self) -> Vec<Finding> {
+        let mut findings = Vec::new();
+        match self.get(&["namespace", "knative-serving", "knative-eventing", "--ignore-not-found"]).await {
+            Ok(namespaces) => findings.extend(versions(&namespaces)),
+            // Without an answer to the first question there is none to the others.
+            Err(error) => {
+                let mend = "install kubectl, start the cluster, or say --context";
+                return vec![Finding::wrong("cluster", error, mend)];
+            }
+        }
+        findings.push(self.look("domain", &["configmap", "config-domain", "-n", "knative-serving"], domain).await);
+        let names = ["brokers.eventing.knative.dev", "triggers.eventing.knative.dev", "services.serving.knative.dev"];
+        match self.get(&[&names.join(","), "-n", &self.namespace]).await {
+            Ok(objects) => findings.extend(objects_of(&objects)),
+            Err(error) => findings.push(Finding::wrong("Knative objects", error, "apply k8s/ (`skaffold run`)")),
+        }
+        let secret = ["secret", SECRET, "-n", &self.namespace, "--ignore-not-found"];
+        findings.push(self.look("passwords", &secret, passwords).await);
+        findings
+    }
+
+    async fn look(&self, what: &str, arguments: &[&str], read: impl Fn(&Value) -> Finding) -> Finding {
+        match self.get(arguments).await {
+            Ok(object) => read(&object),
+            Err(error) => Finding::wrong(what, error, "your user may not look at it, or it is not installed"),
+        }
+    }
+
+    async fn get(&self, arguments: &[&str]) -> Result<Value, String> {
+        let mut command = Command::new(&self.kubectl);
+        if let Some(context) = &self.context {
+            command.args(["--context", context]);
+        }
+        command.arg("get").args(arguments).args(["--output", "json", "--request-timeout", "10s"]);
+        let output = command.output().await.map_err(|error| format!("kubectl cannot be run: {error}"))?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+        }
+        // `--ignore-not-found` says nothing at all.
+        if output.stdout.is_empty() {
+            return Ok(Value::Null);
+        }
+        serde_json::from_slice(&output.stdout).map_err(|error| format!("kubectl did not answer with JSON: {error}"))
+    }
+}
+
+fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
+    object.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+/// The objects of a list, or the one that stands alone.
+fn items(list: &Value) -> Vec<&Value> {
+    match list.get("items").and_then(Value::as_array) {
+        Some(items) => items.iter().collect(),
+        None if list.is_null() => Vec::new(),
+        None => vec![list],
+    }
+}
+
+/// Knative's versions, which its namespaces carry as a label.
+fn versions(namespaces: &Value) -> Vec<Finding> {
+    let installed = items(namespaces);
+    let of = |name: &str| {
+        let found = installed.iter().find(|namespace| text(namespace, "/metadata/name") == name);
+        let Some(namespace) = found else {
+            return Finding::wrong(name, "it is not installed", "k8s/cluster/knative.sh installs it");
+        };
+        let version = text(namespace, "/metadata/labels/app.kubernetes.io~1version").trim_start_matches('v');
+        if version.starts_with(&format!("{KNATIVE}.")) {
+            Finding::well(name, format!("version {version}"))
+        } else {
+            let detail = format!("version {version}, these manifests were made for {KNATIVE}");
+            Finding::doubt(name, detail, "k8s/cluster/knative.sh installs the version that was tested")
+        }
+    };
+    vec![of("knative-serving"), of("knative-eventing")]
+}
+
+fn domain(config: &Value) -> Finding {
+    let what = "domain";
+    let data = config.get("data").and_then(Value::as_object);
+    // Keys that begin with an underscore are Knative's own documentation.
+    let domains: Vec<&str> =
+        data.into_iter().flatten().map(|(name, _)| name.as_str()).filter(|name| !name.starts_with('_')).collect();
+    if domains.contains(&DOMAIN) {
+        return Finding::well(what, DOMAIN);
+    }
+    let mend = format!(
+        "kubectl -n knative-serving patch configmap config-domain --type merge --patch '{{\"data\":{{\"{DOMAIN}\":\"\"}}}}'"
+    );
+    let detail = if domains.is_empty() { "none is set".to_owned() } else { format!("it is {}", domains.join(", ")) };
+    Finding::wrong(what, detail, mend)
+}
+
+/// Brokers, triggers and functions, by what their conditions say.
+fn objects_of(list: &Value) -> Vec<Finding> {
+    let objects = items(list);
+    let of = |kind: &str| objects.iter().filter(|object| object["kind"] == *kind).copied().collect::<Vec<_>>();
+    let (brokers, triggers, services) = (of("Broker"), of("Trigger"), of("Service"));
+    let mut findings = Vec::new();
+    for (kind, found) in [("Broker", &brokers), ("Trigger", &triggers), ("Service", &services)] {
+        if found.is_empty() {
+            findings.push(Finding::wrong(kind, "there is none in this namespace", "apply k8s/ (`skaffold run`)"));
+        }
+    }
+    let names: Vec<&str> = services.iter().map(|service| text(service, "/metadata/name")).collect();
+    findings
+        .extend(brokers.iter().map(|broker| ready(broker, "kubectl describe broker; then look at knative-eventing")));
+    for trigger in &triggers {
+        let mend = "kubectl describe trigger; its broker and its subscriber have to be ready first";
+        let subscriber = text(trigger, "/spec/subscriber/ref/name");
+        let name = format!("Trigger {}", text(trigger, "/metadata/name"));
+        if !subscriber.is_empty() && !names.contains(&subscriber) {
+            let detail = format!("its subscriber `{subscriber}` does not exist");
+            findings.push(Finding::wrong(&*name, detail, format!("apply k8s/functions/{subscriber}.yaml")));
+            continue;
+        }
+        findings.push(ready(trigger, mend));
+        if trigger.pointer("/spec/delivery/deadLetterSink").is_none() {
+            let detail = "what it cannot deliver is lost: it has no dead letter sink";
+            findings.push(Finding::doubt(name, detail, "k8s/triggers.yaml has one for each trigger"));
+        }
+    }
+    findings.extend(services.iter().map(|service| {
+        ready(service, "kubectl describe ksvc and the log of its pods: a function that is not ready says what it lacks")
+    }));
+    findings.extend(mixed_versions(&services));
+    findings
+}
+
+/// What an object says of itself.
+fn ready(object: &Value, mend: &str) -> Finding {
+    let name = format!("{} {}", text(object, "/kind"), text(object, "/metadata/name"));
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    let condition = conditions.into_iter().flatten().find(|condition| condition["type"] == "Ready");
+    match condition {
+        Some(condition) if condition["status"] == "True" => Finding::well(name, "ready"),
+        Some(condition) => {
+            let detail = format!("not ready: {} {}", text(condition, "/reason"), text(condition, "/message"));
+            Finding::wrong(name, detail.trim(), mend)
+        }
+        None => Finding::wrong(name, "nobody has looked at it yet", "is Knative running?"),
+    }
+}
+
+/// The functions are released together: two tags at once are half an upgrade.
+fn mixed_versions(services: &[&Value]) -> Option<Finding> {
+    let tags: std::collections::BTreeSet<&str> = services
+        .iter()
+        .map(|service| text(service, "/spec/template/spec/containers/0/image"))
+        .filter(|image| !image.contains('@'))
+        .filter_map(|image| image.rsplit('/').next()?.split_once(':'))
+        .map(|(_, tag)| tag)
+        .collect();
+    (tags.len() > 1).then(|| {
+        let detail =
+            format!("the functions' images have different tags: {}", tags.into_iter().collect::<Vec<_>>().join(", "));
+        Finding::doubt("versions", detail, "finish the upgrade: apply all functions of one release")
+    })
+}
+
+fn passwords(secret: &Value) -> Finding {
+    let what = format!("Secret {SECRET}");
+    if secret.pointer("/data/REDIS_PASSWORD").is_some() {
+        return Finding::well(what, "has a password for Redis");
+    }
+    let mend = "k8s/cluster/secrets.sh makes it; a Redis without a password needs none";
+    Finding::doubt(what, "has no REDIS_PASSWORD", mend)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,233 @@
+//! The same router under AWS Lambda: HTTP payloads become requests, and so do the messages of SQS batches.
+//!
+//! A message gets from here what an event gets from Knative: retries after growing waits, and in the end the dead letter
+//! sink and a dead letter queue. Which and how many, the trigger's `delivery` says.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use aws_lambda_events::event::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::response::IntoResponse as _;
+use bytes::Bytes;
+use http::{HeaderMap, Request, StatusCode, header};
+use lambda_http::request::{LambdaRequest, RequestContext};
+use lambda_http::{Adapter, LambdaEvent, RequestExt as _};
+use lambda_runtime::Service as _;
+use regrove_events::{CloudEvent, http_binding};
+use regrove_sqs::{Inbound, Queue, Queues};
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+use tower::ServiceExt as _;
+
+use crate::{Problem, now};
+
+/// Most of a refusal that is kept as a dead letter's reason.
+const REASON_BYTES_MAX: usize = 64 << 10;
+
+/// Why an invocation has no answer. Lambda then makes it again, or tells the caller.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("the payload is neither of a Function URL, API Gateway or load balancer, nor of an SQS queue")]
+    Shape(#[source] serde_json::Error),
+    #[error("the answer cannot be written")]
+    Answer(#[source] serde_json::Error),
+    #[error("an SQS batch came, and REGROVE_SQS_QUEUES is not set")]
+    NoQueues,
+}
+
+/// Takes invocations until Lambda ends the process.
+pub(crate) async fn run(router: Router, queues: Option<Arc<Queues>>) -> Result<(), lambda_runtime::Error> {
+    let function = Function { router, queues };
+    let service = lambda_runtime::service_fn(move |event: LambdaEvent<Box<RawValue>>| {
+        let function = function.clone();
+        Box::pin(async move {
+            let answer = function.invoke(event).await;
+            answer.map_err(|failure| Box::new(failure) as lambda_runtime::Error)
+        })
+    });
+    lambda_runtime::run(service).await
+}
+
+#[derive(Debug, Clone)]
+struct Function {
+    router: Router,
+    queues: Option<Arc<Queues>>,
+}
+
+/// What becomes of one message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fate {
+    /// SQS may delete it.
+    Settled,
+    /// SQS is to deliver it again.
+    Again,
+}
+
+impl Function {
+    async fn invoke(&self, event: LambdaEvent<Box<RawValue>>) -> Result<Box<RawValue>, Failure> {
+        // An HTTP payload has no `Records`.
+        if let Ok(batch) = serde_json::from_str::<SqsEvent>(event.payload.get()) {
+            let queues = self.queues.as_ref().ok_or(Failure::NoQueues)?;
+            let left = event.context.deadline().duration_since(std::time::SystemTime::from(now())).unwrap_or_default();
+            let answer = self.batch(queues, batch.records, Instant::now() + left).await;
+            return serde_json::value::to_raw_value(&answer).map_err(Failure::Answer);
+        }
+        let request: LambdaRequest = serde_json::from_str(event.payload.get()).map_err(Failure::Shape)?;
+        let router = self.router.clone();
+        let service = lambda_runtime::service_fn(move |request| router.clone().oneshot(without_stage(request)));
+        let answer = Adapter::from(service).call(LambdaEvent::new(request, event.context)).await;
+        let answer = answer.unwrap_or_else(|never| match never {});
+        serde_json::value::to_raw_value(&answer).map_err(Failure::Answer)
+    }
+
+    /// Handles messages one after the other; answers with those that are to come again, and with no other.
+    async fn batch(&self, queues: &Queues, records: Vec<SqsMessage>, deadline: Instant) -> SqsBatchResponse {
+        let mut answer = SqsBatchResponse::default();
+        let mut waiting: BTreeSet<String> = BTreeSet::new();
+        let mut longest = Duration::ZERO;
+        for record in records {
+            let group = record.attributes.get("MessageGroupId").cloned();
+            // In a queue with an order, what follows a failed message of its group has to wait for it.
+            let behind = group.as_ref().is_some_and(|group| waiting.contains(group));
+            let began = Instant::now();
+            // Ended by Lambda in the middle, a message would bring the whole batch back.
+            let fate =
+                if behind || began + longest > deadline { Fate::Again } else { self.message(queues, &record).await };
+            longest = longest.max(began.elapsed());
+            if fate == Fate::Again {
+                waiting.extend(group);
+                let mut failure = BatchItemFailure::default();
+                failure.item_identifier = record.message_id.unwrap_or_default();
+                answer.batch_item_failures.push(failure);
+            }
+        }
+        answer
+    }
+
+    async fn message(&self, queues: &Queues, record: &SqsMessage) -> Fate {
+        let arn = record.event_source_arn.as_deref().unwrap_or_default();
+        let Some(queue) = queues.of_arn(arn) else {
+            tracing::error!(arn, "no manifest knows the queue: REGROVE_SQS_QUEUES or REGROVE_SQS_MANIFESTS is wrong");
+            return Fate::Again;
+        };
+        let message = Inbound {
+            body: record.body.as_deref().unwrap_or_default(),
+            receipt_handle: record.receipt_handle.as_deref().unwrap_or_default(),
+            group: record.attributes.get("MessageGroupId").map(String::as_str),
+        };
+        let attempt =
+            record.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1);
+        let (event, answer) = match queues.read(message.body).await {
+            Ok(event) => {
+                let answer = self.deliver(&queue.path, &event).await;
+                (Some(event), answer)
+            }
+            Err(error) if error.is_final() => {
+                let problem = Problem::new("not-a-cloudevent", StatusCode::BAD_REQUEST, error.to_string());
+                (None, Answer::of(problem).await)
+            }
+            Err(error) => (None, Answer::of(Problem::unavailable("the message's data", &error)).await),
+        };
+        settle(queues, queue, message, attempt, event.as_ref(), &answer).await
+    }
+
+    /// Hands an event to the router, as a broker would.
+    async fn deliver(&self, path: &str, event: &CloudEvent) -> Answer {
+        let (headers, body) = match http_binding::to_binary(event) {
+            Ok(written) => written,
+            Err(error) => return Answer::of(error.into()).await,
+        };
+        let mut request = Request::new(Body::from(body));
+        *request.method_mut() = http::Method::POST;
+        *request.headers_mut() = headers;
+        match path.parse() {
+            Ok(uri) => *request.uri_mut() = uri,
+            Err(error) => return Answer::of(Problem::internal(&error)).await,
+        }
+        match self.router.clone().oneshot(request).await {
+            Ok(response) => Answer::read(response).await,
+        }
+    }
+}
+
+/// The request at the path that the function knows. API Gateway puts the name of its stage before it, unless that is the
+/// default one.
+fn without_stage(mut request: lambda_http::Request) -> lambda_http::Request {
+    let stage = match request.request_context_ref() {
+        Some(RequestContext::ApiGatewayV1(context)) => context.stage.clone(),
+        Some(RequestContext::ApiGatewayV2(context)) => context.stage.clone(),
+        _ => None,
+    };
+    let uri = request.uri();
+    let shorter = stage
+        .and_then(|stage| uri.path().strip_prefix(&format!("/{stage}"))?.strip_prefix('/').map(str::to_owned))
+        .map(|path| match uri.query() {
+            Some(query) => format!("/{path}?{query}"),
+            None => format!("/{path}"),
+        })
+        .and_then(|path| path.parse().ok());
+    if let Some(shorter) = shorter {
+        *request.uri_mut() = shorter;
+    }
+    request
+}
+
+/// What the function said to a message.
+#[derive(Debug)]
+struct Answer {
+    status: StatusCode,
+    headers: HeaderMap,
+    body: Bytes,
+}
+
+impl Answer {
+    async fn read(response: http::Response<Body>) -> Self {
+        let (parts, body) = response.into_parts();
+        // A reason that is too long or breaks off is a reason less, not another outcome.
+        let body = to_bytes(body, REASON_BYTES_MAX).await.unwrap_or_default();
+        Self { status: parts.status, headers: parts.headers, body }
+    }
+
+    async fn of(problem: Problem) -> Self {
+        Self::read(problem.into_response()).await
+    }
+}
+
+/// Draws the consequences, as the trigger's delivery has them.
+async fn settle(
+    queues: &Queues,
+    queue: &Queue,
+    message: Inbound<'_>,
+    attempt: u32,
+    event: Option<&CloudEvent>,
+    answer: &Answer,
+) -> Fate {
+    use regrove_knative::delivery::{Failure, is_retryable};
+    if answer.status.is_success() {
+        return Fate::Settled;
+    }
+    let status = answer.status.as_u16();
+    if is_retryable(Some(status)) && attempt <= queue.policy.retry {
+        let asked = answer.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        let wait = queue.policy.wait(attempt, Some(status), asked, now());
+        tracing::warn!(queue = queue.name, attempt, status, ?wait, "to be delivered again");
+        if let Err(error) = queues.postpone(queue, message, wait).await {
+            tracing::warn!(queue = queue.name, %error, "the wait is the queue's own");
+        }
+        return Fate::Again;
+    }
+    let failure = Failure::Response { status, body: &answer.body };
+    match queues.bury(queue, message, event, failure).await {
+        Ok(()) => {
+            tracing::warn!(queue = queue.name, attempt, status, id = event.map(CloudEvent::id), "a dead letter");
+            Fate::Settled
+        }
+        Err(error) => {
+            tracing::error!(queue = queue.name, %error, "cannot be buried, to be delivered again");
+            Fate::Again
+        }
+    }
+}

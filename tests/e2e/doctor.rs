@@ -1,0 +1,92 @@
+//! `regrove doctor` says what is wrong and how to mend it.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::Value;
+
+use crate::regrove;
+use crate::up::{Up, UpOptions};
+
+/// The finding whose subject begins with `what`.
+#[track_caller]
+fn finding<'a>(findings: &'a Value, what: &str) -> &'a Value {
+    let found = findings.as_array().unwrap().iter().find(|one| one["what"].as_str().unwrap().starts_with(what));
+    found.unwrap_or_else(|| panic!("nothing about `{what}`: {findings:#}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_runs_is_well_and_what_does_not_is_named() {
+    let up = Up::start(UpOptions::default());
+    let uri = up.tracking_uri();
+    let arguments = ["doctor", "--json", "--mlflow-tracking-uri", &uri];
+    let said = up.regrove(&arguments).await.ok().json();
+    for what in ["state (embedded", "MLflow", "broker", "gateway", "dead letters"] {
+        assert_eq!(finding(&said, what)["verdict"], "well", "{said:#}");
+    }
+    // A dead letter that waits is a doubt, and no failure.
+    let headers = [
+        ("content-type", "application/json"),
+        ("ce-specversion", "1.0"),
+        ("ce-id", "lost"),
+        ("ce-source", "/e2e"),
+        ("ce-type", "io.regrove.train-requested"),
+        ("ce-subject", "shapeless"),
+    ];
+    up.post_event(&headers, "{\"dataset\": 5}").await;
+    up.job_end("shapeless").await;
+    let said = up.regrove(&arguments).await.ok().json();
+    let dead = finding(&said, "dead letters");
+    assert_eq!(dead["verdict"], "doubt");
+    assert!(dead["mend"].as_str().unwrap().contains("regrove event redrive"), "{dead}");
+    // Another namespace has no functions and no broker.
+    let elsewhere = ["doctor", "--json", "--mlflow-tracking-uri", &uri, "--namespace", "elsewhere"];
+    let said = up.regrove(&elsewhere).await;
+    said.fails(1, &["1 of"]);
+    assert_eq!(finding(&said.json(), "gateway")["detail"], "no function has this host name");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_anything_everything_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = regrove::command(folder.path());
+    command.args(["doctor", "--broker", "http://127.0.0.1:1/a/b", "--gateway", "http://127.0.0.1:1"]);
+    command.args(["--mlflow-tracking-uri", "http://127.0.0.1:1"]).env("REDIS_URL", "redis://:s3cret@127.0.0.1:1/0");
+    let said = regrove::run(command).await;
+    said.fails(1, &["4 of 5 things are wrong"]);
+    for words in ["WRONG  state (redis at", "WRONG  MLflow", "WRONG  broker", "WRONG  gateway", "→ start Redis"] {
+        assert!(said.out.contains(words), "`{words}` is not said: {}", said.out);
+    }
+    assert!(!said.out.contains("s3cret") && !said.err.contains("s3cret"), "{said:?}");
+}
+
+/// A cluster that answers is played by a script: what it says is what `kubectl get … --output json` says of one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_is_looked_at_with_kubectl() {
+    let folder = tempfile::tempdir().unwrap();
+    let kubectl = folder.path().join("kubectl");
+    let script = r#"#!/bin/sh
+case "$*" in
+*"get namespace"*) echo '{"items":[{"metadata":{"name":"knative-serving","labels":{"app.kubernetes.io/version":"1.22.0"}}},{"metadata":{"name":"knative-eventing","labels":{"app.kubernetes.io/version":"1.22.0"}}}]}';;
+*config-domain*) echo '{"data":{"example.com":""}}';;
+*secret*) ;;
+*) echo '{"items":[]}';;
+esac
+"#;
+    std::fs::write(&kubectl, script).unwrap();
+    std::fs::set_permissions(&kubectl, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = regrove::command(folder.path());
+    command.args(["doctor", "--json", "--cluster", "--context", "test", "--kubectl", kubectl.to_str().unwrap()]);
+    command.args(["--broker", "http://127.0.0.1:1/a/b", "--gateway", "http://127.0.0.1:1"]);
+    let said = regrove::run(command).await;
+    assert_eq!(said.code, Some(1));
+    let findings = said.json();
+    assert_eq!(finding(&findings, "knative-serving")["verdict"], "well");
+    assert_eq!(finding(&findings, "domain")["detail"], "it is example.com");
+    assert_eq!(finding(&findings, "Broker")["verdict"], "wrong");
+    assert_eq!(finding(&findings, "Secret")["verdict"], "doubt");
+    // Without a cluster, kubectl's own words.
+    let mut command = regrove::command(folder.path());
+    command.args(["doctor", "--json", "--cluster", "--kubectl", "/nowhere/kubectl"]);
+    let said = regrove::run(command).await;
+    assert!(finding(&said.json(), "cluster")["detail"].as_str().unwrap().contains("cannot be run"), "{said:?}");
+}

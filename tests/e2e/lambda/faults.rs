@@ -1,0 +1,163 @@
+//! What goes wrong with messages, and what becomes of them.
+
+use std::collections::BTreeSet;
+
+use regrove_events::JobState;
+use regrove_sqs::Queue;
+use serde_json::{Value, json};
+
+use super::stack::{Stack, StackOptions, train_requested};
+use super::template::{ACCOUNT, REGION, STACK, Template};
+use crate::jobs::small;
+use crate::record;
+
+/// One record of a batch, as Lambda gets it.
+fn record_of(queue: &str, body: &str, received: u32) -> Value {
+    json!({"Records": [{
+        "messageId": "one",
+        "receiptHandle": "none",
+        "body": body,
+        "attributes": {"ApproximateReceiveCount": received.to_string(), "MessageGroupId": "g"},
+        "messageAttributes": {},
+        "eventSource": "aws:sqs",
+        "eventSourceARN": format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{STACK}-{queue}"),
+        "awsRegion": REGION,
+    }]})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn poison_ends_in_the_dead_letter_queue_with_its_reason() {
+    let stack = Stack::start(StackOptions::default()).await;
+    stack.send_raw("aggregate.fifo", Some("g"), "this is no event").await;
+    let (text, reason) = stack.dead_letter("aggregate-dlq.fifo").await;
+    assert_eq!(text, "this is no event");
+    assert_eq!(reason["knativeerrorcode"], "400");
+    assert_eq!(reason["knativeerrordest"], "lambda:aggregate/");
+    assert!(reason.contains_key("knativeerrordata"));
+
+    // A train request that is none: its job fails with the reason, as with Knative's dead letter sink.
+    let shapeless = json!({"specversion": "1.0", "id": "1", "source": "/e2e", "type": "io.regrove.train-requested",
+        "subject": "shapeless", "datacontenttype": "application/json", "data": {"dataset": 5}});
+    stack.send_raw("aggregate.fifo", Some("shapeless"), &shapeless.to_string()).await;
+    let (text, reason) = stack.dead_letter("aggregate-dlq.fifo").await;
+    assert_eq!((text, reason["knativeerrorcode"].as_str()), (shapeless.to_string(), "422"));
+    let job = stack.job_when("shapeless", "has ended", |job| job.state.is_terminal()).await;
+    assert_eq!((job.state, job.failure.unwrap().problem.as_str()), (JobState::Failed, "invalid-event-data"));
+
+    // The loop goes on afterwards.
+    stack.request("fine", &small("Fine", 1)).await;
+    stack.job_when("fine", "is registered", |job| job.registered.is_some()).await;
+}
+
+/// `register` has two requests in one batch, and the log knows one of their jobs only.
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_bad_record_of_a_batch_is_tried_again() {
+    let mut stack = Stack::start(StackOptions { held: vec!["register.fifo"], ..StackOptions::default() }).await;
+    let (good, bad) = (train_requested("good", &small("Good", 1)), train_requested("bad", &small("Bad", 2)));
+    stack.request("good", &small("Good", 1)).await;
+    stack.job_when("good", "is open", |job| job.request.is_some()).await;
+    // Only register hears of the other one.
+    let text = String::from_utf8(regrove_events::json_format::to_vec(&bad)).unwrap();
+    stack.send_raw("register.fifo", Some("bad"), &text).await;
+    let deadletters = stack.depth("register-dlq.fifo").await;
+    stack.release("register.fifo");
+    stack.job_when("good", "is registered", |job| job.registered.is_some()).await;
+    crate::polling::until("the bad record has been tried again", async || {
+        stack.deliveries("register.fifo").values().any(|times| *times > 1).then_some(())
+    })
+    .await;
+    // Now the other job opens, and what was tried again succeeds.
+    let text = String::from_utf8(regrove_events::json_format::to_vec(&bad)).unwrap();
+    stack.send_raw("aggregate.fifo", Some("bad"), &text).await;
+    stack.job_when("bad", "is registered", |job| job.registered.is_some()).await;
+    stack.settled().await;
+    let repeated = stack.deliveries("register.fifo").values().filter(|times| **times > 1).count();
+    assert_eq!(repeated, 1, "{:?}", stack.deliveries("register.fifo"));
+    assert_eq!(stack.depth("register-dlq.fifo").await, deadletters);
+    for job in [good.subject().unwrap(), bad.subject().unwrap()] {
+        assert_eq!(record::runs(&stack.tracking_uri, job).await.len(), 1, "{job}");
+    }
+}
+
+/// After the trigger's retries, a message that might have succeeded is a dead letter too, and its job goes on waiting.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_last_attempt_is_buried_with_its_reason() {
+    let stack = Stack::start(StackOptions::default()).await;
+    let register = &stack.lambdas["register"];
+    let early = train_requested("early", &small("Early", 1));
+    let text = String::from_utf8(regrove_events::json_format::to_vec(&early)).unwrap();
+    let retries = stack.queues.routes().queue("register.fifo").unwrap().policy.retry;
+    let again = register.invoke(record_of("register.fifo", &text, retries)).await.unwrap();
+    assert_eq!(again, json!({"batchItemFailures": [{"itemIdentifier": "one"}]}));
+    let over = register.invoke(record_of("register.fifo", &text, retries + 1)).await.unwrap();
+    assert_eq!(over, json!({"batchItemFailures": []}));
+    let (kept, reason) = stack.dead_letter("register-dlq.fifo").await;
+    assert_eq!((kept, reason["knativeerrorcode"].as_str()), (text.clone(), "503"));
+    stack.settled().await;
+    assert_eq!(stack.job("early").await.failure, None);
+    // A queue that no manifest knows keeps its messages.
+    let unknown = register.invoke(record_of("stranger", &text, 1)).await.unwrap();
+    assert_eq!(unknown, json!({"batchItemFailures": [{"itemIdentifier": "one"}]}));
+}
+
+/// The template has the manifests' queues and no others, and every function may do what it has to and no more.
+#[tokio::test]
+async fn the_template_is_what_the_manifests_say() {
+    let template = Template::read(&[("RedisUrl", "redis://r:6379"), ("MlflowTrackingUri", "http://m")]);
+    let routes = regrove_sqs::Routes::read(&regrove_test_support::programs::workspace().join("k8s")).unwrap();
+    let full = |name: &str| format!("{STACK}-{name}");
+    let arn = |name: &str| format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{}", full(name));
+    let in_template = template.queues();
+    let wanted: BTreeSet<String> =
+        routes.queues().flat_map(|queue| [full(&queue.name), full(&queue.dead_letter_queue())]).collect();
+    assert_eq!(in_template.iter().map(|queue| queue.name.clone()).collect::<BTreeSet<_>>(), wanted);
+    let functions = template.functions();
+    for queue in routes.queues() {
+        let found = in_template.iter().find(|found| found.name == full(&queue.name)).unwrap();
+        assert_eq!(found.fifo, queue.group_by.is_some(), "{}", queue.name);
+        let redrive = &found.properties["RedrivePolicy"];
+        assert_eq!(redrive["deadLetterTargetArn"], arn(&queue.dead_letter_queue()));
+        assert_eq!(redrive["maxReceiveCount"], queue.receives_max(), "{}", queue.name);
+        let hearers: Vec<_> = functions
+            .iter()
+            .filter(|function| function.sources.iter().any(|source| source.arn == arn(&queue.name)))
+            .collect();
+        assert_eq!(hearers.iter().map(|function| function.name.as_str()).collect::<Vec<_>>(), [queue.service.as_str()]);
+        let hidden = found.properties["VisibilityTimeout"].as_u64().unwrap();
+        assert!(hidden >= 6 * hearers[0].timeout_seconds, "{}: {hidden} s", queue.name);
+        let timeout = queue.policy.timeout.map(|timeout| timeout.as_secs());
+        assert!(timeout.is_none_or(|timeout| timeout == hearers[0].timeout_seconds), "{}: {timeout:?}", queue.name);
+    }
+    let emits = |function: &str| -> &[&str] {
+        match function {
+            "aggregate" => &["shard-requested", "model-aggregated", "job-failed", "job-cancelled"],
+            "train-shard" => &["shard-trained"],
+            "register" => &["model-registered"],
+            "load-model" => &["model-loaded"],
+            _ => &[],
+        }
+    };
+    for function in &functions {
+        let own: Vec<&Queue> = routes.queues().filter(|queue| queue.service == function.name).collect();
+        let mut says: BTreeSet<String> = own.iter().map(|queue| arn(&queue.dead_letter_queue())).collect();
+        says.extend(own.iter().filter_map(|queue| queue.dead_letter_sink.as_deref()).map(arn));
+        for name in emits(&function.name) {
+            let ty = format!("{}{name}", regrove_events::TYPE_PREFIX);
+            let event = regrove_events::CloudEvent::builder("1", "/test", ty).build().unwrap();
+            says.extend(routes.of_event(&event).map(|queue| arn(&queue.name)));
+        }
+        let may = template.allowed(&function.role, "sqs:SendMessage");
+        assert_eq!(may.iter().cloned().collect::<BTreeSet<_>>(), says, "{}", function.name);
+        let hears: BTreeSet<String> = own.iter().map(|queue| arn(&queue.name)).collect();
+        for action in ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:ChangeMessageVisibility"] {
+            let may = template.allowed(&function.role, action);
+            assert_eq!(may.into_iter().collect::<BTreeSet<_>>(), hears, "{}: {action}", function.name);
+        }
+        // Lambda refuses more than 4 KiB of environment.
+        let bytes: usize = function.environment.iter().map(|(name, value)| name.len() + value.len()).sum();
+        assert!(bytes < 4096, "{}: {bytes} bytes", function.name);
+    }
+    let tick: Value =
+        serde_json::from_str(template.properties("TickSchedule")["Target"]["Input"].as_str().unwrap()).unwrap();
+    assert_eq!(tick["type"], regrove_knative::manifest::PING_EVENT_TYPE);
+}

@@ -1,0 +1,9 @@
+//! The functions under AWS Lambda with SQS, as `infra/aws/template.yaml` has them: the same binaries, a runtime API of the
+//! tests' own, and moto in the place of SQS and S3.
+
+mod emulator;
+mod faults;
+mod http_payload;
+mod stack;
+mod template;
+mod whole_loop;
