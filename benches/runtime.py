@@ -2,13 +2,13 @@
 """Measures the local runtime beside nginx and beside what it starts, in one run.
 
     apt-get install nginx-light wrk
-    cargo build --release -p regrove && cargo build --release -p regrove-runtime --example test_function
+    cargo build --release
     python3 benches/runtime.py [hop] [cold] [events] [idle] [queue]
 
 hop     the same replica directly, through the gateway and through nginx as a reverse proxy with kept connections:
         requests per CPU second of the proxy at 16 connections, and the median latency at one. Rounds alternate.
-cold    from a request at zero replicas to its first byte, beside the same process started by hand on a socket with a
-        request in it.
+cold    from a request at zero replicas to its first byte, beside the same process (train-shard) started by hand on a
+        socket with a request in it.
 events  events per second from the ingress to an acknowledged subscriber, on disk before the 202, and the median time
         from the post to the subscriber at one event at a time.
 idle    resident memory and CPU of a runtime that has nothing to do.
@@ -22,6 +22,7 @@ import contextlib
 import json
 import os
 import pathlib
+import pty
 import re
 import resource
 import shutil
@@ -36,7 +37,7 @@ import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 REGROVE = ROOT / "target/release/regrove"
-FUNCTION = ROOT / "target/release/examples/test_function"
+FUNCTION = ROOT / "target/release/train-shard"
 TICKS = os.sysconf("SC_CLK_TCK")
 ROUNDS = 5
 SECONDS = 4
@@ -139,26 +140,28 @@ class Nginx:
 
 
 class Up:
-    """`regrove up` with a manifest."""
+    """`regrove up` with a manifest on a terminal, where it draws its view once a second instead of a line per event."""
 
     def __init__(self, folder, manifest, *more):
         (folder / "app.yaml").write_text(manifest)
-        command = [REGROVE, "up", "--json", "-f", folder / "app.yaml", "--home", folder / "home"]
-        command += ["--gateway-port", "0", "--ingress-port", "0", "--record-port", "0", *more]
+        self.gateway, self.ingress, record = free_port(), free_port(), free_port()
+        self.api = f"http://127.0.0.1:{self.ingress}/-"
+        command = [REGROVE, "up", "-f", folder / "app.yaml", "--home", folder / "home", "--gateway-port", str(self.gateway)]
+        command += ["--ingress-port", str(self.ingress), "--record-port", str(record), *more]
         environment = {k: v for k, v in os.environ.items() if k not in ("CARGO", "REDIS_URL", "MLFLOW_TRACKING_URI")}
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environment)
-        self.started = json.loads(self.process.stdout.readline())
-        # What it reports is not read: the report costs nothing when nobody watches, and `--json` watches.
+        self.terminal, other = pty.openpty()
+        self.process = subprocess.Popen(command, stdin=other, stdout=other, stderr=other, env=environment)
+        os.close(other)
         threading.Thread(target=self._drain, daemon=True).start()
-        self.gateway = int(self.started["gateway"].rsplit(":", 1)[1])
-        self.ingress = int(self.started["ingress"].rsplit(":", 1)[1])
+        wait_for(self.ingress)
 
     def _drain(self):
-        for _ in self.process.stdout:
-            pass
+        with contextlib.suppress(OSError):
+            while os.read(self.terminal, 65536):
+                pass
 
     def status(self):
-        with urllib.request.urlopen(self.started["api"] + "/status") as answer:
+        with urllib.request.urlopen(self.api + "/status") as answer:
             return json.load(answer)
 
     def stop(self):
@@ -210,13 +213,13 @@ def hop(folder):
     print(f"hop: p50 {direct:.3f} ms direct, +{ours - direct:.3f} ms through the gateway, +{theirs - direct:.3f} ms through nginx")
 
 
-def by_hand():
+def by_hand(folder):
     """Milliseconds from exec to the first byte, the request waiting in the inherited socket."""
     listener = socket.create_server(("127.0.0.1", 0))
     os.set_inheritable(listener.fileno(), True)
     client = socket.create_connection(listener.getsockname())
-    client.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
-    environment = {**os.environ, "LISTEN_FDS": "1"}
+    client.sendall(b"GET /healthz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    environment = {**os.environ, "LISTEN_FDS": "1", "PORT": "1", "REGROVE_HOME": str(folder / "home")}
     number = listener.fileno()
     began = time.perf_counter()
     # `exec` puts the socket where it is expected and becomes the function.
@@ -233,16 +236,16 @@ def cold(folder):
     up = Up(folder, SERVICE.format(annotations=annotations), "--exec", f"hello={FUNCTION}", "--fast-time", "1000")
     through, alone = [], []
     for _ in range(30):
-        alone.append(by_hand())
+        alone.append(by_hand(folder))
         client = socket.create_connection(("127.0.0.1", up.gateway))
         began = time.perf_counter()
-        client.sendall(b"GET / HTTP/1.1\r\nHost: hello.default.localhost\r\n\r\n")
+        client.sendall(b"GET /healthz HTTP/1.1\r\nHost: hello.default.localhost\r\n\r\n")
         client.recv(1)
         through.append((time.perf_counter() - began) * 1e3)
         client.close()
         while (service := up.status()["services"][0])["ready"] + service["starting"] + service["draining"]:
             time.sleep(0.02)
-    starts = json.load(urllib.request.urlopen(up.started["api"] + "/cold-starts"))
+    starts = json.load(urllib.request.urlopen(up.api + "/cold-starts"))
     up.stop()
     ours, theirs = statistics.median(through), statistics.median(alone)
     print(f"cold: p50 {ours:.1f} ms through the activator, {theirs:.1f} ms by hand: ratio {ours / theirs:.2f}")
@@ -320,7 +323,7 @@ def idle(folder):
 
 async def ask(port):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(b"GET / HTTP/1.1\r\nHost: hello.default.localhost\r\nConnection: close\r\n\r\n")
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: hello.default.localhost\r\nConnection: close\r\n\r\n")
     answer = await reader.read()
     writer.close()
     return answer[9:12]

@@ -2,8 +2,9 @@
 //! runtime, or any other (see `README.md` beside this file).
 //!
 //! A test carries the number of its point in the list of requirements of Knative Eventing's data plane and control plane:
-//! transport 1–10, Broker and Trigger 11–20, channels 21–22, delivery 23–24, the format of events 25–29. Point 18, that
-//! some fields cannot be changed, needs the Kubernetes API and has no test here.
+//! transport 1–10, Broker and Trigger 11–20, channels 21–22, delivery 23–24, the format of events 25–29. What can only be
+//! seen in the status of objects (16, 17) or by changing them (18) is tested for our own runtime in
+//! `infra/runtime/tests/runtime/reload.rs`.
 
 #![expect(
     clippy::unwrap_used,

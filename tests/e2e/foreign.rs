@@ -95,6 +95,10 @@ async fn what_a_foreign_function_refuses_for_good_is_a_dead_letter_with_its_word
     assert_eq!(listed[0]["code"], 400, "{listed}");
     let shown = up.regrove(&["event", "show", "nameless", "--json"]).await.ok().json();
     assert_eq!(shown[0]["attempts"].as_array().map(Vec::len), Some(1), "400 is final: {shown}");
+    let number = listed[0]["id"].to_string();
+    let discarded = up.regrove(&["event", "discard", &number, "--json"]).await.ok().json();
+    assert_eq!(discarded, json!({"discarded": 1}));
+    assert_eq!(up.regrove(&["event", "dead", "--json"]).await.ok().json(), json!([]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

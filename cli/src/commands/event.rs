@@ -78,6 +78,16 @@ pub(crate) enum Command {
         #[arg(long, conflicts_with = "numbers")]
         all: bool,
     },
+    /// Let go of dead letters: they are no longer listed; the record of their deliveries stays for a while
+    #[command(after_help = "Examples:\n  regrove event discard 17 18\n  regrove event discard --all")]
+    Discard {
+        /// Numbers from `regrove event dead`
+        #[arg(required_unless_present = "all", value_name = "NUMBER")]
+        numbers: Vec<i64>,
+        /// All of them
+        #[arg(long, conflicts_with = "numbers")]
+        all: bool,
+    },
 }
 
 /// What to emit.
@@ -114,6 +124,10 @@ pub(crate) async fn run(command: Command, reach: &Reach, output: &Output) -> any
         Command::Redrive { numbers, .. } => {
             let count = regrove_runtime::redrive(&reach.store.home, &numbers)?;
             output.result(&json!({"redriven": count}), || format!("{count} dead letters are delivered again"))
+        }
+        Command::Discard { numbers, .. } => {
+            let count = regrove_runtime::discard(&reach.store.home, &numbers)?;
+            output.result(&json!({"discarded": count}), || format!("{count} dead letters are gone"))
         }
     }
 }
