@@ -1,9 +1,11 @@
 //! Synthetic data sets, bit for bit scikit-learn's.
 
 mod classification;
+mod regression;
 mod uri;
 
 pub use classification::{ClassificationParams, make_classification};
+pub use regression::{Regression, RegressionParams, make_regression};
 pub use uri::{Synthetic, SyntheticError};
 
 use crate::Error;
@@ -26,14 +28,20 @@ impl Classification {
     /// # Errors
     ///
     /// Values beyond float32.
-    #[expect(clippy::cast_possible_truncation, reason = "rounding to float32 is what scikit-learn's trees train on")]
     pub fn into_frame(self) -> Result<Frame, Error> {
-        let names = (0..self.n_features).map(|feature| format!("x{feature}")).collect();
-        let mut columns = Vec::with_capacity(self.x.len());
-        for feature in 0..self.n_features {
-            columns.extend(self.x.iter().skip(feature).step_by(self.n_features).map(|value| *value as f32));
-        }
+        let (names, columns) = columns(&self.x, self.n_features);
         let labels: Vec<Label> = self.y.iter().map(|class| Label::Int(i64::from(*class))).collect();
         Ok(Frame::new(names, columns, "target", Target::from_labels(&labels))?)
     }
+}
+
+/// Names and float32 columns of row-major values.
+#[expect(clippy::cast_possible_truncation, reason = "rounding to float32 is what scikit-learn's trees train on")]
+fn columns(x: &[f64], n_features: usize) -> (Vec<String>, Vec<f32>) {
+    let names = (0..n_features).map(|feature| format!("x{feature}")).collect();
+    let mut columns = Vec::with_capacity(x.len());
+    for feature in 0..n_features {
+        columns.extend(x.iter().skip(feature).step_by(n_features).map(|value| *value as f32));
+    }
+    (names, columns)
 }

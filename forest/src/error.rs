@@ -2,6 +2,7 @@
 
 use crate::frame::FrameError;
 use crate::model_file::ModelFileError;
+use crate::onnx::ImportError;
 use crate::params::ParamError;
 
 /// Every failure of this crate.
@@ -16,6 +17,9 @@ pub enum Error {
     /// A model file cannot be used.
     #[error(transparent)]
     ModelFile(#[from] ModelFileError),
+    /// An ONNX model cannot be imported.
+    #[error(transparent)]
+    Onnx(#[from] ImportError),
     /// Shards do not make one forest.
     #[error(transparent)]
     Merge(#[from] MergeError),

@@ -1,6 +1,6 @@
 //! Tree ensembles: data frames in, trees out, predictions.
 //!
-//! Random forests and extremely randomised trees, for classes and for numbers, grow scikit-learn 1.9's very trees for the
+//! Random forests, extremely randomised trees and single decision trees, for classes and for numbers, grow scikit-learn 1.9's very trees for the
 //! same data, parameters and `random_state`: features, thresholds, children, counts, values, and so probabilities,
 //! equal to the last bit. With whole row weights every sum is an exact integer and any order of rows will do; where sums
 //! are rounded (fractional class weights, regression) rows are kept in scikit-learn's own order. Natural logarithms
@@ -17,9 +17,10 @@
 //! | [`params`] | hyperparameters under scikit-learn's names |
 //! | [`forest`] | training by tree ranges, merging, predicting, out-of-bag score |
 //! | [`tree`] | one tree's node arrays |
-//! | [`metrics`], [`model_selection`] | evaluation and splitting |
+//! | [`metrics`], [`model_selection`] | evaluation, splitting and cross-validation |
+//! | [`inspection`] | importances by permutation |
 //! | [`model_file`] | the native file, which is also the shard artifact |
-//! | [`onnx`] | the interchange form |
+//! | [`onnx`] | the interchange form, out and in |
 //! | [`linfa_traits`] | the same behind linfa's `ParamGuard`, `Fit` and `Predict` |
 
 #[cfg(target_endian = "big")]
@@ -27,9 +28,11 @@ compile_error!("model files and frames are little-endian and used in place");
 
 pub mod datasets;
 mod error;
+mod finish;
 pub mod forest;
 pub mod frame;
 mod grow;
+pub mod inspection;
 mod kernel;
 pub mod linfa_traits;
 pub mod metrics;
@@ -43,7 +46,7 @@ pub mod random;
 pub mod tree;
 
 pub use error::{Error, MergeError};
-pub use forest::{FitOptions, Forest, OutOfBag, fit, fit_range, fit_tree};
+pub use forest::{FitOptions, Forest, OutOfBag, fit, fit_more, fit_range, fit_tree};
 pub use frame::{Categories, Frame, FrameLimits, Label, Target};
 pub use kernel::Level;
 pub use model_file::Model;

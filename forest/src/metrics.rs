@@ -1,5 +1,8 @@
 //! Measures of a model's answers, equal to scikit-learn's to 1e-12.
 
+mod roc_auc;
+
+pub use roc_auc::{Average, MultiClass, roc_auc};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
@@ -80,7 +83,7 @@ pub fn classification(y_true: &[u32], proba: &[f64], n_classes: usize) -> Result
         accuracy: ratio((0..n_classes).map(|class| matrix[class][class]).sum(), y_true.len() as u64),
         balanced_accuracy: balanced_accuracy(&matrix),
         log_loss: log_loss(y_true, proba, n_classes),
-        roc_auc: roc_auc(y_true, proba, n_classes),
+        roc_auc: roc_auc::of_classes(y_true, proba, n_classes, MultiClass::Ovr, Average::Macro),
         f1_macro,
         f1_weighted,
         confusion_matrix: matrix,
@@ -136,37 +139,4 @@ fn f1(matrix: &[Vec<u64>]) -> (f64, f64) {
         }
     }
     (mean(&scores), weighted / ratio(total, 1))
-}
-
-fn roc_auc(y_true: &[u32], proba: &[f64], n_classes: usize) -> Option<f64> {
-    let area = |class: usize| {
-        let mut scored: Vec<(f64, bool)> = y_true
-            .iter()
-            .zip(proba.chunks_exact(n_classes))
-            .map(|(truth, row)| (row[class], *truth as usize == class))
-            .collect();
-        binary_auc(&mut scored)
-    };
-    if n_classes == 2 {
-        return area(1);
-    }
-    let areas: Option<Vec<f64>> = (0..n_classes).map(area).collect();
-    areas.map(|areas| mean(&areas))
-}
-
-/// The share of (member, other) pairs in which the member scores higher, equal scores counted half (Mann and Whitney 1947).
-fn binary_auc(scored: &mut [(f64, bool)]) -> Option<f64> {
-    scored.sort_by(|one, other| one.0.total_cmp(&other.0));
-    // Doubled, so that halves stay whole.
-    let (mut members, mut others, mut doubled_wins) = (0_u64, 0_u64, 0_u128);
-    for equal in scored.chunk_by(|one, other| one.0.total_cmp(&other.0).is_eq()) {
-        let here = equal.iter().filter(|(_, member)| *member).count() as u64;
-        let others_here = equal.len() as u64 - here;
-        doubled_wins += u128::from(here) * u128::from(2 * others + others_here);
-        members += here;
-        others += others_here;
-    }
-    let pairs = u128::from(members) * u128::from(others);
-    #[expect(clippy::cast_precision_loss, reason = "a ratio of counts")]
-    (pairs > 0).then(|| doubled_wins as f64 / (2 * pairs) as f64)
 }

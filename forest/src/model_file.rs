@@ -10,10 +10,10 @@
 //!
 //! | kind | content |
 //! | --- | --- |
-//! | 1 | what the model is, JSON: parameters, classes, feature names and their categories, data hash, tree range |
+//! | 1 | what the model is, JSON: parameters, classes, feature names and their categories, data hash, tree range; in version 2 producer, classes, feature names, number of trees, numbers per leaf, steps after the trees |
 //! | 2 | first node of each tree, then the number of nodes, u32 |
 //! | 3 | nodes, tree by tree, each tree breadth first; 8 bytes each, see below |
-//! | 4 | distinct leaf values, `(n_values, n_classes)` float64 |
+//! | 4 | distinct leaf values, `(n_values, n_classes)` float64; in version 2 `(n_values, numbers per leaf)` |
 //! | 5–9 | training statistics per node in scikit-learn's order: threshold f64, impurity f64, rows u32, weight f64, value `(n_classes,)` f64 |
 //! | 10 | scikit-learn's number of each node of section 3 in its tree, u32 |
 //! | 11 | first block of each tree, then the number of blocks, u32 |
@@ -22,6 +22,7 @@
 //!
 //! A file without 5–10 predicts the same, but cannot be merged or explained. Version 1 has no 11–13. Version 3 has them, and 3
 //! only along with 5–10: what predicts are the blocks. Data of more than 32,768 features are written as version 1.
+//! Version 2 has 1–4 and holds an ensemble that another program trained: its section 1 says how the trees' sums become answers.
 //!
 //! A block is seven nodes that hang together, as the kernel steps through them; trees of it lie breadth first. Its bytes: seven
 //! float32 thresholds; u32, the block from which exits are counted; eight u16 exits, with the top bit a leaf and the row
@@ -50,11 +51,13 @@ mod write;
 use std::ops::Range;
 use std::sync::Arc;
 
+pub use layout::MAGIC;
 pub use map::map;
 use serde::{Deserialize, Serialize};
-pub(crate) use write::round_down;
+pub(crate) use write::{Packer, round_down};
 
 use crate::Error;
+use crate::finish::Finish;
 use crate::forest::check_rows;
 use crate::frame::{Categories, Label};
 use crate::kernel::{self, Level, Trees, WideTrees};
@@ -69,7 +72,7 @@ pub struct ModelFileError(pub(crate) String);
 /// Shared bytes of a model: a vector, a memory map, anything that stays the same while it lives.
 pub type ModelBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
-/// What a model is.
+/// A forest grown here, or a part of one: section 1 of version 1.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Identity {
@@ -83,11 +86,34 @@ struct Identity {
     to: u32,
 }
 
-/// A model read from its native file, ready to predict. Cloning is cheap.
+/// An ensemble that another program trained: section 1 of version 2.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Imported {
+    /// The program that wrote the imported file, as it calls itself.
+    pub(crate) producer: String,
+    /// None for a regressor.
+    pub(crate) classes: Vec<Label>,
+    pub(crate) feature_names: Vec<String>,
+    pub(crate) n_trees: u32,
+    /// Numbers per leaf.
+    pub(crate) width: u32,
+    pub(crate) finish: Finish,
+}
+
+/// What a model is.
+#[derive(Debug, Clone, PartialEq)]
+enum About {
+    Forest(Identity),
+    Imported(Imported),
+}
+
+/// A model ready to predict, in its native file: a forest grown here or an ensemble imported from ONNX
+/// ([`crate::onnx::import()`]). Cloning is cheap.
 #[derive(Clone)]
 pub struct Model {
     bytes: ModelBytes,
-    identity: Arc<Identity>,
+    about: Arc<About>,
     sections: layout::Sections,
     form: layout::NodeForm,
     walked: Walked,
@@ -107,59 +133,103 @@ enum Walked {
 
 impl std::fmt::Debug for Model {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Model").field("identity", &self.identity).finish_non_exhaustive()
+        f.debug_struct("Model").field("about", &self.about).finish_non_exhaustive()
     }
 }
 
 impl Model {
-    /// Parameters of the whole forest.
-    pub fn params(&self) -> &RandomForestParams {
-        &self.identity.params
+    fn forest(&self) -> Option<&Identity> {
+        match &*self.about {
+            About::Forest(identity) => Some(identity),
+            About::Imported(_) => None,
+        }
+    }
+
+    fn imported(&self) -> Option<&Imported> {
+        match &*self.about {
+            About::Forest(_) => None,
+            About::Imported(imported) => Some(imported),
+        }
+    }
+
+    /// Parameters of the whole forest; none for an imported model.
+    pub fn params(&self) -> Option<&RandomForestParams> {
+        self.forest().map(|identity| &identity.params)
+    }
+
+    /// The program that wrote the file a model was imported from, as it calls itself; none for a forest grown here.
+    pub fn producer(&self) -> Option<&str> {
+        self.imported().map(|imported| imported.producer.as_str())
+    }
+
+    /// Whether it predicts a number; else classes.
+    pub fn is_regressor(&self) -> bool {
+        self.classes().is_empty()
     }
 
     /// Class labels in the order of the probabilities; none for a regressor.
     pub fn classes(&self) -> &[Label] {
-        &self.identity.classes
+        match &*self.about {
+            About::Forest(identity) => &identity.classes,
+            About::Imported(imported) => &imported.classes,
+        }
     }
 
     /// Number of classes; 0 for a regressor.
     pub fn n_classes(&self) -> usize {
-        self.identity.classes.len()
+        self.classes().len()
     }
 
     /// Numbers predicted per row: one per class, or 1.
     pub fn n_outputs(&self) -> usize {
-        self.identity.classes.len().max(1)
+        self.n_classes().max(1)
+    }
+
+    /// Numbers per leaf: as many as are predicted, but for imported models.
+    pub(crate) fn width(&self) -> usize {
+        self.imported().map_or(self.n_outputs(), |imported| imported.width as usize)
+    }
+
+    /// The steps after the trees of an imported model.
+    pub(crate) fn finish(&self) -> Option<&Finish> {
+        self.imported().map(|imported| &imported.finish)
     }
 
     /// Feature names in column order.
     pub fn feature_names(&self) -> &[String] {
-        &self.identity.feature_names
+        match &*self.about {
+            About::Forest(identity) => &identity.feature_names,
+            About::Imported(imported) => &imported.feature_names,
+        }
     }
 
-    /// The texts of the features that hold codes: [`crate::Frame::categories`].
+    /// The texts of the features that hold codes: [`crate::Frame::categories`]. An imported model has none.
     pub fn categories(&self) -> &Categories {
-        &self.identity.categories
+        const NONE: &Categories = &Categories::new();
+        self.forest().map_or(NONE, |identity| &identity.categories)
     }
 
     /// Number of features.
     pub fn n_features(&self) -> usize {
-        self.identity.feature_names.len()
+        self.feature_names().len()
     }
 
-    /// Identity of the training data.
-    pub fn data_sha256(&self) -> &str {
-        &self.identity.data_sha256
+    /// Identity of the training data; none for an imported model.
+    pub fn data_sha256(&self) -> Option<&str> {
+        self.forest().map(|identity| identity.data_sha256.as_str())
     }
 
-    /// Indexes of these trees in the whole forest.
+    /// Indexes of these trees in the whole model.
     pub fn range(&self) -> Range<u32> {
-        self.identity.from..self.identity.to
+        match &*self.about {
+            About::Forest(identity) => identity.from..identity.to,
+            About::Imported(imported) => 0..imported.n_trees,
+        }
     }
 
-    /// Whether all trees of the forest are here.
+    /// Whether all trees of the model are here.
     pub fn is_whole(&self) -> bool {
-        self.range() == (0..self.params().n_estimators)
+        self.params().is_none_or(|params| self.range() == (0..params.n_estimators))
     }
 
     /// Number of trees here.
@@ -172,14 +242,14 @@ impl Model {
         self.roots().last().map_or(0, |last| *last as usize)
     }
 
-    /// The bytes of the file.
+    /// The bytes of the native file.
     pub fn as_bytes(&self) -> &[u8] {
         (*self.bytes).as_ref()
     }
 
-    /// Class probabilities of row-major rows `(n_rows, n_features)` into `out` `(n_rows, n_classes)`: each tree's
-    /// fractions summed in tree order and divided by the number of trees, scikit-learn's bits. NaN is a missing value.
-    /// A regressor gives its values, `(n_rows,)`.
+    /// Class probabilities of row-major rows `(n_rows, n_features)` into `out` `(n_rows, n_classes)`; a regressor gives its
+    /// values, `(n_rows,)`. NaN is a missing value. Of a forest grown here, each tree's fractions are summed in tree order and
+    /// divided by the number of trees: scikit-learn's bits.
     ///
     /// # Errors
     ///
@@ -192,11 +262,24 @@ impl Model {
         shape("rows", rows.len(), self.n_features())?;
         shape("out", out.len(), self.n_outputs())?;
         let missing = check_rows(rows, self.feature_names())?;
+        match self.imported() {
+            None => self.means(rows, out, missing),
+            Some(imported) => {
+                let width = self.width();
+                let mut means = vec![0.0; n_rows.saturating_mul(width)];
+                self.means(rows, &mut means, missing);
+                imported.finish.apply(&means, width, self.n_trees(), out, self.n_outputs());
+            }
+        }
+        Ok(())
+    }
+
+    /// Means over the trees, `(n_rows, width)`, of rows that were checked.
+    fn means(&self, rows: &[f32], out: &mut [f64], missing: bool) {
         match self.trees() {
             Some(trees) => kernel::predict(self.level, &trees, rows, out, missing),
             None => kernel::predict_wide(&self.wide_trees(), rows, out),
         }
-        Ok(())
     }
 
     /// The same model, but predicting with these instructions instead of the widest ones; `None` if the processor lacks
@@ -216,13 +299,13 @@ impl Model {
             Walked::Made(made) => (&*made.roots, &*made.blocks, &*made.rows),
             Walked::Nodes => return None,
         };
-        let (values, n_features, n_outputs) = (self.values(), self.n_features(), self.n_outputs());
+        let (values, n_features, n_outputs) = (self.values(), self.n_features(), self.width());
         Some(Trees { blocks, roots, rows, values, n_features, n_outputs })
     }
 
     fn wide_trees(&self) -> WideTrees<'_> {
         let nodes = self.numbers(layout::Kind::Nodes);
-        let (n_features, n_outputs) = (self.n_features(), self.n_outputs());
+        let (n_features, n_outputs) = (self.n_features(), self.width());
         WideTrees { nodes, roots: self.roots(), values: self.values(), n_features, n_outputs }
     }
 
@@ -232,7 +315,7 @@ impl Model {
     ///
     /// As [`Model::predict_proba_rows`], and a regressor.
     pub fn predict_rows(&self, rows: &[f32], n_rows: usize) -> Result<Vec<Label>, Error> {
-        if self.params().estimator.is_regressor() {
+        if self.is_regressor() {
             return Err(Error::Unsupported("a regressor predicts values, not labels".to_owned()));
         }
         let mut proba = vec![0.0; rows.len() / self.n_features() * self.n_classes()];
@@ -246,7 +329,7 @@ impl Model {
     ///
     /// If there are more probabilities than classes, or for a regressor.
     pub fn label(&self, proba: &[f64]) -> &Label {
-        &self.identity.classes[argmax(proba)]
+        &self.classes()[argmax(proba)]
     }
 }
 

@@ -1,6 +1,10 @@
-//! Splitting a data set.
+//! Splitting a data set, and what a model is worth on the parts that it was not trained on.
+
+mod cross_validate;
 
 use std::collections::BTreeMap;
+
+pub use cross_validate::{Fold, Measures, cross_validate, measure};
 
 use crate::Error;
 use crate::frame::Frame;
@@ -25,6 +29,21 @@ pub struct Split {
 pub fn train_test_split_stratified(frame: &Frame, test_size: f64, random_state: u32) -> Result<(Frame, Frame), Error> {
     let split = stratified_split(frame.class_indexes(), frame.classes().len(), test_size, random_state)?;
     Ok((frame.take(&split.train)?, frame.take(&split.test)?))
+}
+
+/// Splits into training and test frames whatever the target: scikit-learn's
+/// `train_test_split(X, y, test_size=…, random_state=…)`, row for row. Returns `(train, test)`.
+///
+/// # Errors
+///
+/// `test_size` outside (0, 1), a part without rows.
+pub fn train_test_split(frame: &Frame, test_size: f64, random_state: u32) -> Result<(Frame, Frame), Error> {
+    let (n_train, n_test) = sizes(frame.n_samples(), test_size)?;
+    if n_train == 0 || n_test == 0 {
+        return Err(Error::Unsupported(format!("{n_train} training and {n_test} test rows are too few")));
+    }
+    let order = RandomState::new(random_state).permutation(frame.n_samples());
+    Ok((frame.take(&order[n_test..n_test + n_train])?, frame.take(&order[..n_test])?))
 }
 
 /// The rows of [`train_test_split_stratified`] for class indexes, each below `n_classes`.
@@ -70,10 +89,7 @@ pub fn stratified_split(classes: &[u32], n_classes: usize, test_size: f64, rando
 ///
 /// Fewer than two parts, no class with `n_splits` rows.
 pub fn stratified_folds(classes: &[u32], n_splits: u32, random_state: Option<u32>) -> Result<Vec<u32>, Error> {
-    if n_splits < 2 {
-        let allowed = "a whole number of at least 2".to_owned();
-        return Err(ParamError { name: "n_splits", value: n_splits.to_string(), allowed }.into());
-    }
+    check_n_splits(n_splits)?;
     // Classes take their turns in the order in which they first appear.
     let mut members: Vec<Vec<usize>> = Vec::new();
     let mut places = BTreeMap::new();
@@ -108,6 +124,41 @@ pub fn stratified_folds(classes: &[u32], n_splits: u32, random_state: Option<u32
         }
     }
     Ok(folds)
+}
+
+/// The parts of a k-fold: row r is tested in part `folds[r]`, below `n_splits`. The parts of scikit-learn's
+/// `KFold(n_splits, shuffle=…, random_state=…)`; without a seed rows are not shuffled.
+///
+/// # Errors
+///
+/// Fewer than two parts, fewer rows than parts.
+pub fn folds(n_samples: usize, n_splits: u32, random_state: Option<u32>) -> Result<Vec<u32>, Error> {
+    check_n_splits(n_splits)?;
+    let parts = n_splits as usize;
+    if n_samples < parts {
+        return Err(Error::Unsupported(format!("{n_samples} rows are too few for {n_splits} parts")));
+    }
+    let order = match random_state {
+        Some(seed) => RandomState::new(seed).permutation(n_samples),
+        None => (0..n_samples).collect(),
+    };
+    let mut folds = vec![0; n_samples];
+    let mut rows = order.into_iter();
+    for part in 0..n_splits {
+        let size = n_samples / parts + usize::from((part as usize) < n_samples % parts);
+        for row in rows.by_ref().take(size) {
+            folds[row] = part;
+        }
+    }
+    Ok(folds)
+}
+
+fn check_n_splits(n_splits: u32) -> Result<(), ParamError> {
+    if n_splits < 2 {
+        let allowed = "a whole number of at least 2".to_owned();
+        return Err(ParamError { name: "n_splits", value: n_splits.to_string(), allowed });
+    }
+    Ok(())
 }
 
 #[expect(

@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::random::tree_seeds;
+
 /// Largest number of trees that a job may ask for.
 pub const N_ESTIMATORS_MAX: u32 = 100_000;
 
@@ -33,12 +35,21 @@ pub enum Estimator {
     ExtraTreesClassifier,
     /// All rows, random cuts, numbers.
     ExtraTreesRegressor,
+    /// One tree on all rows, best cuts, classes (Breiman et al. 1984). Its seed is `random_state` itself.
+    DecisionTreeClassifier,
+    /// One tree on all rows, best cuts, numbers.
+    DecisionTreeRegressor,
 }
 
 impl Estimator {
     /// Whether it predicts numbers.
     pub fn is_regressor(self) -> bool {
-        matches!(self, Self::RandomForestRegressor | Self::ExtraTreesRegressor)
+        matches!(self, Self::RandomForestRegressor | Self::ExtraTreesRegressor | Self::DecisionTreeRegressor)
+    }
+
+    /// Whether it is a single tree.
+    pub fn is_tree(self) -> bool {
+        matches!(self, Self::DecisionTreeClassifier | Self::DecisionTreeRegressor)
     }
 
     /// Whether cuts are drawn at random.
@@ -141,7 +152,7 @@ pub enum ClassWeightName {
 /// Hyperparameters of scikit-learn's forests.
 ///
 /// What is left out when they are read takes scikit-learn's default for the `estimator`. Two differences: `random_state` is always a number (default 0), because a job must be
-/// repeatable; and what does not shape the model (`n_jobs`, `verbose`, `warm_start`) is not here.
+/// repeatable; and what does not shape the model (`n_jobs`, `verbose`) is not here. `warm_start` is [`crate::forest::fit_more`].
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct RandomForestParams {
     /// What is grown.
@@ -231,7 +242,10 @@ impl RandomForestParams {
     /// scikit-learn's defaults for an estimator.
     pub fn of(estimator: Estimator) -> Self {
         let classifier = Self { estimator, bootstrap: !estimator.is_extra(), ..Self::default() };
-        if estimator.is_regressor() {
+        if estimator.is_tree() {
+            let criterion = if estimator.is_regressor() { Criterion::SquaredError } else { Criterion::Gini };
+            Self { criterion, n_estimators: 1, bootstrap: false, max_features: MaxFeatures::All, ..classifier }
+        } else if estimator.is_regressor() {
             Self { criterion: Criterion::SquaredError, max_features: MaxFeatures::Fraction(1.0), ..classifier }
         } else {
             classifier
@@ -317,6 +331,12 @@ impl RandomForestParams {
         Ok(())
     }
 
+    /// Seeds of the trees `0..`, in order. A single tree's is the model's own.
+    pub(crate) fn tree_seeds(&self) -> impl Iterator<Item = u32> {
+        let own = self.estimator.is_tree().then_some(self.random_state);
+        own.into_iter().chain(tree_seeds(self.random_state))
+    }
+
     /// Checks what depends on the estimator.
     fn check_estimator(&self) -> Result<(), ParamError> {
         let regressor = self.estimator.is_regressor();
@@ -327,6 +347,17 @@ impl RandomForestParams {
                 format!("{:?}", self.criterion),
                 &format!("{allowed} for {:?}", self.estimator),
             );
+        }
+        if self.estimator.is_tree() {
+            if self.n_estimators != 1 {
+                return refuse("n_estimators", self.n_estimators, &format!("1 for {:?}", self.estimator));
+            }
+            if self.bootstrap {
+                return refuse("bootstrap", true, &format!("false for {:?}", self.estimator));
+            }
+            if self.class_weight == Some(ClassWeight::Named(ClassWeightName::BalancedSubsample)) {
+                return refuse("class_weight", "balanced_subsample", "\"balanced\", a map or null for a single tree");
+            }
         }
         if regressor && self.class_weight.is_some() {
             return refuse("class_weight", "weights", "null for a regressor");

@@ -77,6 +77,25 @@ def measures(y, output, regressor, n_classes):
     }
 
 
+def describe(case, trees, output, model, y):
+    """Adds what a fitted model of these trees is and answers."""
+    case["trees"] = [
+        {
+            "node_count": int(tree.tree_.node_count),
+            "feature_sha256": sha256(tree.tree_.feature, "<i8"),
+            "threshold_sha256": sha256(tree.tree_.threshold, "<f8"),
+            "children_left_sha256": sha256(tree.tree_.children_left, "<i8"),
+            "value_sha256": sha256(tree.tree_.value, "<f8"),
+        }
+        for tree in trees
+    ]
+    case["output_sha256"] = sha256(output, "<f8")
+    case["feature_importances"] = model.feature_importances_.tolist()
+    case["oob_score"] = float(model.oob_score_) if case["params"].get("oob_score") else None
+    case["measures"] = measures(y, output, not case["n_classes"], case["n_classes"])
+    return case
+
+
 def make(number):
     rng = np.random.RandomState(number)
     estimator = ["RandomForestClassifier", "RandomForestRegressor", "ExtraTreesClassifier", "ExtraTreesRegressor"][number % 4]
@@ -101,20 +120,7 @@ def make(number):
         arguments["class_weight"] = {label: weights.get(label, 1.0) for label in range(case["n_classes"])}
     model = getattr(ensemble, estimator)(**arguments).fit(x, y)
     output = model.predict(x) if regressor else model.predict_proba(x)
-    case["trees"] = [
-        {
-            "node_count": int(tree.tree_.node_count),
-            "feature_sha256": sha256(tree.tree_.feature, "<i8"),
-            "threshold_sha256": sha256(tree.tree_.threshold, "<f8"),
-            "children_left_sha256": sha256(tree.tree_.children_left, "<i8"),
-            "value_sha256": sha256(tree.tree_.value, "<f8"),
-        }
-        for tree in model.estimators_
-    ]
-    case["output_sha256"] = sha256(output, "<f8")
-    case["feature_importances"] = model.feature_importances_.tolist()
-    case["oob_score"] = float(model.oob_score_) if params.get("oob_score") else None
-    case["measures"] = measures(y, output, regressor, case["n_classes"])
+    describe(case, model.estimators_, output, model, y)
     if not regressor:
         train, test = train_test_split(np.arange(len(y)), stratify=y, test_size=0.25, random_state=number)
         case["split"] = [train.tolist(), test.tolist()]

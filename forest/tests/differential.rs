@@ -1,25 +1,38 @@
-//! Forests of random parameters on random data against scikit-learn's (`testdata/make_cases.py`).
+//! Forests of random parameters on random data, data sets, scores and importances against scikit-learn's: cases that were
+//! drawn once (`testdata/make_cases.py`), and cases drawn anew in every run (`tests/python/ask_sklearn.py`).
 
-#![expect(clippy::unwrap_used, reason = "tests: a failure is the answer")]
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests: a failure is the answer")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Arc;
 
-use regrove_forest::model_selection::{stratified_folds, stratified_split};
+use regrove_forest::datasets::{Synthetic, make_classification, make_regression};
+use regrove_forest::inspection::permutation_importance;
+use regrove_forest::metrics::{Average, MultiClass, roc_auc};
+use regrove_forest::model_selection::{cross_validate, stratified_folds, stratified_split, train_test_split};
 use regrove_forest::random::RandomState;
-use regrove_forest::{Forest, Frame, Label, Model, RandomForestParams, Target, fit, metrics};
+use regrove_forest::{FitOptions, Forest, Frame, Label, Model, RandomForestParams, Target, fit, fit_more, metrics};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
+/// How data are drawn.
 #[derive(Deserialize)]
-struct Case {
+struct Rows {
     seed: u32,
     n_samples: usize,
     n_features: usize,
     n_classes: usize,
     decimals: Option<i32>,
     missing: f64,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    #[serde(flatten)]
+    data: Rows,
     estimator: String,
     params: serde_json::Map<String, serde_json::Value>,
     trees: Vec<Hashes>,
@@ -61,7 +74,7 @@ fn sha256_i64(numbers: &[i32]) -> String {
     clippy::cast_precision_loss,
     reason = "small numbers; float32 is what is trained on"
 )]
-fn data(case: &Case) -> Frame {
+fn data(case: &Rows) -> Frame {
     let (n, width) = (case.n_samples, case.n_features);
     let mut stream = RandomState::new(case.seed);
     let mut x: Vec<f64> = (0..n * width).map(|_| stream.standard_normal()).collect();
@@ -105,8 +118,8 @@ fn check_measures(expected: &serde_json::Value, got: &serde_json::Value, seed: u
 }
 
 fn check(case: &Case) {
-    let seed = case.seed;
-    let frame = data(case);
+    let seed = case.data.seed;
+    let frame = data(&case.data);
     let mut params = case.params.clone();
     params.insert("estimator".to_owned(), case.estimator.clone().into());
     let params: RandomForestParams = serde_json::from_value(params.into()).unwrap();
@@ -124,10 +137,10 @@ fn check(case: &Case) {
     }
     let rows = frame.rows();
     let model = Model::from_bytes(Arc::new(forest.to_serving_bytes().unwrap())).unwrap();
-    let mut output = vec![0.0; case.n_samples * forest.n_outputs()];
-    model.predict_proba_rows(&rows, case.n_samples, &mut output).unwrap();
+    let mut output = vec![0.0; case.data.n_samples * forest.n_outputs()];
+    model.predict_proba_rows(&rows, case.data.n_samples, &mut output).unwrap();
     assert_eq!(sha256_f64(&output), case.output_sha256, "outputs of case {seed}");
-    let own = if case.n_classes == 0 { forest.predict_values(&rows) } else { forest.predict_proba(&rows) };
+    let own = if case.data.n_classes == 0 { forest.predict_values(&rows) } else { forest.predict_proba(&rows) };
     assert_eq!(own.unwrap(), output, "outputs of forest and file of case {seed}");
     assert_eq!(forest.feature_importances(), case.feature_importances, "importances of case {seed}");
     if let Some(score) = case.oob_score {
@@ -141,7 +154,7 @@ fn check(case: &Case) {
     };
     check_measures(&case.measures, &measures.unwrap(), seed);
     if let Some((train, test)) = &case.split {
-        let split = stratified_split(frame.class_indexes(), case.n_classes, 0.25, seed).unwrap();
+        let split = stratified_split(frame.class_indexes(), case.data.n_classes, 0.25, seed).unwrap();
         assert_eq!((&split.train, &split.test), (train, test), "split of case {seed}");
     }
     for (expected, random_state) in case.folds.iter().zip([None, Some(seed)]) {
@@ -185,4 +198,160 @@ fn random_forests_of_every_kind_are_scikit_learns() {
     let cases: Vec<Case> = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
     assert_eq!(cases.len(), 96);
     cases.iter().for_each(check);
+}
+
+/// Forests drawn anew in every run; a quarter as many single trees.
+const N_DRAWN: u32 = 200;
+
+/// What `ask_sklearn.py` answers.
+#[derive(Deserialize)]
+struct Drawn {
+    regression_data: Vec<Data>,
+    classification_data: Vec<Data>,
+    areas: Vec<Areas>,
+    evaluations: Vec<Evaluation>,
+    trees: Vec<Case>,
+    forests: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Data {
+    params: BTreeMap<String, serde_json::Value>,
+    x: String,
+    y: String,
+    coef: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Areas {
+    n_classes: usize,
+    y: Vec<u32>,
+    proba: Vec<f64>,
+    expected: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct Evaluation {
+    #[serde(flatten)]
+    data: Rows,
+    estimator: String,
+    params: serde_json::Map<String, serde_json::Value>,
+    random_state: u32,
+    n_splits: u32,
+    shuffle: bool,
+    scores: Vec<f64>,
+    importances: Vec<f64>,
+    importances_mean: Vec<f64>,
+    importances_std: Vec<f64>,
+    train: Vec<usize>,
+    test: Vec<usize>,
+}
+
+fn close(got: &[f64], expected: &[f64], what: &str) {
+    assert_eq!(got.len(), expected.len(), "{what}");
+    for (got, expected) in got.iter().zip(expected) {
+        assert!((got - expected).abs() <= 1e-12 * expected.abs().max(1.0), "{what}: {got} for {expected}");
+    }
+}
+
+fn check_data(data: &Data) {
+    let query: Vec<String> = data
+        .params
+        .iter()
+        .map(|(name, value)| format!("{name}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
+        .collect();
+    let generator = if data.coef.is_some() { "make_regression" } else { "make_classification" };
+    let uri = format!("{generator}?{}", query.join("&"));
+    let (x, y, coef) = match Synthetic::parse(&uri).unwrap() {
+        Synthetic::Classification(params) => {
+            let data = make_classification(&params).unwrap();
+            (data.x, data.y.into_iter().map(f64::from).collect(), None)
+        }
+        Synthetic::Regression(params) => {
+            let data = make_regression(&params).unwrap();
+            (data.x, data.y, Some(data.coef))
+        }
+    };
+    assert_eq!(sha256_f64(&x), data.x, "features of {uri}");
+    assert_eq!(coef.map(|coef| sha256_f64(&coef)), data.coef, "coefficients of {uri}");
+    assert_eq!(sha256_f64(&y), data.y, "target of {uri}");
+}
+
+fn check_areas(areas: &Areas) {
+    let kinds = [
+        (MultiClass::Ovr, Average::Macro),
+        (MultiClass::Ovr, Average::Weighted),
+        (MultiClass::Ovo, Average::Macro),
+        (MultiClass::Ovo, Average::Weighted),
+    ];
+    let area = |(pairs, average)| roc_auc(&areas.y, &areas.proba, areas.n_classes, pairs, average).unwrap().unwrap();
+    close(&kinds.map(area), &areas.expected, "areas under the curve");
+}
+
+fn check_evaluation(case: &Evaluation) {
+    let frame = data(&case.data);
+    let mut params = case.params.clone();
+    params.insert("estimator".to_owned(), case.estimator.clone().into());
+    let params: RandomForestParams = serde_json::from_value(params.into()).unwrap();
+    let what = |part: &str| format!("{part} of {} on data {}", case.estimator, case.data.seed);
+    let folds = cross_validate(&frame, &params, case.n_splits, case.shuffle.then_some(case.random_state)).unwrap();
+    let scores: Vec<f64> = folds.iter().map(|fold| fold.measures.score()).collect();
+    close(&scores, &case.scores, &what("cross-validation"));
+    let forest = fit(&frame, &params).unwrap();
+    let importances = permutation_importance(&forest, &frame, 4, case.random_state).unwrap();
+    close(&importances.importances, &case.importances, &what("importances"));
+    close(&importances.importances_mean, &case.importances_mean, &what("mean importances"));
+    close(&importances.importances_std, &case.importances_std, &what("deviation of importances"));
+    let (train, test) = train_test_split(&frame, 0.3, case.random_state).unwrap();
+    assert_eq!(
+        (&train, &test),
+        (&frame.take(&case.train).unwrap(), &frame.take(&case.test).unwrap()),
+        "{}",
+        what("hold-out")
+    );
+}
+
+/// A forest grown in two goes is the forest grown in one.
+fn check_warm_start(case: &Case) {
+    let frame = data(&case.data);
+    let mut params = case.params.clone();
+    params.insert("estimator".to_owned(), case.estimator.clone().into());
+    let whole: RandomForestParams = serde_json::from_value(params.into()).unwrap();
+    let first = RandomForestParams { n_estimators: 1, ..whole.clone() };
+    let first = fit(&frame, &first).unwrap();
+    let warm = fit_more(first, &frame, &whole, &FitOptions::default()).unwrap();
+    assert_eq!(warm, fit(&frame, &whole).unwrap(), "warm start of case {}", case.data.seed);
+}
+
+/// A seed for this run: `REGROVE_TEST_SEED`, or the clock.
+fn seed() -> u32 {
+    match std::env::var_os("REGROVE_TEST_SEED") {
+        Some(seed) => {
+            seed.to_str().and_then(|seed| seed.parse().ok()).expect("REGROVE_TEST_SEED must be a whole number")
+        }
+        None => std::time::UNIX_EPOCH.elapsed().unwrap().subsec_nanos(),
+    }
+}
+
+#[test]
+fn what_is_drawn_in_this_run_is_scikit_learns() {
+    let seed = seed();
+    // Shown when the test fails, to run it again.
+    eprintln!("REGROVE_TEST_SEED={seed}");
+    let venv = std::env::var_os("REGROVE_TEST_VENV");
+    let venv = venv.expect("REGROVE_TEST_VENV names the Python environment of the tests: run `cargo xtask test`");
+    let run = Command::new(PathBuf::from(venv).join("bin/python"))
+        .arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/python/ask_sklearn.py"))
+        .args([seed.to_string(), N_DRAWN.to_string()])
+        .env("OPENBLAS_NUM_THREADS", "1")
+        .output()
+        .unwrap();
+    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    let drawn: Drawn = serde_json::from_slice(&run.stdout).unwrap();
+    drawn.classification_data.iter().chain(&drawn.regression_data).for_each(check_data);
+    drawn.areas.iter().for_each(check_areas);
+    drawn.evaluations.iter().for_each(check_evaluation);
+    drawn.trees.iter().chain(&drawn.forests).for_each(check);
+    drawn.forests.iter().take(20).for_each(check_warm_start);
+    assert_eq!(drawn.forests.len(), N_DRAWN as usize);
 }

@@ -172,13 +172,22 @@ fn a_synthetic_set_is_read_written_and_refused_by_name() {
     assert_eq!(Synthetic::parse(&synthetic.to_string()).unwrap(), synthetic);
     assert_eq!(synthetic.frame().unwrap().n_samples(), 30);
     for (text, reason) in [
-        ("make_moons?n_samples=3", "unknown generator `make_moons`; known: make_classification"),
+        ("make_moons?n_samples=3", "unknown generator `make_moons`; known: make_classification, make_regression"),
+        ("make_regression?effective_rank=3", "make_regression has no argument `effective_rank`"),
         ("make_classification?rows=3", "make_classification has no argument `rows`"),
         ("make_classification?n_samples=3&n_samples=4", "argument `n_samples` is given twice"),
         ("make_classification?n_samples=x", "`n_samples` must be a whole number, got \"x\""),
         ("make_classification?shuffle=1", "`shuffle` must be true or false, got \"1\""),
     ] {
         assert_eq!(Synthetic::parse(text).unwrap_err().to_string(), reason);
+    }
+    let regression =
+        Synthetic::parse("make_regression?n_samples=30&n_features=5&noise=0.5&bias=-2&random_state=7").unwrap();
+    assert_eq!(Synthetic::parse(&regression.to_string()).unwrap(), regression);
+    assert!(matches!(regression.frame().unwrap().target(), Target::Values(values) if values.len() == 30));
+    for text in ["n_samples=0", "n_features=0", "n_informative=0", "noise=-1", "bias=inf", "n_samples=99999999999"] {
+        let synthetic = Synthetic::parse(&format!("make_regression?{text}")).unwrap();
+        assert!(matches!(synthetic.frame(), Err(Error::Synthetic(SyntheticError::Range { .. }))), "{text}");
     }
     for text in [
         "n_samples=0",

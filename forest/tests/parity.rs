@@ -210,7 +210,7 @@ fn a_small_data_set_with_three_classes_and_a_repeated_feature() {
     let small: Small = serde_json::from_slice(&fs::read(path("make-classification-small.json")).unwrap()).unwrap();
     let uri = "make_classification?n_samples=40&n_features=6&n_informative=3&n_redundant=2&n_repeated=1&n_classes=3\
                &flip_y=0.05&random_state=9";
-    let Synthetic::Classification(params) = Synthetic::parse(uri).unwrap();
+    let Synthetic::Classification(params) = Synthetic::parse(uri).unwrap() else { panic!("another generator") };
     let data = make_classification(&params).unwrap();
     assert_eq!(data.y, small.y);
     assert_eq!(data.x, small.x.concat());

@@ -52,8 +52,49 @@ async fn fit_inspect_predict() {
     let table = forest(here, &["predict", "cancer.rgf", "--data", "turned.csv"]).await.ok().out;
     assert_eq!(table.lines().count(), 570);
 
+    let odd = forest(here, &[&fit[..], &["-o", "cancer.pkl"]].concat()).await;
+    odd.fails(2, &["cancer.pkl", ".rgf or .onnx"]);
+}
+
+/// ONNX stands for the native file everywhere, and becomes one.
+#[tokio::test(flavor = "multi_thread")]
+async fn onnx_is_written_read_and_converted() {
+    let folder = tempfile::tempdir().unwrap();
+    let here = folder.path();
+    let data = workspace().join("examples/breast_cancer.csv");
+    let data = data.to_str().unwrap();
+    let fit = ["fit", "--data", data, "--target", "target", "--set", "n_estimators=16"];
+    forest(here, &[&fit[..], &["-o", "cancer.rgf"]].concat()).await.ok();
     forest(here, &[&fit[..], &["-o", "cancer.onnx"]].concat()).await.ok();
-    assert!(!bytes("cancer.onnx").is_empty());
+    let made = forest(here, &["convert", "cancer.rgf", "-o", "converted.onnx", "--json"]).await.ok().json();
+    assert_eq!(made["n_estimators"], 16);
+    let bytes = |name: &str| std::fs::read(here.join(name)).unwrap();
+    assert!(bytes("cancer.onnx") == bytes("converted.onnx"), "both ways lead to the same graph");
+    forest(here, &["convert", "cancer.onnx", "-o", "imported.rgf"]).await.ok();
+    let inside = forest(here, &["inspect", "imported.rgf", "--json"]).await.ok().json();
+    assert_eq!(
+        (&inside["producer"], &inside["params"], &inside["n_estimators"]),
+        (&json!("regrove"), &json!(null), &json!(16))
+    );
+    assert_eq!(inside["feature_names"][0], "mean radius", "names go with the graph");
+    assert!(forest(here, &["inspect", "cancer.onnx"]).await.ok().out.contains("made by     regrove"));
+    let answer = async |model: &str| forest(here, &["predict", model, "--data", data, "--json"]).await.ok().json();
+    let native = answer("cancer.rgf").await;
+    for model in ["cancer.onnx", "imported.rgf"] {
+        let imported = answer(model).await;
+        assert_eq!(imported["predictions"], native["predictions"], "{model}");
+        for (one, other) in rows_of(&imported).zip(rows_of(&native)) {
+            assert!((one - other).abs() < 1e-6, "{model}: {one} for {other}");
+        }
+    }
+    std::fs::write(here.join("cut.onnx"), &bytes("cancer.onnx")[..5000]).unwrap();
+    forest(here, &["predict", "cut.onnx", "--data", data]).await.fails(2, &["cut.onnx", "not an ONNX model"]);
+}
+
+/// All probabilities of an answer.
+fn rows_of(answer: &Value) -> impl Iterator<Item = f64> {
+    let rows: Vec<Vec<f64>> = serde_json::from_value(answer["probabilities"].clone()).unwrap();
+    rows.into_iter().flatten()
 }
 
 /// A CSV with its columns in reverse.

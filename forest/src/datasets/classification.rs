@@ -1,6 +1,7 @@
 //! scikit-learn's `make_classification` (after Guyon 2003, "Design of experiments for the NIPS 2003 variable
 //! selection benchmark"), with the same order of draws.
 
+use super::regression::products;
 use super::{Classification, SyntheticError};
 use crate::random::RandomState;
 
@@ -104,7 +105,7 @@ impl ClassificationParams {
     }
 }
 
-fn refuse(name: &'static str, value: impl std::fmt::Display, allowed: &str) -> Result<(), SyntheticError> {
+pub(super) fn refuse<T>(name: &'static str, value: impl std::fmt::Display, allowed: &str) -> Result<T, SyntheticError> {
     Err(SyntheticError::Range { name, value: value.to_string(), allowed: allowed.to_owned() })
 }
 
@@ -234,9 +235,17 @@ fn derive_features(params: &ClassificationParams, x: &mut [f64], stream: &mut Ra
     let combined = informative + redundant;
     if redundant > 0 {
         let mixing = signed_matrix(informative * redundant, stream);
-        for row in x.chunks_exact_mut(width) {
-            let mixed = product(&row[..informative], &mixing, redundant);
-            row[informative..combined].copy_from_slice(&mixed);
+        if redundant == 1 {
+            // A matrix times a vector: another kernel, another order of sums.
+            let sources: Vec<f64> = x.chunks_exact(width).flat_map(|row| &row[..informative]).copied().collect();
+            for (row, mixed) in x.chunks_exact_mut(width).zip(products(&sources, &mixing)) {
+                row[informative] = mixed;
+            }
+        } else {
+            for row in x.chunks_exact_mut(width) {
+                let mixed = product(&row[..informative], &mixing, redundant);
+                row[informative..combined].copy_from_slice(&mixed);
+            }
         }
     }
     let sources: Vec<usize> =

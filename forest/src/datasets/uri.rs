@@ -1,9 +1,9 @@
-//! A synthetic data set by name: `make_classification?n_samples=2500&random_state=42`.
+//! A synthetic data set by name: `make_classification?n_samples=2500&random_state=42`, or `make_regression?…`.
 
 use std::fmt;
 use std::str::FromStr;
 
-use super::{ClassificationParams, make_classification};
+use super::{ClassificationParams, RegressionParams, make_classification, make_regression};
 use crate::Error;
 use crate::frame::Frame;
 
@@ -11,11 +11,16 @@ use crate::frame::Frame;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SyntheticError {
     /// No such generator.
-    #[error("unknown generator `{0}`; known: make_classification")]
+    #[error("unknown generator `{0}`; known: make_classification, make_regression")]
     Generator(String),
     /// No such argument.
-    #[error("make_classification has no argument `{0}`")]
-    Argument(String),
+    #[error("{generator} has no argument `{name}`")]
+    Argument {
+        /// The generator.
+        generator: &'static str,
+        /// The argument.
+        name: String,
+    },
     /// An argument given twice.
     #[error("argument `{0}` is given twice")]
     Repeated(String),
@@ -46,30 +51,36 @@ pub enum SyntheticError {
 pub enum Synthetic {
     /// `make_classification` with these arguments.
     Classification(ClassificationParams),
+    /// `make_regression` with these arguments.
+    Regression(RegressionParams),
 }
 
 impl Synthetic {
-    /// Reads `make_classification?name=value&…` with scikit-learn's argument names; what is left out has scikit-learn's
-    /// default, and `random_state` 0.
+    /// Reads `make_classification?name=value&…` or `make_regression?…` with scikit-learn's argument names; what is left out
+    /// has scikit-learn's default, and `random_state` 0.
     ///
     /// # Errors
     ///
     /// An unknown generator or argument, an argument given twice or unreadable.
     pub fn parse(text: &str) -> Result<Self, SyntheticError> {
         let (generator, query) = text.split_once('?').unwrap_or((text, ""));
-        if generator != "make_classification" {
-            return Err(SyntheticError::Generator(generator.to_owned()));
-        }
-        let mut params = ClassificationParams::default();
+        let mut synthetic = match generator {
+            CLASSIFICATION => Self::Classification(ClassificationParams::default()),
+            REGRESSION => Self::Regression(RegressionParams::default()),
+            other => return Err(SyntheticError::Generator(other.to_owned())),
+        };
         let mut seen = std::collections::BTreeSet::new();
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             if !seen.insert(name) {
                 return Err(SyntheticError::Repeated(name.to_owned()));
             }
-            set(&mut params, name, value)?;
+            match &mut synthetic {
+                Self::Classification(params) => set_classification(params, name, value)?,
+                Self::Regression(params) => set_regression(params, name, value)?,
+            }
         }
-        Ok(Self::Classification(params))
+        Ok(synthetic)
     }
 
     /// Makes the data set.
@@ -80,6 +91,7 @@ impl Synthetic {
     pub fn frame(&self) -> Result<Frame, Error> {
         match self {
             Self::Classification(params) => make_classification(params)?.into_frame(),
+            Self::Regression(params) => make_regression(params)?.into_frame(),
         }
     }
 }
@@ -87,31 +99,60 @@ impl Synthetic {
 impl fmt::Display for Synthetic {
     /// The line of text that [`Synthetic::parse`] reads, all arguments written out.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Classification(params) = self;
-        write!(
-            f,
-            "make_classification?n_samples={}&n_features={}&n_informative={}&n_redundant={}&n_repeated={}&n_classes={}\
-             &n_clusters_per_class={}&flip_y={}&class_sep={}&hypercube={}&shuffle={}&random_state={}",
-            params.n_samples,
-            params.n_features,
-            params.n_informative,
-            params.n_redundant,
-            params.n_repeated,
-            params.n_classes,
-            params.n_clusters_per_class,
-            params.flip_y,
-            params.class_sep,
-            params.hypercube,
-            params.shuffle,
-            params.random_state
-        )
+        match self {
+            Self::Classification(params) => write!(
+                f,
+                "make_classification?n_samples={}&n_features={}&n_informative={}&n_redundant={}&n_repeated={}&n_classes={}\
+                 &n_clusters_per_class={}&flip_y={}&class_sep={}&hypercube={}&shuffle={}&random_state={}",
+                params.n_samples,
+                params.n_features,
+                params.n_informative,
+                params.n_redundant,
+                params.n_repeated,
+                params.n_classes,
+                params.n_clusters_per_class,
+                params.flip_y,
+                params.class_sep,
+                params.hypercube,
+                params.shuffle,
+                params.random_state
+            ),
+            Self::Regression(params) => write!(
+                f,
+                "make_regression?n_samples={}&n_features={}&n_informative={}&bias={}&noise={}&shuffle={}&random_state={}",
+                params.n_samples,
+                params.n_features,
+                params.n_informative,
+                params.bias,
+                params.noise,
+                params.shuffle,
+                params.random_state
+            ),
+        }
     }
 }
 
-fn set(params: &mut ClassificationParams, name: &str, value: &str) -> Result<(), SyntheticError> {
-    const WHOLE: &str = "a whole number";
-    const NUMBER: &str = "a number";
-    const TRUTH: &str = "true or false";
+const CLASSIFICATION: &str = "make_classification";
+const REGRESSION: &str = "make_regression";
+const WHOLE: &str = "a whole number";
+const NUMBER: &str = "a number";
+const TRUTH: &str = "true or false";
+
+fn set_regression(params: &mut RegressionParams, name: &str, value: &str) -> Result<(), SyntheticError> {
+    match name {
+        "n_samples" => params.n_samples = read(name, value, WHOLE)?,
+        "n_features" => params.n_features = read(name, value, WHOLE)?,
+        "n_informative" => params.n_informative = read(name, value, WHOLE)?,
+        "bias" => params.bias = read(name, value, NUMBER)?,
+        "noise" => params.noise = read(name, value, NUMBER)?,
+        "shuffle" => params.shuffle = read(name, value, TRUTH)?,
+        "random_state" => params.random_state = read(name, value, WHOLE)?,
+        _ => return Err(SyntheticError::Argument { generator: REGRESSION, name: name.to_owned() }),
+    }
+    Ok(())
+}
+
+fn set_classification(params: &mut ClassificationParams, name: &str, value: &str) -> Result<(), SyntheticError> {
     match name {
         "n_samples" => params.n_samples = read(name, value, WHOLE)?,
         "n_features" => params.n_features = read(name, value, WHOLE)?,
@@ -125,7 +166,7 @@ fn set(params: &mut ClassificationParams, name: &str, value: &str) -> Result<(),
         "hypercube" => params.hypercube = read(name, value, TRUTH)?,
         "shuffle" => params.shuffle = read(name, value, TRUTH)?,
         "random_state" => params.random_state = read(name, value, WHOLE)?,
-        _ => return Err(SyntheticError::Argument(name.to_owned())),
+        _ => return Err(SyntheticError::Argument { generator: CLASSIFICATION, name: name.to_owned() }),
     }
     Ok(())
 }

@@ -13,7 +13,6 @@ use crate::frame::{Frame, Target};
 use crate::grow::{self, Ground, Plan, RowWeights, Workspace};
 use crate::kernel::Level;
 use crate::params::{Estimator, ParamError, RandomForestParams};
-use crate::random::tree_seeds;
 use crate::tree::Tree;
 
 /// What a caller may want to know or do while trees grow.
@@ -71,7 +70,7 @@ pub fn fit_range(
     }
     let ground = Ground::new(frame, Plan::new(frame, params)?, Level::best());
     let sampler = RowSampler::new(frame, params)?;
-    let seeds: Vec<u32> = tree_seeds(params.random_state).take(range.end as usize).skip(range.start as usize).collect();
+    let seeds: Vec<u32> = params.tree_seeds().take(range.end as usize).skip(range.start as usize).collect();
     let done = AtomicU32::new(0);
     let workspaces = Workspaces::default();
     let trees = seeds
@@ -100,6 +99,28 @@ pub fn fit_range(
         range,
         trees,
     })
+}
+
+/// Adds trees to a forest until it has `params.n_estimators`: scikit-learn's `warm_start`. The result is the forest that
+/// [`fit`] grows with these parameters, without growing again the trees that are there.
+///
+/// # Errors
+///
+/// As [`fit_range`]; other data than the forest's, parameters that differ in more than `n_estimators` and `oob_score`, or
+/// fewer trees than are there.
+pub fn fit_more(
+    forest: Forest,
+    frame: &Frame,
+    params: &RandomForestParams,
+    options: &FitOptions<'_>,
+) -> Result<Forest, Error> {
+    let from = forest.range().end;
+    let forest = forest.for_params(params)?;
+    if from == params.n_estimators {
+        return Ok(forest);
+    }
+    let more = fit_range(frame, params, from..params.n_estimators, options)?;
+    Ok(Forest::merge(vec![forest, more])?)
 }
 
 /// Grows one tree on all rows, each counted once: scikit-learn's `DecisionTreeClassifier(random_state=…)`, or

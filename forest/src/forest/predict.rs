@@ -121,6 +121,9 @@ impl Forest {
 
     /// Mean decrease of impurity per feature, summing to 1, `(n_features,)`; zeros if no tree has a split.
     pub fn feature_importances(&self) -> Vec<f64> {
+        if let ([tree], true) = (self.trees.as_slice(), self.params.estimator.is_tree()) {
+            return tree.feature_importances(self.n_features());
+        }
         let mut sums = vec![0.0; self.n_features()];
         let mut n_trees = 0;
         for tree in self.trees.iter().filter(|tree| tree.node_count() > 1) {

@@ -4,15 +4,18 @@ use std::ops::Range;
 
 use bytemuck::Pod;
 
-use super::nodes::{Packed, Wide, fits_packed};
+use super::nodes::{Form, Node, Packed, Wide, feature_bits, fits_packed};
 use super::{Model, ModelFileError};
 use crate::kernel::block;
 
-pub(super) const MAGIC: [u8; 8] = *b"RGFOREST";
+/// The first bytes of every native file.
+pub const MAGIC: [u8; 8] = *b"RGFOREST";
 /// The newest version; older ones stay readable.
 pub(super) const VERSION: u32 = 3;
-/// The version whose files hold no blocks.
+/// The version of forests whose files hold no blocks.
 pub(super) const VERSION_OF_NODES: u32 = 1;
+/// The version of imported ensembles, whose files hold no blocks either.
+pub(super) const VERSION_IMPORTED: u32 = 2;
 pub(super) const ALIGNMENT: usize = 64;
 pub(super) const HEADER_LEN: usize = 64;
 pub(super) const HASH: Range<usize> = 32..64;
@@ -64,9 +67,9 @@ impl Kind {
     pub(super) fn are_complete(kinds: &[Self], version: u32) -> bool {
         let has = |kind: &Self| kinds.contains(kind);
         let has_statistics = Self::STATISTICS.iter().all(has);
-        let has_blocks = version > VERSION_OF_NODES;
+        let has_blocks = version == VERSION;
         [Self::Identity, Self::Roots, Self::Values].iter().all(has)
-            && (has_statistics || !Self::STATISTICS.iter().any(has))
+            && (has_statistics && version != VERSION_IMPORTED || !Self::STATISTICS.iter().any(has))
             && [Self::BlockRoots, Self::Blocks].iter().all(|kind| has(kind) == has_blocks)
             && (has_blocks || !has(&Self::LeafRows))
             // Blocks are enough to predict, but a forest is made of nodes.
@@ -119,7 +122,31 @@ impl Model {
         self.numbers(Kind::Roots)
     }
 
-    /// Leaf values, `(n_values, n_classes)`.
+    /// Shows every node: its tree, its place there, itself and, of a leaf, its value. A file without nodes shows none.
+    pub(crate) fn each_node<E>(&self, show: impl FnMut(usize, usize, Node, &[f64]) -> Result<(), E>) -> Result<(), E> {
+        match self.form {
+            NodeForm::Packed => self.each_node_of::<Packed, E>(show),
+            NodeForm::Wide => self.each_node_of::<Wide, E>(show),
+        }
+    }
+
+    fn each_node_of<N: Form, E>(
+        &self,
+        mut show: impl FnMut(usize, usize, Node, &[f64]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let (nodes, width, bits) = (self.numbers::<N>(Kind::Nodes), self.width(), feature_bits(self.n_features()));
+        for (tree, bounds) in self.roots().windows(2).enumerate() {
+            for (at, node) in nodes.get(bounds[0] as usize..bounds[1] as usize).unwrap_or(&[]).iter().enumerate() {
+                let node = node.unpack(bits);
+                let value = node.value as usize * width;
+                let value = if node.is_leaf() { &self.values()[value..value + width] } else { &[] };
+                show(tree, at, node, value)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaf values, `(n_values, width)`.
     pub(super) fn values(&self) -> &[f64] {
         self.numbers(Kind::Values)
     }

@@ -3,18 +3,17 @@
 use std::sync::Arc;
 
 use super::layout::{
-    ALIGNMENT, ENTRY_LEN, HASH, HEADER_LEN, Kind, MAGIC, NodeForm, Sections, VERSION, VERSION_OF_NODES, fits_blocks,
-    refuse,
+    ALIGNMENT, ENTRY_LEN, HASH, HEADER_LEN, Kind, MAGIC, NodeForm, Sections, VERSION, VERSION_IMPORTED,
+    VERSION_OF_NODES, fits_blocks, refuse,
 };
 use super::nodes::{Form, Node, Packed, Wide, are_sound, feature_bits};
 use super::pack::{BlockTrees, sizes};
 use super::write::digest;
-use super::{Identity, Model, ModelBytes, ModelFileError, Walked};
+use super::{About, Identity, Imported, Model, ModelBytes, ModelFileError, Walked};
 use crate::Error;
 use crate::forest::Forest;
 use crate::kernel::block::{self, Block};
 use crate::kernel::{self, Level};
-use crate::random::tree_seeds;
 use crate::tree::{TREE_LEAF, TREE_UNDEFINED, Tree};
 
 /// Features that a wide node can name.
@@ -74,17 +73,22 @@ impl Model {
 
     fn from_sections(bytes: ModelBytes, sections: Sections) -> Result<Self, Error> {
         let content = (*bytes).as_ref();
-        let identity: Identity = serde_json::from_slice(&content[sections.0[Kind::Identity.index()].clone()])
-            .map_err(|error| ModelFileError(format!("bad description: {error}")))?;
+        let about = &content[sections.0[Kind::Identity.index()].clone()];
+        let about = if word(content, VERSION_AT) == VERSION_IMPORTED {
+            serde_json::from_slice(about).map(About::Imported)
+        } else {
+            serde_json::from_slice(about).map(About::Forest)
+        };
+        let about = about.map_err(|error| ModelFileError(format!("bad description: {error}")))?;
         let bytes = if content.as_ptr().addr().is_multiple_of(ALIGNMENT) {
             bytes
         } else {
             Arc::new(Aligned::copy(content)) as ModelBytes
         };
         let level = Level::best();
-        let (identity, form, walked) = (Arc::new(identity), NodeForm::Packed, Walked::Nodes);
-        let mut model = Self { bytes, identity, sections, form, walked, level };
-        model.check_identity()?;
+        let (about, form, walked) = (Arc::new(about), NodeForm::Packed, Walked::Nodes);
+        let mut model = Self { bytes, about, sections, form, walked, level };
+        model.check_about()?;
         model.form = model.check_sizes()?;
         if model.has(Kind::Nodes) {
             match model.form {
@@ -112,19 +116,18 @@ impl Model {
         !self.sections.0[kind.index()].is_empty()
     }
 
-    fn check_identity(&self) -> Result<(), ModelFileError> {
-        if let Err(error) = self.params().check() {
-            return refuse(error.to_string());
+    /// Whether the file holds nodes, which files written for serving do not need.
+    pub(crate) fn has_nodes(&self) -> bool {
+        self.has(Kind::Nodes)
+    }
+
+    fn check_about(&self) -> Result<(), ModelFileError> {
+        match &*self.about {
+            About::Forest(identity) => identity.check()?,
+            About::Imported(imported) => imported.check()?,
         }
-        let range = self.range();
-        if range.is_empty() || range.end > self.params().n_estimators {
-            return refuse(format!("it claims trees {}..{} of {}", range.start, range.end, self.params().n_estimators));
-        }
-        if self.params().estimator.is_regressor() != self.classes().is_empty()
-            || self.n_classes() == 1
-            || self.n_features() == 0
-        {
-            return refuse("its classes do not fit its estimator, or it has no feature");
+        if self.n_classes() == 1 || self.n_features() == 0 {
+            return refuse("it has one class only, or no feature");
         }
         if self.n_features() > MAX_FEATURES {
             return refuse("it has too many features");
@@ -134,7 +137,7 @@ impl Model {
 
     fn check_sizes(&self) -> Result<NodeForm, ModelFileError> {
         let size = |kind: Kind| self.sections.0[kind.index()].len();
-        let row = self.n_outputs() * size_of::<f64>();
+        let row = self.width() * size_of::<f64>();
         let n_nodes = self.n_nodes();
         let form = NodeForm::of(self.n_features(), self.roots(), size(Kind::Values) / row);
         if size(Kind::Values) % row != 0
@@ -170,7 +173,7 @@ impl Model {
 
     /// Children lie after their parents inside one tree, so every walk ends; features and values exist.
     fn check_nodes<N: Form>(&self, are_sound: impl Fn(&[N], usize, usize) -> bool) -> Result<(), ModelFileError> {
-        let n_values = self.values().len() / self.n_outputs();
+        let n_values = self.values().len() / self.width();
         if self.roots().first() != Some(&0) {
             return refuse("the trees do not cover the nodes");
         }
@@ -200,7 +203,7 @@ impl Model {
 
     /// Blocks of a file that has none.
     fn make_blocks<N: Form>(&self) -> Result<BlockTrees, ModelFileError> {
-        let mut blocks = BlockTrees::new(self.values().len() / self.n_outputs());
+        let mut blocks = BlockTrees::new(self.values().len() / self.width());
         let feature_bits = feature_bits(self.n_features());
         for tree in self.roots().windows(2) {
             let range = tree[0] as usize..tree[1] as usize;
@@ -229,10 +232,10 @@ impl Model {
     ///
     /// A file without training statistics.
     pub fn to_forest(&self) -> Result<Forest, Error> {
-        if !self.has_statistics() {
+        let Some(identity) = self.forest().filter(|_| self.has_statistics()) else {
             return Err(ModelFileError("it holds no training statistics".to_owned()).into());
-        }
-        let seeds = tree_seeds(self.params().random_state).skip(self.range().start as usize);
+        };
+        let seeds = identity.params.tree_seeds().skip(self.range().start as usize);
         let trees = self.roots().windows(2).zip(seeds).map(|(tree, seed)| {
             let (start, end) = (tree[0] as usize, tree[1] as usize);
             match self.form {
@@ -241,11 +244,11 @@ impl Model {
             }
         });
         Ok(Forest::from_parts(
-            self.params().clone(),
-            self.classes().to_vec(),
-            self.feature_names().to_vec(),
-            self.categories().clone(),
-            self.data_sha256().to_owned(),
+            identity.params.clone(),
+            identity.classes.clone(),
+            identity.feature_names.clone(),
+            identity.categories.clone(),
+            identity.data_sha256.clone(),
             self.range(),
             trees.collect::<Result<_, _>>()?,
         ))
@@ -288,6 +291,37 @@ impl Model {
     }
 }
 
+impl Identity {
+    fn check(&self) -> Result<(), ModelFileError> {
+        if let Err(error) = self.params.check() {
+            return refuse(error.to_string());
+        }
+        if self.from >= self.to || self.to > self.params.n_estimators {
+            return refuse(format!("it claims trees {}..{} of {}", self.from, self.to, self.params.n_estimators));
+        }
+        if self.params.estimator.is_regressor() != self.classes.is_empty() {
+            return refuse("its classes do not fit its estimator");
+        }
+        Ok(())
+    }
+}
+
+impl Imported {
+    fn check(&self) -> Result<(), ModelFileError> {
+        if self.n_trees == 0 || self.width == 0 {
+            return refuse("it has no trees, or leaves without numbers");
+        }
+        match self.finish.check(self.width as usize) {
+            Ok(width) if width == self.classes.len().max(1) => Ok(()),
+            Ok(width) => refuse(format!("it gives {width} numbers for {} classes", self.classes.len())),
+            Err(reason) => refuse(reason),
+        }
+    }
+}
+
+/// Place of the version.
+const VERSION_AT: usize = 8;
+
 fn word(bytes: &[u8], at: usize) -> u32 {
     let mut word = [0; 4];
     word.copy_from_slice(&bytes[at..at + 4]);
@@ -305,9 +339,9 @@ fn read_header(bytes: &[u8]) -> Result<Sections, ModelFileError> {
     if bytes.len() < HEADER_LEN || bytes[..8] != MAGIC {
         return refuse("the magic number is missing");
     }
-    let version = word(bytes, 8);
-    if version != VERSION && version != VERSION_OF_NODES {
-        return refuse(format!("version {version} is unknown; this reader knows {VERSION_OF_NODES} and {VERSION}"));
+    let version = word(bytes, VERSION_AT);
+    if ![VERSION_OF_NODES, VERSION_IMPORTED, VERSION].contains(&version) {
+        return refuse(format!("version {version} is unknown; this reader knows {VERSION_OF_NODES} to {VERSION}"));
     }
     let n_sections = word(bytes, 12) as usize;
     if n_sections > Kind::ALL.len() {

@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use sha2::{Digest, Sha256};
 
 use super::layout::{
-    ALIGNMENT, ENTRY_LEN, HASH, HEADER_LEN, Kind, MAGIC, NodeForm, VERSION, VERSION_OF_NODES, fits_blocks,
+    ALIGNMENT, ENTRY_LEN, HASH, HEADER_LEN, Kind, MAGIC, NodeForm, VERSION, VERSION_IMPORTED, VERSION_OF_NODES,
+    fits_blocks,
 };
 use super::nodes::{Form, Node, Packed, Wide, feature_bits, leaf};
 use super::pack::BlockTrees;
-use super::{Identity, ModelFileError};
+use super::{Identity, Imported, ModelFileError};
 use crate::Error;
 use crate::forest::Forest;
 use crate::tree::Tree;
@@ -34,7 +36,7 @@ impl Forest {
             (Kind::NodeValues, all(|tree| &tree.value)),
             (Kind::Numbers, bytemuck::cast_slice(&numbers).to_vec()),
         ]);
-        Ok(assemble(sections))
+        Ok(assemble(version(&sections), sections))
     }
 
     /// The native file without training statistics: smaller, predicts the same.
@@ -47,7 +49,7 @@ impl Forest {
         if sections.iter().any(|(kind, _)| *kind == Kind::Blocks) {
             sections.retain(|(kind, _)| *kind != Kind::Nodes);
         }
-        Ok(assemble(sections))
+        Ok(assemble(version(&sections), sections))
     }
 
     /// What predictions need, with nodes and blocks, and scikit-learn's number of each node.
@@ -61,24 +63,11 @@ impl Forest {
             from: self.range().start,
             to: self.range().end,
         };
-        let identity = serde_json::to_vec(&identity).map_err(|error| ModelFileError(error.to_string()))?;
         let mut packer = Packer::default();
         for tree in self.trees() {
             packer.push(tree)?;
         }
-        packer.roots.push(packer.node_count()?);
-        let n_values = packer.places.len();
-        let bits = feature_bits(self.n_features());
-        let nodes = match NodeForm::of(self.n_features(), &packer.roots, n_values) {
-            NodeForm::Packed => packer.encode::<Packed>(bits),
-            NodeForm::Wide => packer.encode::<Wide>(bits),
-        };
-        let mut sections = vec![
-            (Kind::Identity, identity),
-            (Kind::Roots, bytemuck::cast_slice(&packer.roots).to_vec()),
-            (Kind::Nodes, nodes),
-            (Kind::Values, bytemuck::cast_slice(&packer.values).to_vec()),
-        ];
+        let mut sections = packer.sections(&identity, self.n_features())?;
         if fits_blocks(self.n_features()) {
             let blocks = self.blocks(&packer)?;
             sections.extend([
@@ -109,8 +98,8 @@ impl Forest {
 type Section = (Kind, Vec<u8>);
 
 /// Turns trees to nodes whose leaves share equal values.
-#[derive(Default)]
-struct Packer {
+#[derive(Debug, Default)]
+pub(crate) struct Packer {
     roots: Vec<u32>,
     nodes: Vec<Node>,
     /// Number of each node in its tree.
@@ -123,6 +112,41 @@ struct Packer {
 impl Packer {
     fn node_count(&self) -> Result<u32, ModelFileError> {
         u32::try_from(self.nodes.len()).map_err(|_| ModelFileError("more than 2^32 nodes".to_owned()))
+    }
+
+    /// Sections 1 to 4.
+    fn sections(&mut self, about: &impl Serialize, n_features: usize) -> Result<Vec<Section>, ModelFileError> {
+        let about = serde_json::to_vec(about).map_err(|error| ModelFileError(error.to_string()))?;
+        self.roots.push(self.node_count()?);
+        let bits = feature_bits(n_features);
+        let nodes = match NodeForm::of(n_features, &self.roots, self.places.len()) {
+            NodeForm::Packed => self.encode::<Packed>(bits),
+            NodeForm::Wide => self.encode::<Wide>(bits),
+        };
+        Ok(vec![
+            (Kind::Identity, about),
+            (Kind::Roots, bytemuck::cast_slice(&self.roots).to_vec()),
+            (Kind::Nodes, nodes),
+            (Kind::Values, bytemuck::cast_slice(&self.values).to_vec()),
+        ])
+    }
+
+    /// The native file of an imported ensemble, whose trees are all here.
+    pub(crate) fn imported_bytes(mut self, imported: &Imported) -> Result<Vec<u8>, ModelFileError> {
+        let sections = self.sections(imported, imported.feature_names.len())?;
+        Ok(assemble(VERSION_IMPORTED, sections))
+    }
+
+    /// Appends a tree whose nodes are breadth first already.
+    pub(crate) fn push_nodes(&mut self, nodes: &[Node]) -> Result<(), ModelFileError> {
+        self.roots.push(self.node_count()?);
+        self.nodes.extend_from_slice(nodes);
+        Ok(())
+    }
+
+    /// Numbers in distinct leaf values.
+    pub(crate) fn n_leaf_numbers(&self) -> usize {
+        self.values.len()
     }
 
     /// Appends a tree breadth first.
@@ -158,7 +182,8 @@ impl Packer {
         bytemuck::cast_slice(&nodes).to_vec()
     }
 
-    fn place(&mut self, value: &[f64]) -> Result<u32, ModelFileError> {
+    /// The row of a leaf's value, which is appended if it is new.
+    pub(crate) fn place(&mut self, value: &[f64]) -> Result<u32, ModelFileError> {
         let bits: Vec<u64> = value.iter().map(|number| number.to_bits()).collect();
         let next =
             u32::try_from(self.places.len()).map_err(|_| ModelFileError("more than 2^32 leaf values".to_owned()))?;
@@ -177,10 +202,14 @@ pub(crate) fn round_down(threshold: f64) -> f32 {
     if f64::from(nearest) > threshold { nearest.next_down() } else { nearest }
 }
 
-fn assemble(mut sections: Vec<Section>) -> Vec<u8> {
-    sections.sort_by_key(|(kind, _)| *kind);
+/// The version of a forest's file.
+fn version(sections: &[Section]) -> u32 {
     let has_blocks = sections.iter().any(|(kind, _)| *kind == Kind::Blocks);
-    let version = if has_blocks { VERSION } else { VERSION_OF_NODES };
+    if has_blocks { VERSION } else { VERSION_OF_NODES }
+}
+
+fn assemble(version: u32, mut sections: Vec<Section>) -> Vec<u8> {
+    sections.sort_by_key(|(kind, _)| *kind);
     let mut places = Vec::with_capacity(sections.len());
     let mut end = HEADER_LEN + sections.len() * ENTRY_LEN;
     for (_, content) in &sections {

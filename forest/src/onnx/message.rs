@@ -13,6 +13,17 @@ pub(super) struct Model {
     pub(super) graph: Option<Graph>,
     #[prost(message, repeated, tag = "8")]
     pub(super) opset_import: Vec<OperatorSet>,
+    #[prost(message, repeated, tag = "14")]
+    pub(super) metadata_props: Vec<Property>,
+}
+
+/// `StringStringEntryProto`.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Property {
+    #[prost(string, tag = "1")]
+    pub(super) key: String,
+    #[prost(string, tag = "2")]
+    pub(super) value: String,
 }
 
 /// `OperatorSetIdProto`.
@@ -106,6 +117,11 @@ impl Attribute {
         Self { name: name.to_owned(), kind, ..Self::default() }
     }
 
+    #[cfg(test)]
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
     pub(super) fn int(name: &str, value: i64) -> Self {
         Self { i: Some(value), ..Self::of(name, Self::INT) }
     }
@@ -135,6 +151,8 @@ pub(super) struct Tensor {
     dims: Vec<i64>,
     #[prost(int32, tag = "2")]
     pub(super) data_type: i32,
+    #[prost(float, repeated, tag = "4")]
+    float_data: Vec<f32>,
     #[prost(bytes = "vec", repeated, tag = "6")]
     string_data: Vec<Vec<u8>>,
     #[prost(int64, repeated, tag = "7")]
@@ -156,6 +174,18 @@ impl Tensor {
     pub(super) fn ints(name: &str, numbers: Vec<i64>) -> Self {
         let len = numbers.len();
         Self { int64_data: numbers, ..Self::of(name, Self::INT64, len) }
+    }
+
+    /// A tensor whose shape does not fit what it holds.
+    #[cfg(test)]
+    pub(super) fn claiming(name: &str, dims: &[i64], numbers: &[i64]) -> Self {
+        Self { dims: dims.to_vec(), ..Self::ints(name, numbers.to_vec()) }
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the graph calculates in float32")]
+    pub(super) fn floats(name: &str, numbers: &[f64]) -> Self {
+        let float_data = numbers.iter().map(|number| *number as f32).collect();
+        Self { float_data, ..Self::of(name, Self::FLOAT, numbers.len()) }
     }
 
     pub(super) fn strings(name: &str, texts: Vec<String>) -> Self {

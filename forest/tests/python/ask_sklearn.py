@@ -1,0 +1,151 @@
+"""Writes what scikit-learn answers for cases drawn at random.
+
+Usage: ask_sklearn.py SEED N_FORESTS > cases.json
+The product in make_regression has NumPy's bits of one thread; the caller sets OPENBLAS_NUM_THREADS=1.
+"""
+
+import hashlib
+import importlib.util
+import json
+import pathlib
+import sys
+import warnings
+
+import numpy as np
+from sklearn import datasets, ensemble, inspection, metrics, tree
+from sklearn.model_selection import KFold, StratifiedKFold, cross_validate, train_test_split
+
+here = pathlib.Path(__file__).resolve().parent
+spec = importlib.util.spec_from_file_location("make_cases", here.parent.parent / "testdata" / "make_cases.py")
+make_cases = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(make_cases)
+warnings.simplefilter("ignore")
+
+
+def sha256(array):
+    return hashlib.sha256(np.ascontiguousarray(array, dtype="<f8").tobytes()).hexdigest()
+
+
+def regression_data(rng):
+    params = {
+        "n_samples": int(rng.randint(2, 200)),
+        "n_features": int(rng.randint(1, 40)),
+        "n_informative": int(rng.randint(1, 40)),
+        "bias": float(rng.choice([0.0, 1.5, -20.0])),
+        "noise": float(rng.choice([0.0, 0.1, 7.0])),
+        "shuffle": bool(rng.randint(2)),
+        "random_state": int(rng.randint(2**31)),
+    }
+    x, y, coef = datasets.make_regression(**params, coef=True)
+    return {"params": params, "x": sha256(x), "y": sha256(np.atleast_1d(y)), "coef": sha256(np.atleast_1d(coef))}
+
+
+def classification_data(rng):
+    informative, redundant, repeated = int(rng.randint(2, 6)), int(rng.randint(3)), int(rng.randint(3))
+    params = {
+        "n_samples": int(rng.randint(20, 200)),
+        "n_features": informative + redundant + repeated + int(rng.randint(5)),
+        "n_informative": informative,
+        "n_redundant": redundant,
+        "n_repeated": repeated,
+        "n_classes": int(rng.randint(2, 4)),
+        "n_clusters_per_class": 1,
+        "flip_y": float(rng.choice([0.0, 0.05, 0.5])),
+        "class_sep": float(rng.choice([1.0, 0.3])),
+        "hypercube": bool(rng.randint(2)),
+        "shuffle": bool(rng.randint(2)),
+        "random_state": int(rng.randint(2**31)),
+    }
+    x, y = datasets.make_classification(**params)
+    return {"params": params, "x": sha256(x), "y": sha256(y.astype(float))}
+
+
+def areas(rng):
+    n_classes = int(rng.randint(2, 6))
+    n = int(rng.randint(4 * n_classes, 200))
+    y = np.concatenate([np.arange(n_classes), rng.randint(n_classes, size=n - n_classes)])
+    proba = np.round(rng.dirichlet(np.ones(n_classes), n), int(rng.choice([1, 3, 17])))
+    proba[:, -1] = 1.0 - proba[:, :-1].sum(axis=1)
+    kinds = [(pairs, average) for pairs in ("ovr", "ovo") for average in ("macro", "weighted")]
+    score = proba[:, 1] if n_classes == 2 else proba
+    found = [metrics.roc_auc_score(y, score, multi_class=pairs, average=average) for pairs, average in kinds]
+    return {"n_classes": n_classes, "y": y.tolist(), "proba": proba.ravel().tolist(), "expected": found}
+
+
+ESTIMATORS = {
+    "RandomForestClassifier": ensemble.RandomForestClassifier,
+    "RandomForestRegressor": ensemble.RandomForestRegressor,
+    "ExtraTreesClassifier": ensemble.ExtraTreesClassifier,
+    "ExtraTreesRegressor": ensemble.ExtraTreesRegressor,
+    "DecisionTreeClassifier": tree.DecisionTreeClassifier,
+    "DecisionTreeRegressor": tree.DecisionTreeRegressor,
+}
+
+
+def evaluation(rng, name):
+    """Hold-out, cross-validation and importances by permutation of a forest."""
+    regressor = name.endswith("Regressor")
+    n_classes = 0 if regressor else int(rng.randint(2, 4))
+    case = {"seed": int(rng.randint(2**31)), "n_samples": int(rng.randint(40, 120)), "n_features": int(rng.randint(2, 6))}
+    case |= {"n_classes": n_classes, "decimals": [None, 1][rng.randint(2)], "missing": 0.0}
+    x, y = make_cases.data(case)
+    seed = int(rng.randint(2**31))
+    params = {"max_depth": [None, 3][rng.randint(2)], "random_state": int(rng.randint(2**31))}
+    if not name.startswith("Decision"):
+        params["n_estimators"] = 5
+    model = ESTIMATORS[name](**params)
+    n_splits, shuffle = int(rng.randint(2, 6)), bool(rng.randint(2))
+    folds = (KFold if regressor else StratifiedKFold)(n_splits, shuffle=shuffle, random_state=seed if shuffle else None)
+    importances = inspection.permutation_importance(model.fit(x, y), x, y, n_repeats=4, random_state=seed)
+    train, test = train_test_split(np.arange(len(y)), test_size=0.3, random_state=seed)
+    return case | {
+        "estimator": name,
+        "params": params,
+        "random_state": seed,
+        "n_splits": n_splits,
+        "shuffle": shuffle,
+        "scores": cross_validate(model, x, y, cv=folds)["test_score"].tolist(),
+        "importances": importances.importances.ravel().tolist(),
+        "importances_mean": importances.importances_mean.tolist(),
+        "importances_std": importances.importances_std.tolist(),
+        "train": train.tolist(),
+        "test": test.tolist(),
+    }
+
+
+def single_tree(rng, number):
+    """A decision tree, whose seed is the model's own."""
+    case = make_cases.make(number)
+    regressor = case["estimator"].endswith("Regressor")
+    case["estimator"] = "DecisionTreeRegressor" if regressor else "DecisionTreeClassifier"
+    forest_only = ("n_estimators", "bootstrap", "max_samples", "oob_score")
+    params = {name: value for name, value in case["params"].items() if name not in forest_only}
+    if params.get("class_weight") == "balanced_subsample":
+        params["class_weight"] = "balanced"
+    case["params"] = params
+    x, y = make_cases.data(case)
+    arguments = dict(params)
+    if isinstance(params.get("class_weight"), dict):
+        weights = params["class_weight"]
+        arguments["class_weight"] = {label: weights.get(str(label), 1.0) for label in range(case["n_classes"])}
+    model = ESTIMATORS[case["estimator"]](**arguments).fit(x, y)
+    output = model.predict(x) if regressor else model.predict_proba(x)
+    return make_cases.describe(case, [model], output, model, y)
+
+
+if __name__ == "__main__":
+    seed, n_forests = int(sys.argv[1]), int(sys.argv[2])
+    rng = np.random.RandomState(seed)
+    numbers = rng.randint(2**31 - 1, size=n_forests)
+    print(
+        json.dumps(
+            {
+                "regression_data": [regression_data(rng) for _ in range(60)],
+                "classification_data": [classification_data(rng) for _ in range(60)],
+                "areas": [areas(rng) for _ in range(40)],
+                "evaluations": [evaluation(rng, name) for name in ESTIMATORS for _ in range(6)],
+                "trees": [single_tree(rng, int(number)) for number in numbers[: n_forests // 4]],
+                "forests": [make_cases.make(int(number)) for number in numbers],
+            }
+        )
+    )
