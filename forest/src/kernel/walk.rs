@@ -203,19 +203,22 @@ impl Lists {
 #[cfg(not(target_arch = "x86_64"))]
 fn fetch(_: *const Block) {}
 
-/// Means over the trees of row-major rows into `out`. `walk` walks the owners in the lists to their leaves.
+/// Means over the trees of row-major rows into `out`. `walk` walks the owners in the lists to their leaves. `in_registers`
+/// says that a row which goes through all trees stays in registers: then rows go one by one as long as all blocks stay in
+/// the second cache.
 pub(super) fn predict(
     trees: &Trees<'_>,
     rows: &[f32],
     out: &mut [f64],
     missing: bool,
+    in_registers: bool,
     walk: impl Fn(&mut Lists, Owners<'_>, Needs),
 ) {
     out.fill(0.0);
     let (width, n_outputs, n_trees) = (trees.n_features, trees.n_outputs, trees.n_trees());
     let needs = Needs { fetch: trees.blocks.len() > MANY_BLOCKS, all: missing || !trees.rows.is_empty() };
     let mut lists = Lists::new();
-    if rows.len() < FEW_ROWS * width {
+    if rows.len() < FEW_ROWS * width || in_registers && !needs.fetch {
         for (row, sums) in rows.chunks_exact(width).zip(out.chunks_exact_mut(n_outputs)) {
             for roots in trees.roots[..n_trees].chunks(OWNERS) {
                 walk(&mut lists, Owners::Trees(roots, row), needs);
@@ -267,7 +270,7 @@ fn answers<const ALL: bool>(block: &Block, row: &[f32]) -> u16 {
 
 /// [`predict`] in plain Rust.
 pub(super) fn predict_portable(trees: &Trees<'_>, rows: &[f32], out: &mut [f64], missing: bool) {
-    predict(trees, rows, out, missing, |lists, owners, needs| {
+    predict(trees, rows, out, missing, false, |lists, owners, needs| {
         in_variant!(needs, walk_portable(trees, lists, owners));
     });
 }

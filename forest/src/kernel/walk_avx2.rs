@@ -21,7 +21,8 @@ const LANES: usize = 8;
 const NODE_LANES: u16 = (1 << NODES) - 1;
 
 pub(super) fn predict(trees: &Trees<'_>, rows: &[f32], out: &mut [f64], missing: bool) {
-    walk::predict(trees, rows, out, missing, |lists, owners, needs| {
+    // Picking from several registers takes longer than loading them: rows one by one would gain nothing.
+    walk::predict(trees, rows, out, missing, false, |lists, owners, needs| {
         // SAFETY: the level is only chosen where the processor has these instructions.
         unsafe { in_variant!(needs, walk_avx2(trees, lists, owners)) }
     });

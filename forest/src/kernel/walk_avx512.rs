@@ -21,10 +21,11 @@ const NODE_LANES: u8 = (1 << NODES) - 1;
 const IN_REGISTERS: usize = 2 * LANES;
 
 pub(super) fn predict(trees: &Trees<'_>, rows: &[f32], out: &mut [f64], missing: bool) {
-    walk::predict(trees, rows, out, missing, |lists, owners, needs| {
+    let fits = trees.n_features <= IN_REGISTERS;
+    walk::predict(trees, rows, out, missing, fits, |lists, owners, needs| {
         // SAFETY: the level is only chosen where the processor has these instructions.
         unsafe {
-            if trees.n_features <= IN_REGISTERS {
+            if fits {
                 in_variant!(needs, in_registers(trees, lists, owners));
             } else {
                 in_variant!(needs, in_memory(trees, lists, owners));
