@@ -152,11 +152,15 @@ fn hard_data_are_learned() {
     let labels = Target::from_labels(&[Label::Int(-5), Label::Int(70)]);
     let columns = vec![2.0, 2.0, f32::NAN, f32::NAN];
     let stuck = Frame::new(vec!["a".to_owned(), "b".to_owned()], columns, "y", labels).unwrap();
-    let forest = fit(&stuck, &params(json!({"n_estimators": 3, "bootstrap": false}))).unwrap();
-    assert!(forest.trees().iter().all(|tree| tree.node_count() == 1));
-    assert_eq!(forest.predict_proba(&[1.0, 2.0]).unwrap(), [0.5, 0.5]);
-    assert_eq!(forest.feature_importances(), [0.0, 0.0]);
+    for splitter in ["best", "hist"] {
+        let params = params(json!({"n_estimators": 3, "bootstrap": false, "splitter": splitter}));
+        let forest = fit(&stuck, &params).unwrap();
+        assert!(forest.trees().iter().all(|tree| tree.node_count() == 1));
+        assert_eq!(forest.predict_proba(&[1.0, 2.0]).unwrap(), [0.5, 0.5]);
+        assert_eq!(forest.feature_importances(), [0.0, 0.0]);
+        let forest = fit(&frame(&[-5, -5, 70, 70]), &params).unwrap();
+        assert_eq!(forest.predict(&[1.0, 4.0]).unwrap(), [Label::Int(-5), Label::Int(70)]);
+    }
     let forest = fit(&frame(&[-5, -5, 70, 70]), &params(json!({"n_estimators": 3, "bootstrap": false}))).unwrap();
-    assert_eq!(forest.predict(&[1.0, 4.0]).unwrap(), [Label::Int(-5), Label::Int(70)]);
     assert!(forest.predict(&[f32::INFINITY]).unwrap_err().to_string().starts_with("row 0, feature `a`: inf"));
 }
