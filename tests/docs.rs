@@ -22,9 +22,10 @@ fn sources(folder: &Path, found: &mut Vec<String>) {
 
 /// Strings that look like a problem's kind and stand where one is made.
 fn kinds() -> BTreeSet<String> {
-    const MAKERS: [&str; 6] = ["Problem::new(", "Self::new(", "refuse(", "problem: ", "} => ", "=> ("];
+    const MAKERS: [&str; 8] =
+        ["Problem::new(", "Self::new(", "refuse(", "because(", "problem: ", "} => ", "_ => ", "=> ("];
     let mut texts = Vec::new();
-    for folder in ["functions", "infra/host/src"] {
+    for folder in ["functions", "infra/host/src", "infra/data/src"] {
         sources(&root().join(folder), &mut texts);
     }
     let mut kinds = BTreeSet::new();

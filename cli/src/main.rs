@@ -13,10 +13,10 @@ mod watch;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::commands::{demo, doctor as doctor_command, event, forest, job, model, predict, train, up};
+use crate::commands::{data, demo, doctor as doctor_command, event, forest, job, model, predict, shell, train, up};
 use crate::output::Output;
 use crate::reach::Reach;
 
@@ -26,7 +26,7 @@ use crate::reach::Reach;
     name = "regrove",
     version,
     after_help = "Examples:\n  regrove demo\n  regrove up &\n  regrove train --data iris.csv --target species --wait\n  \
-                  regrove job list\n\nExit codes: 0 done, 1 failed, 2 wrong arguments or manifests."
+                  regrove job list\n\nExit codes: 0 done, 1 failed, 2 wrong arguments or manifests, 3 the job that was waited for was cancelled."
 )]
 struct Cli {
     /// Print one JSON value (or one per line, for streams) instead of text
@@ -46,7 +46,7 @@ enum Command {
     Up(up::Args),
     /// Ask for a model
     Train(train::Args),
-    /// Look at jobs, stop them
+    /// Look at jobs, stop them, try them again
     #[command(subcommand)]
     Job(job::Command),
     /// Emit events, follow them, deal with dead letters
@@ -59,9 +59,16 @@ enum Command {
     Predict(predict::Args),
     /// Look at what is configured, what answers, and what is wrong
     Doctor(doctor_command::Args),
+    /// Look at data sets
+    #[command(subcommand)]
+    Data(data::Command),
     /// Fit and apply forests on files, without events
     #[command(subcommand)]
     Forest(forest::Command),
+    /// Print a script that completes this command's words
+    Completions(shell::Completions),
+    /// Write the manual
+    Man(shell::Man),
 }
 
 fn main() -> ExitCode {
@@ -74,7 +81,12 @@ fn main() -> ExitCode {
         Err(error) => {
             output.error(&error);
             let wrong_arguments = error.chain().any(<dyn std::error::Error>::is::<output::Usage>);
-            ExitCode::from(if wrong_arguments { 2 } else { 1 })
+            let cancelled = error.chain().any(<dyn std::error::Error>::is::<train::Cancelled>);
+            ExitCode::from(match (wrong_arguments, cancelled) {
+                (true, _) => 2,
+                (false, true) => 3,
+                (false, false) => 1,
+            })
         }
     }
 }
@@ -92,10 +104,57 @@ fn run(cli: Cli, output: &Output) -> anyhow::Result<()> {
             Command::Model(command) => model::run(command, reach, output).await,
             Command::Predict(args) => predict::run(args, reach, output).await,
             Command::Doctor(args) => doctor_command::run(args, reach, output).await,
+            Command::Data(command) => data::run(command, reach, output).await,
             Command::Forest(command) => forest::run(command, output),
+            Command::Completions(args) => shell::completions(&args, Cli::command(), output),
+            Command::Man(args) => shell::man(&args, Cli::command(), output),
         }
     });
     // A blocked thread (standard input, a name look-up) must not keep the process alive.
     runtime.shutdown_background();
     outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::ValueEnum as _;
+
+    use super::*;
+
+    /// Every command that does something, by its words.
+    fn leaves(command: &clap::Command, words: &str, found: &mut Vec<(String, clap::Command)>) {
+        let words = format!("{words} {}", command.get_name());
+        if !command.has_subcommands() {
+            found.push((words.trim().to_owned(), command.clone()));
+        }
+        for child in command.get_subcommands() {
+            leaves(child, &words, found);
+        }
+    }
+
+    #[test]
+    fn every_command_has_an_example_that_is_one() {
+        Cli::command().debug_assert();
+        let mut commands = Vec::new();
+        leaves(&Cli::command(), "", &mut commands);
+        assert!(commands.len() > 25, "{}", commands.len());
+        for (words, command) in commands {
+            assert!(command.get_about().is_some(), "{words} says what it does");
+            let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example") && help.contains(&words), "{words}: {help}");
+        }
+    }
+
+    #[test]
+    fn words_are_completed_in_every_shell_and_have_manual_pages() {
+        for shell in clap_complete::Shell::value_variants() {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut Cli::command(), "regrove", &mut script);
+            assert!(String::from_utf8(script).unwrap().contains("completions"), "{shell}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        clap_mangen::generate_to(Cli::command(), folder.path()).unwrap();
+        let page = std::fs::read_to_string(folder.path().join("regrove-job-compare.1")).unwrap();
+        assert!(page.contains("regrove job compare my") || page.contains("Example"), "{page}");
+    }
 }

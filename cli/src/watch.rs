@@ -64,13 +64,17 @@ struct Lines<'a> {
     job: &'a str,
     output: &'a Output,
     bars: Option<MultiProgress>,
+    /// All trees of the job.
+    whole: Option<ProgressBar>,
+    /// Rows of the data set.
+    n_samples: u64,
     shards: std::collections::BTreeMap<u32, ProgressBar>,
 }
 
 impl<'a> Lines<'a> {
     fn new(job: &'a str, output: &'a Output) -> Self {
         let bars = (std::io::stderr().is_terminal() && !output.is_json()).then(MultiProgress::new);
-        Self { job, output, bars, shards: std::collections::BTreeMap::new() }
+        Self { job, output, bars, whole: None, n_samples: 0, shards: std::collections::BTreeMap::new() }
     }
 
     /// Says what the log has of the job after a position; returns the position that has been read to.
@@ -115,8 +119,14 @@ impl<'a> Lines<'a> {
             request.trees.to
         );
         match &self.bars {
+            Some(bars) if self.shards.contains_key(&request.shard) => {
+                bars.println(format!("{text}, attempt {}", request.attempt)).unwrap_or_default();
+            }
             Some(bars) => {
-                let bar = bars.add(ProgressBar::new_spinner());
+                self.n_samples = request.dataset.n_samples;
+                let whole = self.whole.get_or_insert_with(|| whole_bar(bars));
+                whole.inc_length(u64::from(request.trees.to - request.trees.from));
+                let bar = bars.insert_before(whole, ProgressBar::new_spinner());
                 if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
                     bar.set_style(style);
                 }
@@ -139,6 +149,12 @@ impl<'a> Lines<'a> {
             trained.n_nodes,
             trained.seconds
         );
+        if let Some(whole) = &self.whole {
+            whole.inc(u64::from(trained.trees.to - trained.trees.from));
+            #[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+            let rows = whole.position() as f64 * self.n_samples as f64 / whole.elapsed().as_secs_f64().max(1e-3);
+            whole.set_message(format!("{rows:.0} rows/s"));
+        }
         match self.shards.remove(&trained.shard) {
             Some(bar) => {
                 if let Ok(style) = ProgressStyle::with_template("✓ {msg}") {
@@ -159,8 +175,22 @@ impl<'a> Lines<'a> {
     }
 
     fn end(&mut self) {
+        if let Some(whole) = self.whole.take() {
+            whole.abandon();
+        }
         for (_, bar) in std::mem::take(&mut self.shards) {
             bar.abandon();
         }
     }
+}
+
+/// The bar below those of the shards: trees of the whole job, how fast rows pass through them, and how long it will take.
+fn whole_bar(bars: &MultiProgress) -> ProgressBar {
+    let bar = bars.add(ProgressBar::new(0));
+    let template = "{bar:40} {pos}/{len} trees  {msg}  {elapsed}  ETA {eta}";
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(250));
+    bar
 }

@@ -118,12 +118,22 @@ pub struct DatasetRequest {
     /// Columns that are left out.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drop: Vec<String>,
+    /// Columns of numbers or truth values that stand for categories; columns of texts are taken for categories anyway.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub categorical: Vec<String>,
 }
 
 impl DatasetRequest {
     /// The data set at a URI, read as usual, under its own name.
     pub fn new(uri: impl Into<String>, target: impl Into<String>) -> Self {
-        Self { uri: uri.into(), target: target.into(), name: None, csv: None, drop: Vec::new() }
+        Self {
+            uri: uri.into(),
+            target: target.into(),
+            name: None,
+            csv: None,
+            drop: Vec::new(),
+            categorical: Vec::new(),
+        }
     }
 }
 

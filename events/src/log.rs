@@ -32,6 +32,9 @@ pub fn serving_stream(model: &str) -> String {
 pub const JOB_PREFIX: &str = "job/";
 /// What the names of all serving streams start with.
 pub const SERVING_PREFIX: &str = "serving/";
+/// What the names of the streams start with that hold trained shards by what their trees depend on: facts of job streams
+/// once more, for other jobs to find.
+pub const TREES_PREFIX: &str = "trees/";
 
 /// Why the log did not do what was asked.
 #[derive(Debug, thiserror::Error)]

@@ -52,22 +52,15 @@ pub fn train_test_split(frame: &Frame, test_size: f64, random_state: u32) -> Res
 ///
 /// `test_size` outside (0, 1), a class with one row only, a part with fewer rows than classes, a class index out of range.
 pub fn stratified_split(classes: &[u32], n_classes: usize, test_size: f64, random_state: u32) -> Result<Split, Error> {
-    let (n_train, n_test) = sizes(classes.len(), test_size)?;
     let mut members = vec![Vec::new(); n_classes];
     for (row, &class) in classes.iter().enumerate() {
         let members = members.get_mut(class as usize);
         members.ok_or(Error::Shape { what: "classes", got: n_classes, expected: class as usize + 1 })?.push(row);
     }
     members.retain(|rows| !rows.is_empty());
-    if members.iter().any(|rows| rows.len() < 2) {
-        return Err(Error::Unsupported("a stratified split needs at least two rows of every class".to_owned()));
-    }
-    if n_train < members.len() || n_test < members.len() {
-        let text = format!("{n_train} training and {n_test} test rows are too few for {} classes", members.len());
-        return Err(Error::Unsupported(text));
-    }
-    let mut stream = RandomState::new(random_state);
     let counts: Vec<usize> = members.iter().map(Vec::len).collect();
+    let (n_train, n_test) = stratified_sizes(&counts, test_size)?;
+    let mut stream = RandomState::new(random_state);
     let in_train = share_out(&counts, n_train, &mut stream);
     let left_over: Vec<usize> = counts.iter().zip(&in_train).map(|(count, taken)| count - taken).collect();
     let in_test = share_out(&left_over, n_test, &mut stream);
@@ -80,6 +73,23 @@ pub fn stratified_split(classes: &[u32], n_classes: usize, test_size: f64, rando
     stream.shuffle(&mut train);
     stream.shuffle(&mut test);
     Ok(Split { train, test })
+}
+
+/// How many training and test rows a stratified split of classes with so many rows has: whether there is one.
+///
+/// # Errors
+///
+/// As [`stratified_split`].
+pub fn stratified_sizes(counts: &[usize], test_size: f64) -> Result<(usize, usize), Error> {
+    let (n_train, n_test) = sizes(counts.iter().sum(), test_size)?;
+    if counts.iter().any(|rows| *rows < 2) {
+        return Err(Error::Unsupported("a stratified split needs at least two rows of every class".to_owned()));
+    }
+    if n_train < counts.len() || n_test < counts.len() {
+        let text = format!("{n_train} training and {n_test} test rows are too few for {} classes", counts.len());
+        return Err(Error::Unsupported(text));
+    }
+    Ok((n_train, n_test))
 }
 
 /// The parts of a stratified k-fold: row r is tested in part `folds[r]`, below `n_splits`. The parts of scikit-learn's

@@ -10,6 +10,7 @@
 )]
 
 mod commands;
+mod data_sets;
 mod demo;
 mod doctor;
 mod foreign;

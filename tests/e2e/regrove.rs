@@ -9,12 +9,14 @@ use tokio::process::Command;
 
 /// Variables of the developer's environment that would change what a command does. `CARGO` makes `regrove` build the
 /// functions, as it does when cargo runs it.
-const NOT_INHERITED: [&str; 12] = [
+const NOT_INHERITED: [&str; 14] = [
     "CARGO",
     "REDIS_URL",
     "REDIS_USERNAME",
     "REDIS_PASSWORD",
     "REGROVE_REDIS_CA",
+    "REGROVE_DATA_ALLOW",
+    "REGROVE_DATA_ROOT",
     "REGROVE_HOME",
     "REGROVE_BROKER",
     "REGROVE_GATEWAY",

@@ -1,6 +1,7 @@
 //! Functions, record, log and broker, all in this process.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
@@ -68,7 +69,7 @@ impl World {
         let emitter = || Emitter::new(Some(sink.parse().unwrap()));
         let control = Control::embedded(&home.path().join("state"));
         let record = Record::new(Client::new(&MlflowArgs::for_uri(record_address.as_str())).unwrap());
-        let functions = functions(&control, &record, emitter);
+        let functions = functions(&control, &record, home.path(), emitter);
         Self { control, record, functions, queue, dead: Vec::new(), _home: home }
     }
 
@@ -154,9 +155,24 @@ impl World {
     }
 }
 
-fn functions(control: &Control, record: &Record, emitter: impl Fn() -> Emitter) -> BTreeMap<&'static str, Router> {
+/// Files of this machine may be read.
+fn data_access(home: &Path) -> regrove_aggregate::dataset::DataAccess {
+    regrove_aggregate::dataset::DataAccess {
+        policy: regrove_data::Policy::for_events(Some("file:"), None).unwrap(),
+        limits: regrove_data::Limits::default(),
+        spool: home.join("spool"),
+        frame_bytes_max: 1 << 20,
+    }
+}
+
+fn functions(
+    control: &Control,
+    record: &Record,
+    home: &Path,
+    emitter: impl Fn() -> Emitter,
+) -> BTreeMap<&'static str, Router> {
     let control = || control.clone();
-    let aggregate = regrove_aggregate::Ports { control: control(), emitter: emitter(), data_root: None };
+    let aggregate = regrove_aggregate::Ports { control: control(), emitter: emitter(), data: data_access(home) };
     let train_shard = regrove_train_shard::Ports { control: control(), emitter: emitter(), worker: None };
     let register = regrove_register::Ports { control: control(), emitter: emitter(), record: record.clone() };
     let load_model = regrove_load_model::Ports {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Subcommand;
 use jiff::Timestamp;
-use regrove_events::log::Entry;
+use regrove_events::log::{Entry, TREES_PREFIX};
 use regrove_events::{CloudEvent, TYPE_PREFIX, json_format};
 use regrove_runtime::{ReplayError, ReplayFrom};
 use serde_json::{Value, json};
@@ -162,7 +162,9 @@ async fn tail(follow: bool, subject: Option<&str>, reach: &Reach, output: &Outpu
         let last = entries.len() < BATCH;
         for entry in entries {
             after = entry.position;
-            if subject.is_none_or(|wanted| entry.event.subject() == Some(wanted)) {
+            // What stands there was said in a job already.
+            let again = entry.stream.starts_with(TREES_PREFIX);
+            if !again && subject.is_none_or(|wanted| entry.event.subject() == Some(wanted)) {
                 output.result(&as_json(&entry), || line(&entry))?;
             }
         }

@@ -1,31 +1,40 @@
-//! `regrove job`: jobs as the log has them.
+//! `regrove job`: jobs as the log has them. What can be done with a job is decided in `regrove-jobs`.
+
+mod compare;
+mod logs;
+mod show;
+mod trace;
+
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Subcommand;
 use jiff::Timestamp;
-use regrove_events::log::{JOB_PREFIX, job_stream};
-use regrove_events::{Event, Job, JobState, TrainCancelled, job};
+use regrove_events::Job;
+use regrove_jobs::{Error, Jobs, LIMIT_DEFAULT, Query, ReplayStep, Submitted, Summary};
 use serde_json::{Value, json};
 
+use crate::commands::train;
 use crate::output::{Output, Usage, table};
 use crate::reach::{Reach, SOURCE};
 
-/// Look at jobs, stop them.
+/// Look at jobs, stop them, try them again.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// List jobs, newest first
-    #[command(after_help = "Example:\n  regrove job list --state training")]
-    List {
-        /// Only jobs in this state
-        #[arg(long, value_name = "STATE")]
-        state: Option<String>,
-    },
-    /// Show one job: what it was asked, its shards, its model
+    #[command(after_help = "Examples:\n  regrove job list --state training,registering\n  \
+        regrove job list --name iris --since 2026-01-31T12:00:00Z --limit 20")]
+    List(List),
+    /// Show one job: what it was asked, its shards, its model, its past
     #[command(after_help = "Example:\n  regrove job show my-job --json")]
     Show {
         /// Job id
         id: String,
     },
+    /// Print what the functions wrote while they worked on a job, oldest first
+    #[command(after_help = "Examples:\n  regrove job logs my-job\n  regrove job logs my-job -f --level warn\n\n\
+        The local runtime keeps the lines. In a cluster they are where the cluster keeps them.")]
+    Logs(logs::Args),
     /// Ask a job to stop
     #[command(after_help = "Example:\n  regrove job stop my-job --reason 'wrong data'")]
     Stop {
@@ -34,148 +43,190 @@ pub(crate) enum Command {
         /// Why, for the record
         #[arg(long)]
         reason: Option<String>,
+        /// Follow the job to its end
+        #[arg(long)]
+        wait: bool,
     },
+    /// Try a job again that failed or was cancelled
+    #[command(after_help = "Example:\n  regrove job retry my-job --wait\n\n\
+        The attempt is a job of its own, my-job.retry-2; trees that were grown are not grown again.")]
+    Retry {
+        /// Job id
+        id: String,
+        /// Follow the attempt to its end; exit code 1 if it fails, 3 if it is cancelled
+        #[arg(long)]
+        wait: bool,
+    },
+    /// Show a job's state after each of its events: how it came to be what it is
+    #[command(after_help = "Examples:\n  regrove job replay my-job\n  regrove job replay my-job --emit")]
+    Replay {
+        /// Job id
+        id: String,
+        /// Emit again what an open job waits for an answer to, instead of waiting for the tick
+        #[arg(long)]
+        emit: bool,
+    },
+    /// Put two jobs side by side: settings, metrics, seconds, model
+    #[command(after_help = "Example:\n  regrove job compare my-job other-job")]
+    Compare {
+        /// A job
+        left: String,
+        /// Another one
+        right: String,
+    },
+    /// Print the tree of a job's spans: which function worked when, and for how long
+    #[command(after_help = "Example:\n  regrove job trace my-job")]
+    Trace {
+        /// Job id
+        id: String,
+    },
+}
+
+/// Which jobs.
+#[derive(Debug, clap::Args)]
+pub(crate) struct List {
+    /// Only jobs in these states: queued, training, registering, succeeded, failed, cancelled
+    #[arg(long, value_name = "STATE,…", default_value = "", hide_default_value = true)]
+    state: String,
+    /// Only jobs whose id, data set or model has this in its name
+    #[arg(long, value_name = "PART")]
+    name: Option<String>,
+    /// Only jobs asked for at this time or later (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    since: Option<Timestamp>,
+    /// Only jobs asked for before this time (RFC 3339)
+    #[arg(long, value_name = "TIME")]
+    until: Option<Timestamp>,
+    /// How many at most
+    #[arg(long, default_value_t = LIMIT_DEFAULT, value_name = "N")]
+    limit: usize,
+    /// Go on after a page, with what its last line says
+    #[arg(long, value_name = "PLACE")]
+    after: Option<String>,
+}
+
+/// The moment at which a command runs.
+#[expect(clippy::disallowed_methods, reason = "a command is where the outside, and its clock, begins")]
+pub(crate) fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+pub(crate) fn jobs(reach: &Reach) -> anyhow::Result<Jobs> {
+    Ok(Jobs::new(Arc::clone(&reach.control()?.log), SOURCE))
+}
+
+/// What the user asked wrongly is a wrong argument; what the log does not say is a failure.
+pub(crate) fn refused(error: Error) -> anyhow::Error {
+    match error {
+        Error::NotFound { .. } => Usage(format!("{error}; `regrove job list` lists them")).into(),
+        refusal if refusal.is_refusal() => Usage(refusal.to_string()).into(),
+        failure => failure.into(),
+    }
 }
 
 pub(crate) async fn run(command: Command, reach: &Reach, output: &Output) -> anyhow::Result<()> {
     match command {
-        Command::List { state } => list(state, reach, output).await,
-        Command::Show { id } => show(&id, reach, output).await,
-        Command::Stop { id, reason } => stop(&id, reason, reach, output).await,
+        Command::List(list) => run_list(list, reach, output).await,
+        Command::Show { id } => {
+            let view = jobs(reach)?.show(&id, now()).await.map_err(refused)?;
+            output.result(&view, || show::describe(&view))
+        }
+        Command::Logs(args) => logs::run(args, reach, output).await,
+        Command::Stop { id, reason, wait } => stop(&id, reason, wait, reach, output).await,
+        Command::Retry { id, wait } => {
+            let submitted = jobs(reach)?.retry(&id, now()).await.map_err(refused)?;
+            submit(&submitted, wait, reach, output).await
+        }
+        Command::Replay { id, emit } => replay(&id, emit, reach, output).await,
+        Command::Compare { left, right } => {
+            let compared = jobs(reach)?.compare(&left, &right).await.map_err(refused)?;
+            output.result(&compared, || compare::describe(&compared))
+        }
+        Command::Trace { id } => {
+            let root = jobs(reach)?.trace(&id, now()).await.map_err(refused)?;
+            output.result(&root, || trace::describe(&root))
+        }
     }
 }
 
-async fn list(state: Option<String>, reach: &Reach, output: &Output) -> anyhow::Result<()> {
-    let control = reach.control()?;
-    let mut jobs = Vec::new();
-    for stream in control.log.streams(JOB_PREFIX).await? {
-        let job = job::replay(&control.log.read(&stream, 0).await?);
-        let id = stream.strip_prefix(JOB_PREFIX).unwrap_or(&stream).to_owned();
-        if state.as_deref().is_none_or(|wanted| wanted == job.state.as_str()) {
-            jobs.push((id, job));
-        }
+/// Emits what a job was asked with, and follows it if asked to.
+pub(crate) async fn submit(submitted: &Submitted, wait: bool, reach: &Reach, output: &Output) -> anyhow::Result<()> {
+    let after = reach.control()?.log.head().await?;
+    reach.emit(&submitted.event).await?;
+    let id = &submitted.id;
+    if wait {
+        return train::wait_for(id, after, reach, output).await;
     }
-    jobs.sort_by_key(|(_, job)| std::cmp::Reverse(job.requested_at));
-    let values: Vec<Value> = jobs.iter().map(|(id, job)| summary(id, job)).collect();
-    output.result(&values, || {
-        let rows = jobs.iter().map(|(id, job)| {
+    output.result(&json!({"id": id, "state": "requested"}), || format!("{id}\nfollow it with: regrove job show {id}"))
+}
+
+async fn run_list(list: List, reach: &Reach, output: &Output) -> anyhow::Result<()> {
+    let query = Query {
+        states: Query::states(&list.state).map_err(refused)?,
+        name: list.name,
+        since: list.since,
+        until: list.until,
+        limit: list.limit,
+        after: list.after,
+    };
+    let page = jobs(reach)?.list(&query).await.map_err(refused)?;
+    output.result(&page.jobs, || {
+        let rows = page.jobs.iter().map(|job| {
             vec![
-                id.clone(),
+                job.id.clone(),
                 job.state.to_string(),
-                job.dataset.as_ref().map_or_else(String::new, |dataset| dataset.name.clone()),
-                format!("{}/{}", job.shards_trained(), job.shards.len()),
-                job.registered.as_ref().map_or_else(String::new, |model| model.uri.clone()),
+                job.dataset.clone().unwrap_or_default(),
+                format!("{}/{}", job.shards_trained, job.shards),
+                job.model.as_ref().map_or_else(String::new, |model| model.uri.clone()),
                 job.requested_at.map_or_else(String::new, |at| format!("{at:.0}")),
             ]
         });
         table(&["id", "state", "data set", "shards", "model", "requested"], rows)
-    })
+    })?;
+    if let Some(next) = &page.next {
+        output.progress(format_args!("{} of {} jobs; the next ones: --after {next}", page.jobs.len(), page.total));
+    }
+    Ok(())
 }
 
-async fn read(id: &str, reach: &Reach) -> anyhow::Result<Job> {
-    let history = reach.control()?.log.read(&job_stream(id), 0).await?;
-    if history.is_empty() {
-        return Err(Usage(format!("there is no job `{id}`; `regrove job list` lists them")).into());
+async fn stop(id: &str, reason: Option<String>, wait: bool, reach: &Reach, output: &Output) -> anyhow::Result<()> {
+    let event = jobs(reach)?.stop(id, reason, now()).await.map_err(refused)?;
+    let control = reach.control()?;
+    let after = control.log.head().await?;
+    reach.emit(&event).await?;
+    if wait {
+        let ended = crate::watch::follow(&control, id, after, false, output).await?;
+        return output.result(&summary(id, &ended.job), || format!("{id} {}", ended.job.state));
     }
-    Ok(job::replay(&history))
-}
-
-async fn show(id: &str, reach: &Reach, output: &Output) -> anyhow::Result<()> {
-    let job = read(id, reach).await?;
-    let mut value = serde_json::to_value(&job).context("a job is always JSON")?;
-    if let Value::Object(members) = &mut value {
-        members.insert("id".to_owned(), id.into());
-        members.insert("seconds".to_owned(), seconds(&job));
-    }
-    output.result(&value, || describe(id, &job))
-}
-
-fn describe(id: &str, job: &Job) -> String {
-    let mut lines = vec![format!("{id}  {}", job.state)];
-    if let Some(request) = &job.request {
-        let params: Vec<String> = request.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        lines.push(format!("parameters  {}", params.join(" ")));
-    }
-    if let Some(dataset) = &job.dataset {
-        lines.push(format!(
-            "data set    {}, {} rows, {} features, sha256 {}",
-            dataset.name,
-            dataset.n_samples,
-            dataset.feature_names.len(),
-            dataset.frame.sha256
-        ));
-    }
-    for (number, shard) in &job.shards {
-        let outcome = match &shard.trained {
-            Some(trained) => format!("{} nodes in {:.3} s", trained.n_nodes, trained.seconds),
-            None => "not yet trained".to_owned(),
-        };
-        let tries = if shard.attempts > 1 { format!(", asked for {} times", shard.attempts) } else { String::new() };
-        lines.push(format!("shard {number:<5} trees {}..{}: {outcome}{tries}", shard.trees.from, shard.trees.to));
-    }
-    if let Some(model) = &job.model {
-        let metrics: Vec<String> = model.metrics.iter().map(|(key, value)| format!("{key} {value:.4}")).collect();
-        lines.push(format!("metrics     {}", metrics.join(", ")));
-        lines.push(format!(
-            "model       {} trees, {} bytes, sha256 {}",
-            model.n_estimators, model.model.bytes, model.model.sha256
-        ));
-    }
-    if let Some(registered) = &job.registered {
-        lines.push(format!("registered  {}, run {}", registered.uri, registered.run_id));
-    }
-    if let Some(failure) = &job.failure {
-        lines.push(format!("failed      in {}: {}", failure.step, failure.reason));
-    }
-    if let Some(reason) = &job.cancel_reason {
-        lines.push(format!("cancelled   {reason}"));
-    }
-    lines.join("\n")
-}
-
-#[expect(clippy::disallowed_methods, reason = "a command is where the outside, and its clock, begins")]
-async fn stop(id: &str, reason: Option<String>, reach: &Reach, output: &Output) -> anyhow::Result<()> {
-    let job = read(id, reach).await?;
-    if job.state.is_terminal() {
-        return Err(Usage(format!("job `{id}` has ended: {}", job.state)).into());
-    }
-    let event = Event::TrainCancelled(TrainCancelled { reason });
-    reach.emit(&event.first(&format!("{id}/cancel"), SOURCE, id, Timestamp::now())?).await?;
     output.result(&json!({"id": id, "state": "stopping"}), || format!("{id} is asked to stop"))
+}
+
+async fn replay(id: &str, emit: bool, reach: &Reach, output: &Output) -> anyhow::Result<()> {
+    if emit {
+        let events = jobs(reach)?.waiting_for(id).await.map_err(refused)?;
+        for event in &events {
+            reach.emit(event).await?;
+        }
+        let ids: Vec<&str> = events.iter().map(regrove_events::CloudEvent::id).collect();
+        return output.result(&json!({"id": id, "emitted": ids}), || format!("emitted again: {}", ids.join(", ")));
+    }
+    let steps = jobs(reach)?.steps(id).await.map_err(refused)?;
+    output.result(&steps, || {
+        let row = |step: &ReplayStep| {
+            vec![
+                step.version.to_string(),
+                step.at.map_or_else(String::new, |at| format!("{at:.3}")),
+                step.name.clone(),
+                if step.changed { step.state.to_string() } else { "(as before)".to_owned() },
+                format!("{}/{}", step.shards_trained, step.shards),
+                step.text.clone(),
+            ]
+        };
+        table(&["event", "at", "type", "state after", "shards", "says"], steps.iter().map(row))
+    })
 }
 
 /// A job in one line of JSON: the shape that `demo`, `train --wait` and `job list` share.
 pub(crate) fn summary(id: &str, job: &Job) -> Value {
-    let model = job.registered.as_ref().map(|registered| {
-        json!({
-            "name": registered.name,
-            "version": registered.version,
-            "sha256": registered.model.sha256,
-            "uri": registered.uri,
-        })
-    });
-    json!({
-        "id": id,
-        "state": job.state,
-        "dataset": job.dataset.as_ref().map(|dataset| &dataset.name),
-        "shards": job.shards.len(),
-        "metrics": job.model.as_ref().map(|model| &model.metrics),
-        "model": model,
-        "failure": job.failure,
-        "requested_at": job.requested_at,
-        "seconds": seconds(job),
-    })
-}
-
-/// Seconds of the job's steps, as far as it has come.
-fn seconds(job: &Job) -> Value {
-    let between = |from: Option<Timestamp>, to: Option<Timestamp>| Some(to?.duration_since(from?).as_secs_f64());
-    let trained = job.shards.values().filter_map(|shard| shard.trained_at).max();
-    let all_in = (job.state != JobState::Training).then_some(trained).flatten();
-    json!({
-        "queued_to_registered": job.seconds_to_registered(),
-        "train": between(job.requested_at, all_in),
-        "aggregate": between(all_in, job.aggregated_at),
-        "register": between(job.aggregated_at, job.registered_at),
-    })
+    serde_json::to_value(Summary::of(id, job)).context("a summary is always JSON").unwrap_or_default()
 }

@@ -1,5 +1,6 @@
 //! One module per command.
 
+pub(crate) mod data;
 pub(crate) mod demo;
 pub(crate) mod doctor;
 pub(crate) mod event;
@@ -7,5 +8,6 @@ pub(crate) mod forest;
 pub(crate) mod job;
 pub(crate) mod model;
 pub(crate) mod predict;
+pub(crate) mod shell;
 pub(crate) mod train;
 pub(crate) mod up;

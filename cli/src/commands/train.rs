@@ -1,16 +1,16 @@
 //! `regrove train`: asks for a model by emitting `train-requested`.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use jiff::Timestamp;
-use regrove_events::event::{self, DatasetRequest, ModelRequest, Objective, TrainRequested};
-use regrove_events::log::job_stream;
-use regrove_events::{Event, Job, JobState, job};
-use serde_json::{Map, Value, json};
+use regrove_events::event::{self, CsvFormat, DatasetRequest, ModelRequest, Objective, TrainRequested};
+use regrove_events::log::Position;
+use regrove_events::{Event, Job, JobState};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::commands::job::summary;
+use crate::commands::job::{self, jobs, now, refused, summary};
 use crate::output::{Output, Usage};
 use crate::reach::{Reach, SOURCE};
 use crate::watch;
@@ -18,79 +18,183 @@ use crate::watch;
 /// Ask for a model.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  regrove train --data examples/breast_cancer.csv --target target --wait\n  \
+    regrove train --data s3://bucket/rides.parquet --target tip --drop ride_id --categorical zone --id rides-7\n  \
+    regrove train --file job.yaml --set n_estimators=200 --wait\n  \
     regrove train --data 'synthetic:make_classification?n_samples=2500&random_state=42' \\\n    \
-    --set n_estimators=75 --set max_depth=30 --set random_state=42 --shards 4 --id my-job --wait")]
+    --set n_estimators=75 --set max_depth=30 --set random_state=42 --shards 4 --id my-job --wait\n\n\
+    A file has the fields of the event `train-requested` (docs/events.md), as YAML or JSON; flags go before it.\n\n\
+    Exit codes: 0 asked for, or with --wait succeeded; 1 failed; 2 wrong arguments; 3 cancelled while waiting.")]
 pub(crate) struct Args {
-    /// CSV file with a header, a `file://` URI, or `synthetic:make_classification?…`
-    #[arg(long, value_name = "FILE|URI")]
-    data: String,
-    /// Column to predict
-    #[arg(long, value_name = "COLUMN", default_value = "target")]
-    target: String,
+    /// CSV or Parquet file, a URI (file:, https:, s3:, gs:, az:), or `synthetic:make_classification?…`
+    #[arg(long, value_name = "FILE|URI", required_unless_present = "file")]
+    data: Option<String>,
+    /// The whole request as YAML or JSON; `-` for standard input
+    #[arg(long, short, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Column to predict [default: target]
+    #[arg(long, value_name = "COLUMN")]
+    target: Option<String>,
+    #[command(flatten)]
+    columns: Columns,
     /// A parameter of the forest under scikit-learn's name; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
     params: Vec<(String, Value)>,
-    /// How many shards to grow the forest in; never changes the model
-    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..))]
-    shards: u32,
-    /// Share of rows that a second forest does not see and is scored on; 0 for none
-    #[arg(long, default_value_t = 0.2)]
-    test_size: f64,
-    /// Registered model to make a version of
-    #[arg(long, value_name = "NAME", default_value = "RandomForestClassifierModel")]
-    model: String,
+    /// How many shards to grow the forest in; never changes the model [default: 2]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    shards: Option<u32>,
+    /// Share of rows that a second forest does not see and is scored on; 0 for none [default: 0.2]
+    #[arg(long)]
+    test_size: Option<f64>,
+    /// Registered model to make a version of [default: RandomForestClassifierModel]
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
     /// Alias to set on the new version
     #[arg(long)]
     alias: Option<String>,
-    /// MLflow experiment
-    #[arg(long, default_value = "regrove")]
-    experiment: String,
+    /// MLflow experiment [default: regrove]
+    #[arg(long)]
+    experiment: Option<String>,
     /// Job id; sending the same job again under its id is harmless
     #[arg(long)]
     id: Option<String>,
-    /// Follow the job to its end; exit code 1 if it fails
-    #[arg(long)]
+    /// Follow the job to its end
+    #[arg(long, conflicts_with = "no_wait")]
     wait: bool,
+    /// Return as soon as the broker has the request, which is the default
+    #[arg(long)]
+    no_wait: bool,
+}
+
+/// How a file's columns are written and used.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Columns")]
+pub(crate) struct Columns {
+    /// CSV: what stands between cells [default: ,]
+    #[arg(long, value_name = "CHAR")]
+    delimiter: Option<char>,
+    /// CSV: what stands around cells that hold delimiters [default: "]
+    #[arg(long, value_name = "CHAR")]
+    quote: Option<char>,
+    /// CSV: the first line is data; columns are `column_0`, `column_1`, …
+    #[arg(long)]
+    no_header: bool,
+    /// CSV: a cell that stands for a missing value; may be repeated [default: NA, N/A, NaN, null, None, …]
+    #[arg(long, value_name = "TEXT")]
+    missing: Vec<String>,
+    /// A column to leave out; may be repeated
+    #[arg(long, value_name = "COLUMN")]
+    drop: Vec<String>,
+    /// A column of numbers that stands for categories; may be repeated
+    #[arg(long, value_name = "COLUMN")]
+    categorical: Vec<String>,
+}
+
+impl Columns {
+    /// The way of writing, when anything was said about it.
+    pub(crate) fn csv(&self) -> Option<CsvFormat> {
+        let usual = CsvFormat::default();
+        let format = CsvFormat {
+            delimiter: self.delimiter.unwrap_or(usual.delimiter),
+            quote: self.quote.unwrap_or(usual.quote),
+            header: !self.no_header,
+            missing: (!self.missing.is_empty()).then(|| self.missing.clone()),
+        };
+        (format != usual).then_some(format)
+    }
+
+    /// Whether a column is left out.
+    pub(crate) fn dropped(&self, name: &str) -> bool {
+        self.drop.iter().any(|dropped| dropped == name)
+    }
+
+    /// The columns whose distinct values matter.
+    pub(crate) fn counted(&self, target: Option<&str>) -> BTreeSet<String> {
+        self.categorical.iter().cloned().chain(target.map(str::to_owned)).collect()
+    }
+}
+
+/// The job was cancelled while the command waited for it: exit code 3.
+#[derive(Debug, thiserror::Error)]
+#[error("job {id} was cancelled")]
+pub(crate) struct Cancelled {
+    id: String,
 }
 
 /// `name=value`, the value read as JSON if it is JSON, else as text; `none` is null.
 pub(crate) fn assignment(text: &str) -> Result<(String, Value), String> {
     let (name, value) = text.split_once('=').ok_or("expected NAME=VALUE")?;
-    let value = match value {
+    Ok((name.trim().to_owned(), setting(value)))
+}
+
+fn setting(value: &str) -> Value {
+    match value {
         "none" | "None" => Value::Null,
         "True" => true.into(),
         "False" => false.into(),
         other => serde_json::from_str(other).unwrap_or_else(|_| other.into()),
-    };
-    Ok((name.trim().to_owned(), value))
+    }
 }
 
 pub(crate) async fn run(args: Args, reach: &Reach, output: &Output) -> anyhow::Result<()> {
-    let request = TrainRequested {
-        dataset: DatasetRequest::new(data_uri(&args.data)?, args.target),
-        params: args.params.into_iter().collect::<Map<_, _>>(),
-        shards: args.shards,
-        test_size: args.test_size,
-        model: ModelRequest { name: args.model, alias: args.alias, description: None },
-        experiment: args.experiment,
-        objective: None,
-    };
-    let job_id = args.id.unwrap_or_else(|| new_job_id("train"));
+    let job_id = args.id.clone().unwrap_or_else(|| new_job_id("train"));
     event::check_subject(&job_id).map_err(|error| Usage(format!("--id: {error}")))?;
-    let control = reach.control()?;
-    refuse_taken(&job::replay(&control.log.read(&job_stream(&job_id), 0).await?), &job_id, &request)?;
-    let after = control.log.head().await?;
-    submit(reach, &job_id, &request).await?;
-    if !args.wait {
-        return output.result(&json!({"id": job_id, "state": "requested"}), || {
-            format!("{job_id}\nfollow it with: regrove job show {job_id}")
-        });
+    let wait = args.wait;
+    let request = request(args)?;
+    let submitted = jobs(reach)?.submit(&job_id, &request, now()).await.map_err(|error| match error {
+        regrove_jobs::Error::Taken { .. } => Usage(format!("--id {job_id}: {error}")).into(),
+        other => refused(other),
+    })?;
+    job::submit(&submitted, wait, reach, output).await
+}
+
+/// The request of the file, with what the flags say in its place.
+fn request(args: Args) -> anyhow::Result<TrainRequested> {
+    let mut request = match (&args.file, &args.data) {
+        (Some(file), _) => read_request(file)?,
+        (None, Some(data)) => TrainRequested::new(DatasetRequest::new(data_uri(data)?, "target")),
+        (None, None) => return Err(Usage("say --data or --file".to_owned()).into()),
+    };
+    if let Some(data) = &args.data {
+        request.dataset.uri = data_uri(data)?;
     }
-    let watched = watch::follow(&control, &job_id, after, false, output).await?;
-    output.result(&summary(&job_id, &watched.job), || describe(&job_id, &watched.job))?;
+    let dataset = &mut request.dataset;
+    dataset.csv = args.columns.csv().or(dataset.csv.take());
+    dataset.target = args.target.unwrap_or_else(|| std::mem::take(&mut dataset.target));
+    dataset.drop.extend(args.columns.drop);
+    dataset.categorical.extend(args.columns.categorical);
+    request.params.extend(args.params);
+    request.shards = args.shards.unwrap_or(request.shards);
+    request.test_size = args.test_size.unwrap_or(request.test_size);
+    request.model.name = args.model.unwrap_or(request.model.name);
+    request.model.alias = args.alias.or(request.model.alias);
+    request.experiment = args.experiment.unwrap_or(request.experiment);
+    Ok(request)
+}
+
+/// Reads a request as YAML, of which JSON is a part. A relative path in it is relative to the file.
+fn read_request(file: &Path) -> anyhow::Result<TrainRequested> {
+    let place = file.display();
+    let text = if file.as_os_str() == "-" {
+        std::io::read_to_string(std::io::stdin())?
+    } else {
+        std::fs::read_to_string(file).map_err(|error| Usage(format!("--file {place}: {error}")))?
+    };
+    let mut request: TrainRequested =
+        serde_saphyr::from_str(&text).map_err(|error| Usage(format!("--file {place}: {error}")))?;
+    if !request.dataset.uri.contains(':') {
+        let beside = file.parent().unwrap_or(Path::new("")).join(&request.dataset.uri);
+        request.dataset.uri = data_uri(&beside.to_string_lossy())?;
+    }
+    Ok(request)
+}
+
+/// Follows a job to its end and says what became of it.
+pub(crate) async fn wait_for(job_id: &str, after: Position, reach: &Reach, output: &Output) -> anyhow::Result<()> {
+    let watched = watch::follow(&reach.control()?, job_id, after, false, output).await?;
+    output.result(&summary(job_id, &watched.job), || describe(job_id, &watched.job))?;
     match watched.job.state {
         JobState::Succeeded => Ok(()),
-        JobState::Cancelled => bail!("job {job_id} was cancelled"),
+        JobState::Cancelled => Err(Cancelled { id: job_id.to_owned() }.into()),
         _ => bail!("job {job_id} failed: {}", watched.job.failure.map(|failure| failure.reason).unwrap_or_default()),
     }
 }
@@ -103,20 +207,9 @@ pub(crate) fn new_job_id(prefix: &str) -> String {
 }
 
 /// Emits the request.
-#[expect(clippy::disallowed_methods, reason = "a command is where the outside, and its clock, begins")]
 pub(crate) async fn submit(reach: &Reach, job_id: &str, request: &TrainRequested) -> anyhow::Result<()> {
     let event = Event::TrainRequested(request.clone());
-    let event = event.first(&format!("{job_id}/request"), SOURCE, job_id, Timestamp::now())?;
-    reach.emit(&event).await
-}
-
-fn refuse_taken(known: &Job, job_id: &str, request: &TrainRequested) -> anyhow::Result<()> {
-    match &known.request {
-        Some(taken) if taken != request => {
-            Err(Usage(format!("--id {job_id}: the job exists with other parameters; choose another id")).into())
-        }
-        _ => Ok(()),
-    }
+    reach.emit(&event.first(&format!("{job_id}/request"), SOURCE, job_id, now())?).await
 }
 
 /// A path becomes an absolute `file://` URI; a URI stays.

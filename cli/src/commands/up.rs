@@ -261,6 +261,9 @@ async fn config(
     Ok(config)
 }
 
+/// Where data sets may come from, as `aggregate` reads it.
+const DATA_ALLOW: &str = "REGROVE_DATA_ALLOW";
+
 /// What every function is told: where state is kept, and where the record is.
 pub(crate) fn environment(reach: &Reach, mlflow: Option<&str>) -> anyhow::Result<BTreeMap<String, String>> {
     let store = &reach.store;
@@ -275,6 +278,10 @@ pub(crate) fn environment(reach: &Reach, mlflow: Option<&str>) -> anyhow::Result
         ("MLFLOW_TRACKING_URI", mlflow.map(str::to_owned)),
     ];
     env.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
+    // Events come from this machine: its files may be read, unless the user says otherwise.
+    if std::env::var_os(DATA_ALLOW).is_none() {
+        env.insert(DATA_ALLOW.to_owned(), "file:,https:,s3:,gs:,az:".to_owned());
+    }
     Ok(env)
 }
 

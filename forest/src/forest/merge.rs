@@ -52,6 +52,21 @@ impl Forest {
         Ok(self)
     }
 
+    /// Some of the trees here, as a part of the same forest.
+    ///
+    /// # Errors
+    ///
+    /// A range that is empty or not within the trees here.
+    pub fn part(mut self, range: Range<u32>) -> Result<Forest, MergeError> {
+        if range.is_empty() || range.start < self.range.start || range.end > self.range.end {
+            return Err(MergeError::Gap { from: range.start, to: range.end });
+        }
+        let (skipped, kept) = (range.start - self.range.start, range.end - range.start);
+        self.trees = self.trees.into_iter().skip(skipped as usize).take(kept as usize).collect();
+        self.range = range;
+        Ok(self)
+    }
+
     fn check_same(&self, shard: &Forest) -> Result<(), MergeError> {
         let differences = [
             ("params", self.params != shard.params),

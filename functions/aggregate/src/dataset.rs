@@ -1,131 +1,187 @@
-//! From a data set's URI to a frame: read, checked, hashed.
+//! From a data set's URI to a canonical frame: fetched, read, checked, hashed, in bounded memory.
 
-use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
+use regrove_data::{Limits, Location, Policy, Prepared, Table, TargetKind, Wish, fetch, prepare};
+use regrove_events::Artifact;
 use regrove_events::event::{DatasetRequest, JobFailed};
 use regrove_forest::datasets::Synthetic;
-use regrove_forest::{Frame, FrameLimits};
-use url::Url;
+use regrove_forest::{Categories, Error, Frame, Label};
+use regrove_host::Problem;
+use regrove_store::Artifacts;
+
+use crate::FUNCTION;
 
 /// What synthetic data sets' URIs start with.
 pub const SYNTHETIC: &str = "synthetic:";
 
-/// Why a data set cannot be learned from. Ends the job: asking again would give the same answer.
-#[derive(Debug, thiserror::Error)]
+/// What may be read, and where it is kept meanwhile.
+#[derive(Debug, Clone)]
+pub struct DataAccess {
+    /// Where data sets may come from.
+    pub policy: Policy,
+    /// How much of them is read.
+    pub limits: Limits,
+    /// Folder for what is fetched and written before it is stored.
+    pub spool: PathBuf,
+    /// Largest frame in bytes.
+    pub frame_bytes_max: u64,
+}
+
+/// A data set that can be learned from.
+#[derive(Debug)]
+pub struct Data {
+    /// Rows.
+    pub n_samples: u64,
+    /// Feature columns in order.
+    pub feature_names: Vec<String>,
+    /// Classes in ascending order, with their rows; none for numbers.
+    pub classes: Vec<(Label, u64)>,
+    /// Texts of the encoded features.
+    pub categories: Categories,
+    frame: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Bytes(Vec<u8>),
+    File(Prepared),
+}
+
+/// Why there is no data set.
+#[derive(Debug)]
 pub enum Refused {
-    /// The URI is none, or of a scheme that is not supported.
-    #[error("data set `{uri}` is not supported: {reason}; use `file:///…` or `synthetic:make_classification?…`")]
-    Uri {
-        /// The URI.
-        uri: String,
-        /// Why not.
-        reason: String,
-    },
-    /// The file is not there, or may not be read.
-    #[error("data set `{path}` cannot be read: {reason}")]
-    Unreadable {
-        /// The path.
-        path: String,
-        /// What the system said.
-        reason: String,
-    },
-    /// The path leaves the folders that are allowed.
-    #[error("data set `{path}` lies outside the allowed folder `{root}` (REGROVE_DATA_ROOT)")]
-    Outside {
-        /// The path.
-        path: String,
-        /// The folder.
-        root: String,
-    },
-    /// What is there cannot be learned from.
-    #[error("data set `{uri}`: {source}")]
-    Content {
-        /// The URI.
-        uri: String,
-        /// What is wrong, with row and column.
-        #[source]
-        source: regrove_forest::Error,
-    },
-    /// The synthetic set's parameters are wrong.
-    #[error("data set `{uri}`: {reason}")]
-    Synthetic {
-        /// The URI.
-        uri: String,
-        /// What is wrong.
-        reason: String,
-    },
+    /// It ends the job: asking again would give the same answer.
+    Final(JobFailed),
+    /// The broker is to ask again.
+    Later(Problem),
 }
 
 impl Refused {
-    /// The problem's kind.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Uri { .. } => "dataset-unsupported",
-            Self::Unreadable { .. } => "dataset-not-found",
-            Self::Outside { .. } => "dataset-not-allowed",
-            Self::Content { .. } | Self::Synthetic { .. } => "dataset-invalid",
-        }
+    /// The end of a job for this reason.
+    pub fn because(problem: &str, reason: impl Into<String>) -> Self {
+        Self::Final(JobFailed { step: FUNCTION.to_owned(), problem: problem.to_owned(), reason: reason.into() })
     }
 
-    /// As the end of a job.
-    pub fn into_failure(self) -> JobFailed {
-        JobFailed { step: "aggregate".to_owned(), problem: self.kind().to_owned(), reason: self.to_string() }
+    fn of(request: &DatasetRequest, error: &regrove_data::Error) -> Self {
+        if error.is_retryable() {
+            return Self::Later(Problem::unavailable("the data set", error));
+        }
+        let text = error.to_string();
+        let named = if text.contains(&request.uri) { text } else { format!("data set `{}`: {text}", request.uri) };
+        Self::because(error.kind(), named)
     }
 }
 
-/// Reads a data set. Blocking: files may be large.
-///
-/// `root`, when given, is the only folder that files may be read from.
+/// Reads a data set for classes or for numbers.
 ///
 /// # Errors
 /// [`Refused`].
-pub fn read(request: &DatasetRequest, root: Option<&Path>) -> Result<Frame, Refused> {
-    let uri = &request.uri;
-    if let Some(call) = uri.strip_prefix(SYNTHETIC) {
-        let wrong = |reason: String| Refused::Synthetic { uri: uri.clone(), reason };
-        let synthetic = Synthetic::parse(call).map_err(|error| wrong(error.to_string()))?;
-        return synthetic.frame().map_err(|error| wrong(error.to_string()));
+pub async fn read(request: &DatasetRequest, kind: TargetKind, access: &DataAccess) -> Result<Data, Refused> {
+    if let Some(call) = request.uri.strip_prefix(SYNTHETIC) {
+        return synthetic(request, call);
     }
-    let path = file_path(uri)?;
-    let unreadable = |error: std::io::Error| Refused::Unreadable {
-        path: path.display().to_string(),
-        reason: match error.kind() {
-            std::io::ErrorKind::NotFound => "there is no such file".to_owned(),
-            _ => error.to_string(),
-        },
+    let refused = |error: regrove_data::Error| Refused::of(request, &error);
+    let location = Location::parse(&request.uri).map_err(refused)?;
+    let local = fetch(&location, &access.policy, &access.limits, &access.spool, &()).await.map_err(refused)?;
+    let wish = Wish {
+        target: request.target.clone(),
+        kind,
+        drop: request.drop.clone(),
+        categorical: request.categorical.clone(),
+        frame_bytes_max: access.frame_bytes_max,
     };
-    let real = path.canonicalize().map_err(unreadable)?;
-    if let Some(root) = root {
-        let allowed = root.canonicalize().map_err(unreadable)?;
-        if !real.starts_with(&allowed) {
-            return Err(Refused::Outside { path: path.display().to_string(), root: root.display().to_string() });
+    let (csv, limits, spool) = (request.csv.clone().unwrap_or_default(), access.limits, access.spool.clone());
+    let prepared = tokio::task::spawn_blocking(move || {
+        let table = Table::open(local.path(), &csv, &limits)?;
+        prepare(&table, &wish, &spool, &())
+    });
+    let prepared = prepared.await.map_err(|error| Refused::Later(Problem::internal(&error)))?.map_err(refused)?;
+    Ok(Data {
+        n_samples: prepared.n_samples,
+        feature_names: prepared.feature_names.clone(),
+        classes: prepared.classes.clone(),
+        categories: prepared.categories.clone(),
+        frame: Content::File(prepared),
+    })
+}
+
+fn synthetic(request: &DatasetRequest, call: &str) -> Result<Data, Refused> {
+    let wrong = |error: &dyn std::error::Error| {
+        Refused::because("dataset-invalid", format!("data set `{}`: {error}", request.uri))
+    };
+    let frame =
+        Synthetic::parse(call).map_err(Error::from).and_then(|set| set.frame()).map_err(|error| wrong(&error))?;
+    if request.target != frame.target_name() {
+        let known = frame.target_name();
+        return Err(Refused::because(
+            "dataset-invalid",
+            format!("column `{}` is not in the data set; its target is `{known}`", request.target),
+        ));
+    }
+    data_of(&frame).map_err(|error| wrong(&error))
+}
+
+fn data_of(frame: &Frame) -> Result<Data, Error> {
+    let mut classes: Vec<(Label, u64)> = frame.classes().iter().map(|label| (label.clone(), 0)).collect();
+    for &index in frame.class_indexes() {
+        if let Some((_, rows)) = classes.get_mut(index as usize) {
+            *rows += 1;
         }
     }
-    let file = File::open(&real).map_err(unreadable)?;
-    if !file.metadata().map_err(unreadable)?.is_file() {
-        return Err(unreadable(std::io::Error::other("it is not a regular file")));
-    }
-    Frame::from_csv(file, &request.target, &FrameLimits::default())
-        .map_err(|source| Refused::Content { uri: uri.clone(), source })
+    Ok(Data {
+        n_samples: frame.n_samples() as u64,
+        feature_names: frame.feature_names().to_vec(),
+        classes,
+        categories: frame.categories().clone(),
+        frame: Content::Bytes(frame.to_bytes()?),
+    })
 }
 
-fn file_path(uri: &str) -> Result<PathBuf, Refused> {
-    let wrong = |reason: &str| Refused::Uri { uri: uri.to_owned(), reason: reason.to_owned() };
-    let url = Url::parse(uri).map_err(|error| wrong(&error.to_string()))?;
-    if url.scheme() != "file" {
-        return Err(wrong(&format!("scheme `{}`", url.scheme())));
+/// Stores the frame.
+///
+/// # Errors
+/// What the store says.
+pub async fn store(data: Data, artifacts: &Artifacts) -> Result<Artifact, Problem> {
+    match data.frame {
+        Content::Bytes(bytes) => Ok(artifacts.put(bytes).await?),
+        Content::File(prepared) => {
+            let artifact = Artifact { sha256: prepared.sha256.clone(), bytes: prepared.bytes };
+            artifacts.put_file(&artifact, prepared.file.path().to_owned()).await?;
+            Ok(artifact)
+        }
     }
-    url.to_file_path().map_err(|()| wrong("the path is not absolute or names another host"))
 }
 
-/// What people call a data set: the name asked for, or the last part of its URI.
+/// What people call a data set: the name asked for, or the last part of its URI without its endings.
 pub fn name(request: &DatasetRequest) -> String {
     if let Some(name) = &request.name {
         return name.clone();
     }
     let tail = request.uri.strip_prefix(SYNTHETIC).unwrap_or(&request.uri);
-    let path = tail.split('?').next().unwrap_or(tail);
-    let file = path.rsplit('/').next().unwrap_or(path);
-    file.strip_suffix(".csv").unwrap_or(file).to_owned()
+    let path = tail.split(['?', '#']).next().unwrap_or(tail).trim_end_matches('/');
+    let mut name = path.rsplit('/').next().unwrap_or(path);
+    for ending in [".gz", ".zst", ".csv", ".tsv", ".parquet"] {
+        name = name.strip_suffix(ending).unwrap_or(name);
+    }
+    name.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_set_is_called_by_the_last_part_of_its_uri() {
+        for (uri, expected) in [
+            ("file:///data/iris.csv", "iris"),
+            ("https://example.com/a/iris.csv.gz?version=2", "iris"),
+            ("s3://bucket/iris.parquet", "iris"),
+            ("synthetic:make_classification?n_samples=9", "make_classification"),
+        ] {
+            assert_eq!(name(&DatasetRequest::new(uri, "target")), expected);
+        }
+        let named = DatasetRequest { name: Some("mine".to_owned()), ..DatasetRequest::new("file:///x.csv", "target") };
+        assert_eq!(name(&named), "mine");
+    }
 }

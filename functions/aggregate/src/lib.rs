@@ -17,7 +17,6 @@ mod opening;
 pub mod plan;
 mod ticking;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -27,6 +26,8 @@ use http::StatusCode;
 use regrove_events::{CloudEvent, Event, event};
 use regrove_host::{Emitter, Problem, Received};
 use regrove_store::Control;
+
+use crate::dataset::DataAccess;
 
 /// This function's name, as it stands in the source of its events.
 pub const FUNCTION: &str = "aggregate";
@@ -38,8 +39,8 @@ pub struct Ports {
     pub control: Control,
     /// Where events go.
     pub emitter: Emitter,
-    /// The only folder that `file:` data sets may be read from, if there is one.
-    pub data_root: Option<PathBuf>,
+    /// What may be read.
+    pub data: DataAccess,
 }
 
 /// The function as a service.

@@ -1,9 +1,9 @@
 //! The `aggregate` function's process.
 
-use std::path::PathBuf;
-
 use clap::Parser;
+use regrove_aggregate::dataset::DataAccess;
 use regrove_aggregate::{Ports, router};
+use regrove_data::DataArgs;
 use regrove_host::{Emitter, Fatal, HostArgs};
 use regrove_store::{Control, StoreArgs};
 
@@ -15,18 +15,23 @@ struct Args {
     host: HostArgs,
     #[command(flatten)]
     store: StoreArgs,
-    /// The only folder that `file:` data sets may be read from
-    #[arg(long, env = "REGROVE_DATA_ROOT", value_name = "DIR")]
-    data_root: Option<PathBuf>,
+    #[command(flatten)]
+    data: DataArgs,
 }
 
 #[tokio::main]
 async fn main() -> Result<(), Fatal> {
     let args = Args::parse();
     regrove_host::init_telemetry();
+    let data = DataAccess {
+        policy: args.data.policy()?,
+        limits: args.data.limits(),
+        spool: args.store.home.join("spool"),
+        frame_bytes_max: args.store.artifact_bytes_max,
+    };
     let control = Control::open(&args.store)?;
     let host = args.host.needing(&control, None);
-    let ports = Ports { control, emitter: Emitter::open(&host)?, data_root: args.data_root };
+    let ports = Ports { control, emitter: Emitter::open(&host)?, data };
     regrove_host::serve(&host, router(ports)).await?;
     Ok(())
 }

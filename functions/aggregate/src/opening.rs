@@ -1,13 +1,12 @@
 //! A train request opens a job.
 
-use std::sync::Arc;
-
 use regrove_events::event::{Dataset, TrainRequested};
 use regrove_events::log::{self, ATTEMPTS_MAX, Version, job_stream};
 use regrove_events::{Cause, CloudEvent, Event, ids, job};
 use regrove_host::{Problem, now};
 use serde_json::Value;
 
+use crate::dataset::{self, Refused};
 use crate::decide::{self, Opening};
 use crate::plan::{self, Plan};
 use crate::{FUNCTION, Ports};
@@ -55,31 +54,22 @@ async fn plan_events(
     request: &TrainRequested,
 ) -> Result<Vec<CloudEvent>, Problem> {
     let cause = Cause { function: FUNCTION, event: received, at: now() };
-    let (wish, root) = (request.clone(), ports.data_root.clone());
-    let checked = tokio::task::spawn_blocking(move || plan::check(&wish, root.as_deref())).await;
-    let Plan { frame, params } = match checked.map_err(|error| Problem::internal(&error))? {
+    let Plan { data, params } = match plan::check(request, &ports.data).await {
         Ok(plan) => plan,
-        Err(failure) => {
+        Err(Refused::Later(problem)) => return Err(problem),
+        Err(Refused::Final(failure)) => {
             return Ok(vec![Event::JobFailed(failure).caused_by(&cause, &ids::job_failed(job), job)?]);
         }
     };
-    let frame = Arc::new(frame);
-    let (n_samples, feature_names) = (frame.n_samples() as u64, frame.feature_names().to_vec());
-    let frame_categories = frame.categories().clone();
-    let classes = frame.classes().iter().map(|label| serde_json::to_value(label).unwrap_or(Value::Null)).collect();
-    let bytes = tokio::task::spawn_blocking(move || frame.to_bytes())
-        .await
-        .map_err(|error| Problem::internal(&error))?
-        .map_err(|error| Problem::internal(&error))?;
     let dataset = Dataset {
-        name: crate::dataset::name(&request.dataset),
+        name: dataset::name(&request.dataset),
         uri: request.dataset.uri.clone(),
         target: request.dataset.target.clone(),
-        frame: ports.control.artifacts.put(bytes).await?,
-        n_samples,
-        feature_names,
-        classes,
-        categories: frame_categories,
+        n_samples: data.n_samples,
+        feature_names: data.feature_names.clone(),
+        classes: data.classes.iter().map(|(label, _)| serde_json::to_value(label).unwrap_or(Value::Null)).collect(),
+        categories: data.categories.clone(),
+        frame: dataset::store(data, &ports.control.artifacts).await?,
     };
     plan::shards(request, params.n_estimators, &dataset)
         .into_iter()

@@ -1,13 +1,16 @@
 //! `train-shard` grows the trees `from..to` of a job's forest.
 //!
 //! A tree depends on the data set, the parameters, the job's seed and its index, and on nothing else: whoever grows it,
-//! and however often, gets the same bytes. So a repeated request costs time at worst.
+//! and however often, gets the same bytes. So a repeated request costs time at worst, and trees that an earlier job has
+//! grown are taken from there ([`known`]).
 
 pub mod decide;
+pub mod known;
 pub mod train;
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::State;
@@ -24,6 +27,9 @@ use crate::train::{Trained, train};
 
 /// This function's name, as it stands in the source of its events.
 pub const FUNCTION: &str = "train-shard";
+
+/// Time between two looks at whether the job has ended meanwhile; the trees under way are what it takes longer to stop.
+const ENDED_LOOK: Duration = Duration::from_millis(500);
 
 /// What this function reaches for.
 #[derive(Debug)]
@@ -67,12 +73,23 @@ async fn handle(
     let params = serde_json::from_value(request.params.clone().into()).map_err(|error| refused(&error))?;
     let frame = ports.control.artifacts.get(&request.dataset.frame).await?;
     let started = Instant::now();
+    let trees_stream = known::stream(&request, &params);
+    let pieces = known::find(&ports.control, &trees_stream, &request).await?;
+    let trees_reused = pieces.iter().map(|piece| piece.trees.to - piece.trees.from).sum();
     let work = request.clone();
-    let Trained { model, holdout, n_nodes } =
-        tokio::task::spawn_blocking(move || train(frame.as_ref(), &work, &params))
-            .await
-            .map_err(|error| Problem::internal(&error))?
-            .map_err(|error| refused(&error))?;
+    let cancel = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&cancel);
+    let growing = tokio::task::spawn_blocking(move || train(frame.as_ref(), &work, &params, &pieces, &flag));
+    let grown = tokio::select! {
+        grown = growing => grown.map_err(|error| Problem::internal(&error))?,
+        ended = ended(ports, job, history.len() as u64) => {
+            // The trees under way end by themselves; nobody waits for them.
+            cancel.store(true, Ordering::Relaxed);
+            tracing::info!(job, shard = request.shard, "stopped: the job has ended");
+            return ended.map(|()| None);
+        }
+    };
+    let Trained { model, holdout, n_nodes } = grown.map_err(|error| refused(&error))?;
     let seconds = started.elapsed().as_secs_f64();
     let model = ports.control.artifacts.put(model).await?;
     let holdout = match holdout {
@@ -81,11 +98,28 @@ async fn handle(
     };
     let ShardRequested { shard, of, trees, .. } = request;
     let worker = ports.worker.clone();
-    let trained = ShardTrained { shard, of, trees, model, holdout, n_nodes, seconds, worker, trees_reused: 0 };
+    let trained = ShardTrained { shard, of, trees, model, holdout, n_nodes, seconds, worker, trees_reused };
     let cause = Cause { function: FUNCTION, event: received, at: now() };
-    let fact = Event::ShardTrained(trained).caused_by(&cause, &ids::shard_trained(job, shard), job)?;
-    tracing::info!(job, shard, of, trees_from = trees.from, trees_to = trees.to, seconds, "trained");
-    Ok(Some(append_once(&*ports.control.log, &stream, fact).await?))
+    let fact = Event::ShardTrained(trained.clone()).caused_by(&cause, &ids::shard_trained(job, shard), job)?;
+    tracing::info!(job, shard, of, trees_from = trees.from, trees_to = trees.to, trees_reused, seconds, "trained");
+    let fact = append_once(&*ports.control.log, &stream, fact).await?;
+    known::keep(&ports.control, &trees_stream, &fact, &trained).await?;
+    Ok(Some(fact))
+}
+
+/// Returns when the job has ended. `version` is that of the history in which it had not.
+async fn ended(ports: &Ports, job: &str, mut version: u64) -> Result<(), Problem> {
+    let stream = job_stream(job);
+    loop {
+        tokio::time::sleep(ENDED_LOOK).await;
+        let news = ports.control.log.read(&stream, version).await?;
+        version += news.len() as u64;
+        let is_end =
+            |event: &CloudEvent| matches!(Event::read(event), Ok(Event::JobCancelled(_) | Event::JobFailed(_)));
+        if news.iter().any(is_end) {
+            return Ok(());
+        }
+    }
 }
 
 /// No attempt could do it: the dead letter ends the job.

@@ -1,8 +1,11 @@
 //! Grows the trees of one shard. Pure but for its length: call it where blocking is allowed.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use regrove_events::event::{ShardRequested, TreeRange};
 use regrove_forest::model_selection::train_test_split_stratified;
-use regrove_forest::{Error, FitOptions, Forest, Frame, RandomForestParams, fit_range};
+use regrove_forest::{Error, FitOptions, Forest, Frame, Model, RandomForestParams, fit_range};
 
 /// The trees of one shard.
 #[derive(Debug)]
@@ -15,16 +18,37 @@ pub struct Trained {
     pub n_nodes: u64,
 }
 
-/// Grows what a request asks for from the canonical frame's bytes.
+/// Trees that an earlier job has grown, and which of them are wanted here.
+#[derive(Debug)]
+pub struct Piece {
+    /// The trees that are wanted of it.
+    pub trees: TreeRange,
+    /// All of its trees, in the native form.
+    pub model: Vec<u8>,
+    /// The same trees without the held-out rows.
+    pub holdout: Option<Vec<u8>>,
+}
+
+/// Grows what a request asks for from the canonical frame's bytes, but for the trees that are there already.
+///
+/// The bytes are the same as if all of them had been grown here. `cancel`, once raised, ends the work after the trees
+/// under way.
 ///
 /// # Errors
-/// Parameters or data that no attempt could make a forest of.
-pub fn train(frame: &[u8], request: &ShardRequested, params: &RandomForestParams) -> Result<Trained, Error> {
+/// Parameters or data that no attempt could make a forest of; [`Error::Cancelled`].
+pub fn train(
+    frame: &[u8],
+    request: &ShardRequested,
+    params: &RandomForestParams,
+    known: &[Piece],
+    cancel: &AtomicBool,
+) -> Result<Trained, Error> {
     let frame = Frame::from_bytes(frame)?;
-    let forest = grow(&frame, params, request.trees)?;
+    let forest = grow(&frame, params, request.trees, cancel, known.iter().map(|piece| (piece.trees, &piece.model)))?;
     let holdout = if request.test_size > 0.0 {
         let (seen, _) = train_test_split_stratified(&frame, request.test_size, params.random_state)?;
-        Some(grow(&seen, params, request.trees)?.to_bytes()?)
+        let known = known.iter().filter_map(|piece| Some((piece.trees, piece.holdout.as_ref()?)));
+        Some(grow(&seen, params, request.trees, cancel, known)?.to_bytes()?)
     } else {
         None
     };
@@ -32,6 +56,35 @@ pub fn train(frame: &[u8], request: &ShardRequested, params: &RandomForestParams
     Ok(Trained { model: forest.to_bytes()?, holdout, n_nodes })
 }
 
-fn grow(frame: &Frame, params: &RandomForestParams, trees: TreeRange) -> Result<Forest, Error> {
-    fit_range(frame, params, trees.from..trees.to, &FitOptions::default())
+fn grow<'a>(
+    frame: &Frame,
+    params: &RandomForestParams,
+    trees: TreeRange,
+    cancel: &AtomicBool,
+    known: impl Iterator<Item = (TreeRange, &'a Vec<u8>)>,
+) -> Result<Forest, Error> {
+    let mut parts = Vec::new();
+    let mut from = trees.from;
+    for (range, bytes) in known {
+        parts.extend(gap(frame, params, from, range.from, cancel)?);
+        let model = Model::from_verified_bytes(Arc::new(bytes.clone()))?;
+        parts.push(model.to_forest()?.part(range.from..range.to)?.for_params(params)?);
+        from = range.to;
+    }
+    parts.extend(gap(frame, params, from, trees.to, cancel)?);
+    Ok(Forest::merge(parts)?)
+}
+
+/// The trees `from..to`, grown; nothing when there are none.
+fn gap(
+    frame: &Frame,
+    params: &RandomForestParams,
+    from: u32,
+    to: u32,
+    cancel: &AtomicBool,
+) -> Result<Option<Forest>, Error> {
+    if from >= to {
+        return Ok(None);
+    }
+    fit_range(frame, params, from..to, &FitOptions { progress: None, cancel: Some(cancel) }).map(Some)
 }

@@ -34,7 +34,8 @@ impl Level {
         }
     }
 
-    fn named(name: &str) -> Option<Self> {
+    /// The level of a name, in any case.
+    pub fn named(name: &str) -> Option<Self> {
         let all = [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Error];
         all.into_iter().find(|level| level.as_str().eq_ignore_ascii_case(name))
     }

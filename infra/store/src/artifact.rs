@@ -113,6 +113,19 @@ impl Artifacts {
         Ok(artifact)
     }
 
+    /// Stores a file whose hash and length are known, and takes the file away if it can become the artifact itself.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`], [`Error::File`], [`Error::Store`].
+    pub async fn put_file(&self, artifact: &Artifact, path: PathBuf) -> Result<(), Error> {
+        self.check(artifact)?;
+        let (files, named) = (self.files.clone(), artifact.clone());
+        let Some(redis) = &self.redis else { return blocking(move || files.adopt(&named, &path)).await };
+        let read = move || std::fs::read(&path).map_err(|source| Error::File { path, source });
+        let bytes = Bytes::from(blocking(read).await?);
+        redis.put(artifact, &bytes).await
+    }
+
     /// The bytes, after their hash has been compared.
     ///
     /// # Errors

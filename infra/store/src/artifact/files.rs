@@ -48,6 +48,28 @@ impl Files {
         })
     }
 
+    /// Makes a file the artifact: moves it, or copies it from another file system.
+    pub(super) fn adopt(&self, artifact: &Artifact, from: &Path) -> Result<(), Error> {
+        if self.open(artifact).is_ok() {
+            return Ok(());
+        }
+        let path = self.path(&artifact.sha256);
+        let folder = path.parent().unwrap_or(&self.directory);
+        let wrong = |path: &Path, source| Error::File { path: path.to_owned(), source };
+        fs::create_dir_all(folder).map_err(|source| wrong(folder, source))?;
+        match fs::rename(from, &path) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                let draft = folder.join(format!(".{}", Uuid::new_v4()));
+                let copied = fs::copy(from, &draft).and_then(|_| fs::rename(&draft, &path));
+                copied.map_err(|source| {
+                    drop(fs::remove_file(&draft));
+                    wrong(&path, source)
+                })
+            }
+            moved => moved.map_err(|source| wrong(&path, source)),
+        }
+    }
+
     pub(super) fn get(&self, artifact: &Artifact) -> Result<Bytes, Error> {
         let path = self.path(&artifact.sha256);
         self.check_length(artifact, &path)?;

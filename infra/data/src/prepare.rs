@@ -1,0 +1,323 @@
+//! The canonical frame of a table, written in place.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{BufReader, Read as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use arrow_array::ArrayRef;
+use regrove_forest::frame::FrameLayout;
+use regrove_forest::{Categories, Label};
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+
+use crate::column::{Cell, Cells, feature, key};
+use crate::error::{names_shown, shown};
+use crate::{
+    CATEGORIES_MAX, CLASSES_MAX, ColumnKind, ColumnSurvey, Error, Format, Progress, Stage, Survey, Table, survey,
+};
+
+/// Bytes hashed at once.
+const HASH_BLOCK: usize = 1 << 20;
+
+/// What is learned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TargetKind {
+    /// To tell classes apart.
+    Classes,
+    /// To predict a number.
+    Values,
+}
+
+/// What a frame is to hold.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// Column to predict.
+    pub target: String,
+    /// What is learned.
+    pub kind: TargetKind,
+    /// Columns that are left out.
+    pub drop: Vec<String>,
+    /// Columns of numbers or truth values that stand for categories.
+    pub categorical: Vec<String>,
+    /// Largest frame in bytes.
+    pub frame_bytes_max: u64,
+}
+
+/// A canonical frame in a file that is gone when this is dropped.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The file.
+    pub file: NamedTempFile,
+    /// SHA-256 of its bytes, 64 lower-case hexadecimal digits.
+    pub sha256: String,
+    /// How many bytes.
+    pub bytes: u64,
+    /// Rows.
+    pub n_samples: u64,
+    /// Feature columns in order.
+    pub feature_names: Vec<String>,
+    /// Classes in ascending order, with their rows; none for numbers.
+    pub classes: Vec<(Label, u64)>,
+    /// Texts of the encoded features.
+    pub categories: Categories,
+}
+
+/// Reads a table twice: to know its columns, then to write them. The file is made in `spool`.
+///
+/// # Errors
+/// A wish that does not fit the table; a cell that is not what its column is, with row and column; a frame that would be
+/// too large.
+pub fn prepare(table: &Table, wish: &Wish, spool: &Path, progress: &dyn Progress) -> Result<Prepared, Error> {
+    let places = features_of(table, wish)?;
+    let target_place = table.place(&wish.target)?;
+    let all: Vec<usize> = places.iter().copied().chain([target_place]).collect();
+    let mut counted: BTreeSet<String> = wish.categorical.iter().cloned().collect();
+    if wish.kind == TargetKind::Classes {
+        counted.insert(wish.target.clone());
+    }
+    let seen = survey(table, &all, &counted, progress)?;
+    if seen.n_rows == 0 {
+        return Err(Error::NoRows);
+    }
+    let (features, target) = seen.columns.split_at(places.len());
+    let encoders = features
+        .iter()
+        .map(|column| Encoder::of(column, wish.categorical.contains(&column.name), table.format()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let target = match target {
+        [column] => TargetReader::of(column, wish.kind)?,
+        _ => return Err(Error::NoFeatures),
+    };
+    let layout = layout_of(&seen, &encoders, &target, wish)?;
+    let limit = "--artifact-bytes-max (REGROVE_ARTIFACT_BYTES_MAX)";
+    if layout.bytes() > wish.frame_bytes_max {
+        return Err(Error::TooLarge { what: "bytes as a frame", max: wish.frame_bytes_max, setting: limit });
+    }
+    let file = write(table, &all, &encoders, &target, &layout, spool, progress)?;
+    let sha256 = hash(file.path(), layout.bytes(), progress)?;
+    Ok(Prepared {
+        file,
+        sha256,
+        bytes: layout.bytes(),
+        n_samples: seen.n_rows,
+        feature_names: encoders.iter().map(|encoder| encoder.name.clone()).collect(),
+        classes: target.classes,
+        categories: categories(&encoders),
+    })
+}
+
+/// Where the features are: every column but the target and those that are left out.
+fn features_of(table: &Table, wish: &Wish) -> Result<Vec<usize>, Error> {
+    for name in wish.drop.iter().chain(&wish.categorical) {
+        table.place(name)?;
+    }
+    let wanted = |name: &String| *name != wish.target && !wish.drop.contains(name);
+    let places: Vec<usize> =
+        table.names().iter().enumerate().filter(|(_, name)| wanted(name)).map(|(place, _)| place).collect();
+    if places.is_empty() { Err(Error::NoFeatures) } else { Ok(places) }
+}
+
+fn layout_of(seen: &Survey, encoders: &[Encoder], target: &TargetReader, wish: &Wish) -> Result<FrameLayout, Error> {
+    let names: Vec<String> = encoders.iter().map(|encoder| encoder.name.clone()).collect();
+    let classes: Vec<Label> = target.classes.iter().map(|(label, _)| label.clone()).collect();
+    let classes = (wish.kind == TargetKind::Classes).then_some(classes.as_slice());
+    FrameLayout::new(seen.n_rows, &names, &wish.target, classes, &categories(encoders))
+        .map_err(|error| Error::Format { format: "a frame", reason: error.to_string() })
+}
+
+fn categories(encoders: &[Encoder]) -> Categories {
+    let with_codes = encoders.iter().filter_map(|encoder| Some((encoder.name.clone(), encoder.codes.as_ref()?)));
+    with_codes.map(|(name, codes)| (name, codes.keys().cloned().collect())).collect()
+}
+
+/// From the cells of a feature to float32.
+#[derive(Debug)]
+pub(crate) struct Encoder {
+    pub(crate) name: String,
+    /// The code of each text, in ascending order of the texts; `None` for numbers.
+    pub(crate) codes: Option<BTreeMap<String, f32>>,
+    untyped: bool,
+}
+
+impl Encoder {
+    fn of(column: &ColumnSurvey, categorical: bool, format: Format) -> Result<Self, Error> {
+        let name = column.name.clone();
+        let untyped = format == Format::Csv;
+        if !categorical && column.kind != ColumnKind::Text {
+            return Ok(Self { name, codes: None, untyped });
+        }
+        if let Some((row, cell)) = column.stray.clone().filter(|_| !categorical) {
+            return Err(Error::NotNumeric { row, column: name, cell });
+        }
+        let max = CATEGORIES_MAX as u64;
+        let too_many =
+            || Error::TooLarge { what: "distinct texts in a column", max, setting: "`drop` to leave it out" };
+        if column.values.is_none() || column.labels.len() > CATEGORIES_MAX {
+            return Err(too_many());
+        }
+        Ok(Self::for_texts(name, column.labels.keys().cloned(), untyped))
+    }
+
+    /// An encoder for a model's texts.
+    pub(crate) fn for_texts(name: String, texts: impl Iterator<Item = String>, untyped: bool) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "at most CATEGORIES_MAX codes")]
+        let codes = texts.enumerate().map(|(code, text)| (text, code as f32)).collect();
+        Self { name, codes: Some(codes), untyped }
+    }
+
+    /// An encoder for numbers.
+    pub(crate) fn for_numbers(name: String, untyped: bool) -> Self {
+        Self { name, codes: None, untyped }
+    }
+
+    /// The float32 of a cell; `row` counts from 1.
+    pub(crate) fn encode(&self, cell: Cell<'_>, row: u64, buffer: &mut String) -> Result<f32, Error> {
+        let column = || self.name.clone();
+        if let Some(codes) = &self.codes {
+            let Some(text) = key(cell, buffer) else { return Ok(f32::NAN) };
+            return codes.get(text).copied().ok_or_else(|| Error::UnknownCategory {
+                row,
+                column: column(),
+                cell: shown(text),
+                known: names_shown(codes.keys().map(String::as_str)),
+            });
+        }
+        let Some(value) = feature(cell, self.untyped) else {
+            let cell = key(cell, buffer).map(shown).unwrap_or_default();
+            return Err(Error::NotNumeric { row, column: column(), cell });
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "scikit-learn's trees train on float32")]
+        let narrow = value as f32;
+        if narrow.is_infinite() {
+            return Err(Error::OutOfRange { row, column: column(), cell: value.to_string() });
+        }
+        // One bit pattern for all missing values, so that equal data have equal hashes.
+        Ok(if narrow.is_nan() { f32::NAN } else { narrow })
+    }
+}
+
+/// From the cells of the target to class indexes or numbers.
+struct TargetReader {
+    name: String,
+    kind: TargetKind,
+    classes: Vec<(Label, u64)>,
+    indexes: BTreeMap<String, u32>,
+}
+
+impl TargetReader {
+    fn of(column: &ColumnSurvey, kind: TargetKind) -> Result<Self, Error> {
+        let name = column.name.clone();
+        if kind == TargetKind::Values {
+            return Ok(Self { name, kind, classes: Vec::new(), indexes: BTreeMap::new() });
+        }
+        let max = CLASSES_MAX as u64;
+        let setting = "a regressor (`estimator`) if the target is a number";
+        let too_many = || Error::TooLarge { what: "classes", max, setting };
+        let classes = column.values.clone().filter(|values| values.len() <= CLASSES_MAX).ok_or_else(too_many)?;
+        let index = |label: &Label| classes.partition_point(|(class, _)| class < label);
+        let indexes = column
+            .labels
+            .iter()
+            .map(|(key, label)| (key.clone(), u32::try_from(index(label)).unwrap_or(u32::MAX)))
+            .collect();
+        Ok(Self { name, kind, classes, indexes })
+    }
+
+    /// Appends the bytes of a value.
+    fn append(&self, cell: Cell<'_>, row: u64, buffer: &mut String, bytes: &mut Vec<u8>) -> Result<(), Error> {
+        let empty = || Error::EmptyTarget { row, column: self.name.clone() };
+        match self.kind {
+            TargetKind::Classes => {
+                let index = key(cell, buffer).and_then(|key| self.indexes.get(key)).ok_or_else(empty)?;
+                bytes.extend(index.to_le_bytes());
+            }
+            TargetKind::Values => {
+                let value = feature(cell, true);
+                let value = value.filter(|value| !value.is_nan());
+                let Some(value) = value else {
+                    let Some(cell) = key(cell, buffer).map(shown) else { return Err(empty()) };
+                    return Err(Error::NotNumeric { row, column: self.name.clone(), cell });
+                };
+                if value.is_infinite() {
+                    let cell = value.to_string();
+                    return Err(Error::OutOfRange { row, column: self.name.clone(), cell });
+                }
+                bytes.extend(value.to_le_bytes());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Writes each batch of each column at its place; gaps stay zero.
+fn write(
+    table: &Table,
+    places: &[usize],
+    encoders: &[Encoder],
+    target: &TargetReader,
+    layout: &FrameLayout,
+    spool: &Path,
+    progress: &dyn Progress,
+) -> Result<NamedTempFile, Error> {
+    let wrong = |source| Error::io(spool.display(), source);
+    std::fs::create_dir_all(spool).map_err(wrong)?;
+    let file = NamedTempFile::new_in(spool).map_err(wrong)?;
+    let out = file.as_file();
+    out.set_len(layout.bytes()).map_err(wrong)?;
+    out.write_all_at(layout.head(), 0).map_err(wrong)?;
+    let mut before = 0;
+    let (mut bytes, mut buffer) = (Vec::new(), String::new());
+    table.scan(places, &mut |batch, read| {
+        let Some((target_cells, features)) = batch.columns().split_last() else { return Ok(()) };
+        for ((feature, encoder), array) in (0_u64..).zip(encoders).zip(features) {
+            bytes.clear();
+            column(encoder, array, before, &mut buffer, &mut bytes)?;
+            out.write_all_at(&bytes, layout.column(feature) + before * 4).map_err(wrong)?;
+        }
+        bytes.clear();
+        let cells = Cells::of(&target.name, target_cells)?;
+        for row in 0..cells.len() {
+            target.append(cells.get(row), before + row as u64 + 1, &mut buffer, &mut bytes)?;
+        }
+        let width = if target.kind == TargetKind::Classes { 4 } else { 8 };
+        out.write_all_at(&bytes, layout.target() + before * width).map_err(wrong)?;
+        before += batch.num_rows() as u64;
+        progress.advance(Stage::Prepare, read, Some(table.bytes()));
+        Ok(())
+    })?;
+    Ok(file)
+}
+
+fn column(
+    encoder: &Encoder,
+    array: &ArrayRef,
+    before: u64,
+    buffer: &mut String,
+    bytes: &mut Vec<u8>,
+) -> Result<(), Error> {
+    let cells = Cells::of(&encoder.name, array)?;
+    for row in 0..cells.len() {
+        let value = encoder.encode(cells.get(row), before + row as u64 + 1, buffer)?;
+        bytes.extend(value.to_le_bytes());
+    }
+    Ok(())
+}
+
+fn hash(path: &Path, total: u64, progress: &dyn Progress) -> Result<String, Error> {
+    let wrong = |source| Error::io(path.display(), source);
+    let mut file = BufReader::with_capacity(HASH_BLOCK, File::open(path).map_err(wrong)?);
+    let mut hasher = Sha256::new();
+    let mut block = vec![0; HASH_BLOCK];
+    let mut done = 0;
+    loop {
+        let length = file.read(&mut block).map_err(wrong)?;
+        let Some(part) = block.get(..length).filter(|part| !part.is_empty()) else { break };
+        hasher.update(part);
+        done += length as u64;
+        progress.advance(Stage::Hash, done, Some(total));
+    }
+    let digits = hasher.finalize().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
+    Ok(digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect())
+}

@@ -1,0 +1,90 @@
+//! Data sets and jobs as people have them: from a file with texts to a prediction, stopped, tried again, compared.
+
+use std::fmt::Write as _;
+
+use http::Method;
+use serde_json::json;
+
+use crate::up::{Up, UpOptions};
+
+/// A CSV file with a column of texts, one of truth values, and numbers as labels.
+fn rides() -> String {
+    let mut text = "zone;fast;length;tip\n".to_owned();
+    for row in 0..120_u32 {
+        let zone = ["north", "south", "?"][row as usize % 3];
+        let (fast, tip) = (row % 2 == 0, if row % 3 == 0 { "0.5" } else { "1.5" });
+        writeln!(text, "{zone};{fast};{}.25;{tip}", row % 7).unwrap();
+    }
+    text
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn texts_are_learned_from_and_labels_keep_their_type() {
+    let up = Up::start(UpOptions::default());
+    std::fs::write(up.folder().join("rides.csv"), rides()).unwrap();
+    let csv = ["--delimiter", ";", "--missing", "?"];
+    let inspect = [&["data", "inspect", "rides.csv", "--target", "tip", "--json"], &csv[..]].concat();
+    let seen = up.regrove(&inspect).await.ok().json();
+    assert_eq!((&seen["n_rows"], &seen["columns"][0]["missing"]), (&json!(120), &json!(40)));
+    assert_eq!(seen["columns"][0]["values"], json!([["north", 40], ["south", 40]]));
+    assert_eq!(seen["columns"][3]["values"], json!([[0.5, 40], [1.5, 80]]));
+    let text = up.regrove(&["data", "inspect", "rides.csv", "--delimiter", ";"]).await.ok().out;
+    assert!(text.contains("120 rows, 4 columns") && text.contains("north 33.3%"), "{text}");
+
+    let train = ["train", "--data", "rides.csv", "--target", "tip", "--model", "Rides", "--id", "rides"];
+    let parameters = ["--set", "n_estimators=10", "--set", "random_state=1", "--wait", "--json"];
+    let made = up.regrove(&[&train[..], &csv, &parameters].concat()).await.ok().json();
+    assert_eq!(made["metrics"]["accuracy"], 1.0);
+    let shown = up.regrove(&["job", "show", "rides", "--json"]).await.ok().json();
+    assert_eq!(shown["dataset"]["categories"], json!({"zone": ["north", "south"]}));
+    assert_eq!(shown["dataset"]["classes"], json!([0.5, 1.5]));
+    assert!(shown["shards"][0]["worker"].as_str().is_some_and(|worker| worker.starts_with("train-shard")), "{shown}");
+    up.served("Rides", "1").await;
+    let rows = json!({"features": [[0, 1, 0.25], [1, 0, 0.25]]});
+    let answer = up.call("predict", Method::POST, "/models/Rides/predict", Some(&rows)).await;
+    assert_eq!(answer.json["predictions"], json!([0.5, 1.5]), "{answer:?}");
+
+    // The same again with more trees takes those that exist.
+    let more = ["--set", "n_estimators=16", "--set", "random_state=1", "--wait", "--json", "--id", "more"];
+    up.regrove(&[&train[..7], &csv, &more].concat()).await.ok();
+    let shown = up.regrove(&["job", "show", "more", "--json"]).await.ok().json();
+    let reused: u64 =
+        shown["shards"].as_array().unwrap().iter().map(|shard| shard["trees_reused"].as_u64().unwrap()).sum();
+    assert_eq!(reused, 10, "{shown}");
+    let compared = up.regrove(&["job", "compare", "rides", "more", "--json"]).await.ok().json();
+    assert_eq!((&compared["same_data"], &compared["same_model"]), (&json!(true), &json!(false)));
+    let trace = up.regrove(&["job", "trace", "more"]).await.ok().out;
+    assert!(trace.contains("shard 1, attempt 1 [train-shard]") && trace.contains("register [register]"), "{trace}");
+    let steps = up.regrove(&["job", "replay", "more", "--json"]).await.ok().json();
+    assert_eq!(steps.as_array().unwrap().last().unwrap()["state"], "succeeded");
+}
+
+/// Far more trees than this test would wait for.
+const ENDLESS: &str = "dataset:
+  uri: synthetic:make_classification?n_samples=2000&n_features=20&random_state=3
+params: {n_estimators: 50000, random_state: 1}
+shards: 2
+test_size: 0
+";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_stopped_and_tried_again() {
+    let up = Up::start(UpOptions::default());
+    std::fs::write(up.folder().join("endless.yaml"), ENDLESS).unwrap();
+    up.regrove(&["train", "--file", "endless.yaml", "--id", "endless"]).await.ok();
+    up.job_when("endless", "trains", |job| job.shards.len() == 2).await;
+    let stopped = up.regrove(&["job", "stop", "endless", "--reason", "too long", "--wait", "--json"]).await.ok().json();
+    assert_eq!(stopped["state"], "cancelled");
+    up.regrove(&["job", "stop", "endless"]).await.fails(2, &["has ended: cancelled"]);
+    up.regrove(&["job", "retry", "nobody"]).await.fails(2, &["nobody"]);
+    let again = up.regrove(&["job", "retry", "endless", "--json"]).await.ok().json();
+    assert_eq!(again["id"], "endless.retry-2");
+    up.job_when("endless.retry-2", "trains", |job| job.shards.len() == 2).await;
+    up.regrove(&["job", "retry", "endless.retry-2"]).await.fails(2, &["only a job that failed or was cancelled"]);
+    let shown = up.regrove(&["job", "show", "endless"]).await.ok().out;
+    assert!(shown.contains("tried again as endless.retry-2") && shown.contains("too long"), "{shown}");
+    up.regrove(&["job", "stop", "endless.retry-2", "--wait"]).await.ok();
+    let both = up.regrove(&["job", "list", "--state", "cancelled", "--name", "ENDLESS", "--json"]).await.ok().json();
+    assert_eq!(both.as_array().unwrap().len(), 2);
+    assert!(up.job("endless").await.unwrap().shards.values().all(|shard| shard.trained.is_none()));
+}
