@@ -45,7 +45,7 @@ enum Command {
     /// Run Knative manifests on this machine, without containers
     Up(up::Args),
     /// Ask for a model
-    Train(train::Args),
+    Train(Box<train::Args>),
     /// Look at jobs, stop them, try them again
     #[command(subcommand)]
     Job(job::Command),
@@ -98,7 +98,7 @@ fn run(cli: Cli, output: &Output) -> anyhow::Result<()> {
         match cli.command {
             Command::Demo(args) => demo::run(args, reach, output).await,
             Command::Up(args) => up::run(args, reach, output).await,
-            Command::Train(args) => train::run(args, reach, output).await,
+            Command::Train(args) => train::run(*args, reach, output).await,
             Command::Job(command) => job::run(command, reach, output).await,
             Command::Event(command) => event::run(command, reach, output).await,
             Command::Model(command) => model::run(command, reach, output).await,

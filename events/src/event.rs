@@ -29,10 +29,12 @@ pub mod names {
     pub const PREDICTION_LOGGED: &str = "prediction-logged";
     pub const JOB_FAILED: &str = "job-failed";
     pub const JOB_CANCELLED: &str = "job-cancelled";
+    pub const SWEEP_REQUESTED: &str = "sweep-requested";
+    pub const SWEEP_COMPLETED: &str = "sweep-completed";
 }
 
 /// The JSON Schema of each event type's data, by name.
-pub const SCHEMAS: [(&str, &str); 13] = [
+pub const SCHEMAS: [(&str, &str); 15] = [
     (names::TRAIN_REQUESTED, include_str!("../schemas/train-requested.v1.json")),
     (names::TRAIN_CANCELLED, include_str!("../schemas/train-cancelled.v1.json")),
     (names::SHARD_REQUESTED, include_str!("../schemas/shard-requested.v1.json")),
@@ -46,6 +48,8 @@ pub const SCHEMAS: [(&str, &str); 13] = [
     (names::PREDICTION_LOGGED, include_str!("../schemas/prediction-logged.v1.json")),
     (names::JOB_FAILED, include_str!("../schemas/job-failed.v1.json")),
     (names::JOB_CANCELLED, include_str!("../schemas/job-cancelled.v1.json")),
+    (names::SWEEP_REQUESTED, include_str!("../schemas/sweep-requested.v1.json")),
+    (names::SWEEP_COMPLETED, include_str!("../schemas/sweep-completed.v1.json")),
 ];
 
 /// Everything that can happen to a job or a served model.
@@ -77,6 +81,10 @@ pub enum Event {
     JobFailed(JobFailed),
     /// The job was stopped on request.
     JobCancelled(JobCancelled),
+    /// Somebody asks for the best of many settings. Starts a sweep.
+    SweepRequested(SweepRequested),
+    /// All of them have been tried.
+    SweepCompleted(SweepCompleted),
 }
 
 /// A contiguous range of tree indexes, `from..to`.
@@ -226,6 +234,63 @@ pub struct TrainRequested {
     /// The reference stack's objective, if it is to be logged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objective: Option<Objective>,
+    /// The sweep that this job is a trial of. A trial is evaluated and recorded; only the best one becomes a version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sweep: Option<SweepTrial>,
+}
+
+/// A job's place in a sweep.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SweepTrial {
+    /// The sweep.
+    pub id: String,
+    /// Which trial, from 1.
+    pub trial: u32,
+}
+
+/// Data of `sweep-requested`. The subject is the sweep's id.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SweepRequested {
+    /// What every trial asks for, and what the best one is registered as.
+    pub train: TrainRequested,
+    /// The values to try, by parameter.
+    pub grid: BTreeMap<String, Vec<Value>>,
+    /// What makes a trial the best: a metric's name without `holdout_` or `oob_`, such as `accuracy` or `log_loss`.
+    #[serde(default = "default_metric")]
+    pub metric: String,
+}
+
+fn default_metric() -> String {
+    "accuracy".to_owned()
+}
+
+/// What came of a trial.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrialResult {
+    /// Its job.
+    pub job: String,
+    /// The settings that were tried.
+    pub params: Map<String, Value>,
+    /// Its score, larger is better; none for a trial without a model.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub score: Option<f64>,
+}
+
+/// Data of `sweep-completed`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SweepCompleted {
+    /// Every trial, in order.
+    pub trials: Vec<TrialResult>,
+    /// The job of the best one; none when no trial made a model, or the sweep was stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub best: Option<String>,
+    /// Why there is no best one, for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl TrainRequested {
@@ -239,6 +304,7 @@ impl TrainRequested {
             model: ModelRequest::default(),
             experiment: default_experiment(),
             objective: None,
+            sweep: None,
         }
     }
 }
@@ -678,6 +744,8 @@ each_event! {
     PredictionLogged = PREDICTION_LOGGED,
     JobFailed = JOB_FAILED,
     JobCancelled = JOB_CANCELLED,
+    SweepRequested = SWEEP_REQUESTED,
+    SweepCompleted = SWEEP_COMPLETED,
 }
 
 fn data<T: DeserializeOwned>(event: &CloudEvent) -> Result<T, Unreadable> {

@@ -45,6 +45,16 @@ pub fn job_failed(job: &str) -> String {
     format!("{job}/failed")
 }
 
+/// Id of a trial's request.
+pub fn trial_requested(job: &str) -> String {
+    format!("{job}/request")
+}
+
+/// Id of a sweep's end.
+pub fn sweep_completed(sweep: &str) -> String {
+    format!("{sweep}/completed")
+}
+
 /// Id of a job's end by request.
 pub fn job_cancelled(job: &str) -> String {
     format!("{job}/cancelled")

@@ -193,7 +193,9 @@ pub fn evolve(mut job: Job, recorded: &CloudEvent, event: &Event) -> Job {
             if job.model.is_none() && !job.state.is_terminal() {
                 job.model = Some(model.clone());
                 job.aggregated_at = at;
-                job.advance(JobState::Registering, at);
+                // A trial is done when it is evaluated: its sweep decides whether it becomes a version.
+                let is_trial = job.request.as_ref().is_some_and(|request| request.sweep.is_some());
+                job.advance(if is_trial { JobState::Succeeded } else { JobState::Registering }, at);
             }
         }
         Event::ModelRegistered(registered) => {
@@ -216,7 +218,9 @@ pub fn evolve(mut job: Job, recorded: &CloudEvent, event: &Event) -> Job {
             }
         }
         // A wish, not a fact; and a fact about serving, not about the job.
-        Event::TrainCancelled(_)
+        Event::SweepRequested(_)
+        | Event::SweepCompleted(_)
+        | Event::TrainCancelled(_)
         | Event::ModelLoaded(_)
         | Event::TrafficChanged(_)
         | Event::PredictRequested(_)

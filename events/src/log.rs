@@ -28,6 +28,13 @@ pub fn serving_stream(model: &str) -> String {
     format!("{SERVING_PREFIX}{model}")
 }
 
+/// The stream of a sweep.
+pub fn sweep_stream(sweep: &str) -> String {
+    format!("{SWEEP_PREFIX}{sweep}")
+}
+
+/// What the names of all sweep streams start with.
+pub const SWEEP_PREFIX: &str = "sweep/";
 /// What the names of all job streams start with.
 pub const JOB_PREFIX: &str = "job/";
 /// What the names of all serving streams start with.

@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod delivery;
+mod sweeps;
 mod world;
 
 use regrove_events::event::{DatasetRequest, ModelRequest, TrainRequested};
@@ -24,5 +25,6 @@ fn request() -> TrainRequested {
         model: ModelRequest { name: "Simulated".to_owned(), alias: Some("champion".to_owned()), description: None },
         experiment: "simulation".to_owned(),
         objective: None,
+        sweep: None,
     }
 }

@@ -200,10 +200,10 @@ fn functions(
 /// Who hears what: the same as `k8s/triggers.yaml` says.
 fn subscribers(ty: &str) -> &'static [&'static str] {
     match ty.strip_prefix(regrove_events::TYPE_PREFIX).unwrap_or_default() {
-        names::TRAIN_REQUESTED | names::SHARD_TRAINED => &["aggregate", "register"],
+        names::TRAIN_REQUESTED | names::SHARD_TRAINED | names::SWEEP_REQUESTED => &["aggregate", "register"],
         names::TRAIN_CANCELLED => &["aggregate"],
         names::SHARD_REQUESTED => &["train-shard"],
-        names::MODEL_AGGREGATED | names::JOB_FAILED | names::JOB_CANCELLED => &["register"],
+        names::MODEL_AGGREGATED | names::JOB_FAILED | names::JOB_CANCELLED | names::SWEEP_COMPLETED => &["register"],
         names::MODEL_REGISTERED => &["load-model"],
         _ => &[],
     }

@@ -119,6 +119,7 @@ fn breast_cancer(shards: u32, reach: &Reach) -> anyhow::Result<TrainRequested> {
         model: ModelRequest { name: "BreastCancerModel".to_owned(), alias: None, description: None },
         experiment: "regrove".to_owned(),
         objective: None,
+        sweep: None,
     })
 }
 

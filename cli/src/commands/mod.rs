@@ -9,5 +9,6 @@ pub(crate) mod job;
 pub(crate) mod model;
 pub(crate) mod predict;
 pub(crate) mod shell;
+pub(crate) mod sweep;
 pub(crate) mod train;
 pub(crate) mod up;

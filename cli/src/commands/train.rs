@@ -4,13 +4,14 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use regrove_events::event::{self, CsvFormat, DatasetRequest, ModelRequest, Objective, TrainRequested};
+use regrove_events::event::{self, CsvFormat, DatasetRequest, ModelRequest, Objective, SweepRequested, TrainRequested};
 use regrove_events::log::Position;
 use regrove_events::{Event, Job, JobState};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::commands::job::{self, jobs, now, refused, summary};
+use crate::commands::sweep;
 use crate::output::{Output, Usage};
 use crate::reach::{Reach, SOURCE};
 use crate::watch;
@@ -19,6 +20,8 @@ use crate::watch;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  regrove train --data examples/breast_cancer.csv --target target --wait\n  \
     regrove train --data s3://bucket/rides.parquet --target tip --drop ride_id --categorical zone --id rides-7\n  \
+    regrove train --data iris.csv --target species --sweep n_estimators=100,200 --sweep max_depth=8,16,none \\\n    \
+    --metric accuracy --alias champion --wait\n  \
     regrove train --file job.yaml --set n_estimators=200 --wait\n  \
     regrove train --data 'synthetic:make_classification?n_samples=2500&random_state=42' \\\n    \
     --set n_estimators=75 --set max_depth=30 --set random_state=42 --shards 4 --id my-job --wait\n\n\
@@ -45,7 +48,7 @@ pub(crate) struct Args {
     /// Share of rows that a second forest does not see and is scored on; 0 for none [default: 0.2]
     #[arg(long)]
     test_size: Option<f64>,
-    /// Registered model to make a version of [default: RandomForestClassifierModel]
+    /// Registered model to make a version of [default: `RandomForestClassifierModel`]
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// Alias to set on the new version
@@ -57,6 +60,12 @@ pub(crate) struct Args {
     /// Job id; sending the same job again under its id is harmless
     #[arg(long)]
     id: Option<String>,
+    /// Values of a parameter to try; may be repeated. Every combination is a job, the best one is registered
+    #[arg(long, value_name = "NAME=V1,V2,…", value_parser = values)]
+    sweep: Vec<(String, Vec<Value>)>,
+    /// What makes a trial of a sweep the best: `accuracy`, `balanced_accuracy`, `f1_macro`, `roc_auc`, `log_loss`, on held-out rows
+    #[arg(long, default_value = "accuracy", requires = "sweep")]
+    metric: String,
     /// Follow the job to its end
     #[arg(long, conflicts_with = "no_wait")]
     wait: bool,
@@ -126,6 +135,16 @@ pub(crate) fn assignment(text: &str) -> Result<(String, Value), String> {
     Ok((name.trim().to_owned(), setting(value)))
 }
 
+/// `name=v1,v2`; a value that holds commas is written as JSON in a list: `name=["a,b"]`.
+fn values(text: &str) -> Result<(String, Vec<Value>), String> {
+    let (name, values) = text.split_once('=').ok_or("expected NAME=V1,V2,…")?;
+    let values = match serde_json::from_str::<Vec<Value>>(values) {
+        Ok(list) => list,
+        Err(_) => values.split(',').map(|value| setting(value.trim())).collect(),
+    };
+    Ok((name.trim().to_owned(), values))
+}
+
 fn setting(value: &str) -> Value {
     match value {
         "none" | "None" => Value::Null,
@@ -139,6 +158,11 @@ pub(crate) async fn run(args: Args, reach: &Reach, output: &Output) -> anyhow::R
     let job_id = args.id.clone().unwrap_or_else(|| new_job_id("train"));
     event::check_subject(&job_id).map_err(|error| Usage(format!("--id: {error}")))?;
     let wait = args.wait;
+    if !args.sweep.is_empty() {
+        let (grid, metric) = (args.sweep.iter().cloned().collect(), args.metric.clone());
+        let wish = SweepRequested { train: request(args)?, grid, metric };
+        return sweep::run(&job_id, &wish, wait, reach, output).await;
+    }
     let request = request(args)?;
     let submitted = jobs(reach)?.submit(&job_id, &request, now()).await.map_err(|error| match error {
         regrove_jobs::Error::Taken { .. } => Usage(format!("--id {job_id}: {error}")).into(),
@@ -248,5 +272,6 @@ pub(crate) fn reference_request(shards: u32) -> TrainRequested {
         model: ModelRequest::default(),
         experiment: "regrove".to_owned(),
         objective: Some(Objective { width: f64::from(WIDTH), height: f64::from(HEIGHT), steps: 200 }),
+        sweep: None,
     }
 }

@@ -85,7 +85,7 @@ pub enum Completion {
 ///
 /// What was said before is repeated only to the delivery that caused it: the others need not say it too.
 pub fn complete(job: &Job, history: &[CloudEvent], received: &CloudEvent) -> Completion {
-    if job.state == JobState::Registering
+    if matches!(job.state, JobState::Registering | JobState::Succeeded)
         && let Some(event) = find(history, names::MODEL_AGGREGATED).into_iter().next()
         && event.attribute("causationid").is_some_and(|cause| cause == received.id())
     {
@@ -239,6 +239,7 @@ mod tests {
             model: ModelRequest::default(),
             experiment: "regrove".into(),
             objective: None,
+            sweep: None,
         }
     }
 

@@ -4,7 +4,8 @@
 //! | --- | --- | --- | --- |
 //! | `/` | `train-requested` | reads and hashes the data set, plans shards | `shard-requested` × N, or `job-failed` |
 //! | `/` | `shard-trained` | when the last one is in: merges, evaluates | `model-aggregated` |
-//! | `/` | `train-cancelled` | ends the job | `job-cancelled` |
+//! | `/` | `train-cancelled` | ends the job, or the sweep and its trials | `job-cancelled`, `sweep-completed` |
+//! | `/` | `sweep-requested` | asks for trials, a few at a time; picks the best | `train-requested`, `sweep-completed` |
 //! | `/dead-letters` | any | fails the job when no retry could help | `job-failed` |
 //! | `/tick` | the ping source's | asks again for what is overdue | `shard-requested`, `model-aggregated`, `job-failed` |
 
@@ -15,6 +16,7 @@ mod failing;
 mod merge;
 mod opening;
 pub mod plan;
+pub mod sweeping;
 mod ticking;
 
 use std::sync::Arc;
@@ -58,20 +60,31 @@ async fn receive(State(ports): State<Arc<Ports>>, Received(received): Received) 
     let say = match meaning {
         Event::TrainRequested(request) => opening::open(&ports, &job, &received, &request).await?,
         Event::ShardTrained(_) => completing::complete(&ports, &job, &received).await?,
-        Event::TrainCancelled(cancelled) => failing::cancel(&ports, &job, &received, cancelled.reason).await?,
+        Event::SweepRequested(request) => sweeping::open(&ports, &job, &received, &request).await?,
+        Event::TrainCancelled(cancelled) => {
+            match sweeping::cancel(&ports, &job, &received, cancelled.reason.as_ref()).await? {
+                Some(say) => say,
+                None => failing::cancel(&ports, &job, &received, cancelled.reason).await?,
+            }
+        }
         _ => return Err(regrove_events::Unreadable::UnknownType(received.ty().to_owned()).into()),
     };
+    let say = sweeping::after_trial(&ports, &job, &received, say).await?;
     ports.emitter.emit(&say).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
 async fn dead_letter(State(ports): State<Arc<Ports>>, Received(letter): Received) -> Result<StatusCode, Problem> {
-    let say: Vec<CloudEvent> = failing::bury(&ports, &letter).await?;
+    let mut say: Vec<CloudEvent> = failing::bury(&ports, &letter).await?;
+    if let Ok(job) = event::subject(&letter) {
+        say = sweeping::after_trial(&ports, job, &letter, say).await?;
+    }
     ports.emitter.emit(&say).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
 async fn tick(State(ports): State<Arc<Ports>>, Received(tick): Received) -> Result<StatusCode, Problem> {
     ticking::tick(&ports, &tick).await?;
+    sweeping::tick(&ports, &tick).await?;
     Ok(StatusCode::ACCEPTED)
 }

@@ -17,6 +17,8 @@ pub enum Decision {
     Progress(Vec<Metric>),
     /// The model becomes a version, the run ends well.
     Register(Box<ModelAggregated>),
+    /// The trial of a sweep was evaluated: its run ends well, without a version.
+    Evaluated(Box<ModelAggregated>),
     /// That has been done: say it again.
     Repeat(Box<CloudEvent>),
     /// The run ends without a model.
@@ -54,6 +56,7 @@ pub fn decide(subject: &str, job: &Job, history: &[CloudEvent], received: &Cloud
             let id = ids::model_registered(subject);
             match (&job.model, history.iter().find(|event| event.id() == id)) {
                 (_, Some(known)) => Decision::Repeat(Box::new(known.clone())),
+                (Some(model), None) if is_trial(job) => Decision::Evaluated(Box::new(model.clone())),
                 (Some(model), None) if job.state == JobState::Registering => {
                     Decision::Register(Box::new(model.clone()))
                 }
@@ -62,6 +65,10 @@ pub fn decide(subject: &str, job: &Job, history: &[CloudEvent], received: &Cloud
         }
         _ => Decision::Nothing,
     }
+}
+
+fn is_trial(job: &Job) -> bool {
+    job.state == JobState::Succeeded && job.request.as_ref().is_some_and(|request| request.sweep.is_some())
 }
 
 /// Points of the progress curves up to and including the shard that `received` tells of, and all of them when it tells of

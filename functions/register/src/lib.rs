@@ -6,9 +6,12 @@
 //! | `shard-trained` | the data set, and points of the progress curves |
 //! | `model-aggregated` | metrics, model, version, alias; the run is FINISHED. Says `model-registered` |
 //! | `job-failed`, `job-cancelled` | the run is FAILED or KILLED |
+//! | `sweep-requested` | the parent run of the trials opens |
+//! | `sweep-completed` | the best trial becomes a version, with the alias; the parent run ends. Says `model-registered` |
 
 pub mod decide;
 pub mod describe;
+mod sweeps;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,6 +68,9 @@ async fn handle(
     received: &CloudEvent,
     meaning: &Event,
 ) -> Result<Option<CloudEvent>, Problem> {
+    if let Event::SweepRequested(_) | Event::SweepCompleted(_) = meaning {
+        return sweeps::tell(ports, job_id, received, meaning).await;
+    }
     await_opening(ports, job_id, received, meaning).await?;
     // Two replicas that look for the same run at the same time would both find none.
     let lease = format!("register/{job_id}");
@@ -85,11 +91,19 @@ async fn tell(
         Decision::Await | Decision::Nothing => {}
         Decision::Repeat(known) => return Ok(Some(*known)),
         Decision::Open => {
-            ports.record.ensure_run(&describe::run(job_id, &state, request)).await?;
+            ensure_run(ports, job_id, &state, request).await?;
         }
         Decision::Progress(points) => {
-            let run_id = ports.record.ensure_run(&describe::run(job_id, &state, request)).await?;
+            let run_id = ensure_run(ports, job_id, &state, request).await?;
             ports.record.log_metrics(&run_id, &points).await?;
+        }
+        Decision::Evaluated(model) => {
+            let mut points = decide::progress(&history, received);
+            let run_id = ensure_run(ports, job_id, &state, request).await?;
+            let at = state.aggregated_at.unwrap_or(Timestamp::UNIX_EPOCH).as_millisecond();
+            points.extend(decide::final_metrics(request, &model, at));
+            ports.record.log_metrics(&run_id, &points).await?;
+            ports.record.finish_run(&run_id, RunStatus::Finished, at).await?;
         }
         Decision::End(status, failure) => end(ports, job_id, &state, request, status, failure).await?,
         Decision::Register(model) => {
@@ -99,6 +113,16 @@ async fn tell(
         }
     }
     Ok(None)
+}
+
+/// The run of a job; that of a trial lies below its sweep's.
+async fn ensure_run(ports: &Ports, job_id: &str, state: &Job, request: &TrainRequested) -> Result<String, Problem> {
+    let mut run = describe::run(job_id, state, request);
+    if let Some(trial) = &request.sweep {
+        let parent = sweeps::ensure_run(ports, &trial.id).await?;
+        run.tags.extend(parent.map(|parent| Tag::new("mlflow.parentRunId", parent)));
+    }
+    Ok(ports.record.ensure_run(&run).await?)
 }
 
 /// `aggregate` and this function get a train request at the same time; the log has to know the job first.
@@ -131,7 +155,7 @@ async fn register(
     mut metrics: Vec<Metric>,
 ) -> Result<CloudEvent, Problem> {
     let at = state.aggregated_at.unwrap_or(Timestamp::UNIX_EPOCH);
-    let run_id = ports.record.ensure_run(&describe::run(job_id, state, request)).await?;
+    let run_id = ensure_run(ports, job_id, state, request).await?;
     metrics.extend(decide::final_metrics(request, &model, at.as_millisecond()));
     ports.record.log_metrics(&run_id, &metrics).await?;
     let native = ports.control.artifacts.get(&model.model).await?;
@@ -174,13 +198,13 @@ async fn end(
     status: RunStatus,
     failure: Option<JobFailed>,
 ) -> Result<(), Problem> {
-    let mut run = describe::run(job_id, state, request);
+    let mut tags = Vec::new();
     if let Some(failure) = failure {
-        run.tags.push(Tag::new("regrove.failure", failure.reason));
-        run.tags.push(Tag::new("regrove.failed_step", failure.step));
+        tags.push(Tag::new("regrove.failure", failure.reason));
+        tags.push(Tag::new("regrove.failed_step", failure.step));
     }
-    let run_id = ports.record.ensure_run(&run).await?;
-    for tag in &run.tags {
+    let run_id = ensure_run(ports, job_id, state, request).await?;
+    for tag in &tags {
         ports.record.client().set_run_tag(&run_id, tag).await?;
     }
     let at = state.ended_at.unwrap_or(Timestamp::UNIX_EPOCH);

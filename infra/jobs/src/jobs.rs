@@ -5,8 +5,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use regrove_events::event::{self, TrainRequested};
-use regrove_events::log::{EventLog, JOB_PREFIX, Position, job_stream, serving_stream};
+use regrove_events::event::{self, SweepRequested, TrainRequested};
+use regrove_events::log::{EventLog, JOB_PREFIX, Position, job_stream, serving_stream, sweep_stream};
+use regrove_events::sweep::{self, Sweep};
 use regrove_events::{CloudEvent, Event, Job, JobState, TrainCancelled, job};
 use tokio::sync::Mutex;
 
@@ -135,17 +136,57 @@ impl Jobs {
         Ok(Submitted { id: id.to_owned(), known: known.request.is_some(), event })
     }
 
-    /// Asks a job to stop. Returns the event to emit; `aggregate` ends the job, and shards at work end after their trees.
+    /// Asks a job, or a sweep with its trials, to stop. Returns the event to emit; `aggregate` ends the job, and shards at work end after their trees.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Ended`], [`Error::Log`].
     pub async fn stop(&self, id: &str, reason: Option<String>, at: Timestamp) -> Result<CloudEvent, Error> {
-        let state = job::replay(&self.history(id).await?).state;
-        if state.is_terminal() {
-            return Err(Error::Ended { id: id.to_owned(), state });
+        match self.sweep(id).await {
+            Ok(sweep) if sweep.completed.is_some() => {
+                return Err(Error::Ended { id: id.to_owned(), state: JobState::Succeeded });
+            }
+            Ok(_) => {}
+            Err(Error::NotFound { .. }) => {
+                let state = job::replay(&self.history(id).await?).state;
+                if state.is_terminal() {
+                    return Err(Error::Ended { id: id.to_owned(), state });
+                }
+            }
+            Err(error) => return Err(error),
         }
         let event = Event::TrainCancelled(TrainCancelled { reason });
         Ok(event.first(&format!("{id}/cancel"), &self.source, id, at)?)
+    }
+
+    /// A sweep as the log has it.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Log`].
+    pub async fn sweep(&self, id: &str) -> Result<Sweep, Error> {
+        let history = self.log.read(&sweep_stream(id), 0).await?;
+        if history.is_empty() {
+            return Err(Error::NotFound { id: id.to_owned() });
+        }
+        Ok(sweep::replay(&history))
+    }
+
+    /// Asks for a sweep under an id that the caller chose: the same request under the same id is one sweep.
+    ///
+    /// # Errors
+    /// [`Error::Id`], [`Error::Taken`] when the id has another request, [`Error::Field`] for a grid that is empty or too
+    /// large, [`Error::Log`].
+    pub async fn submit_sweep(&self, id: &str, request: &SweepRequested, at: Timestamp) -> Result<Submitted, Error> {
+        event::check_subject(id).map_err(Error::Id)?;
+        request.trials(id).map_err(|refused| Error::Field { field: "sweep", reason: refused.to_string() })?;
+        let known = self.log.read(&sweep_stream(id), 0).await?;
+        if sweep::replay(&known).request.is_some_and(|taken| taken != *request) {
+            return Err(Error::Taken { id: id.to_owned() });
+        }
+        let event = match known.into_iter().next() {
+            Some(event) => event,
+            None => Event::SweepRequested(request.clone()).first(&format!("{id}/request"), &self.source, id, at)?,
+        };
+        Ok(Submitted { id: id.to_owned(), known: event.time() != Some(at), event })
     }
 
     /// Asks for another attempt at a job that failed or was cancelled: the same request under [`retry_id`].

@@ -360,6 +360,8 @@ pub(crate) fn text(event: &CloudEvent) -> String {
         Ok(Event::ModelRegistered(registered)) => registered.uri,
         Ok(Event::ModelLoaded(loaded)) => loaded.uri,
         Ok(Event::JobFailed(failure)) => format!("in {}: {}", failure.step, failure.reason),
+        Ok(Event::SweepRequested(sweep)) => format!("{} trials", sweep.size()),
+        Ok(Event::SweepCompleted(sweep)) => sweep.best.or(sweep.reason).unwrap_or_default(),
         Ok(
             Event::TrafficChanged(_)
             | Event::PredictRequested(_)

@@ -55,6 +55,7 @@ fn request(n_estimators: u32) -> TrainRequested {
         model: ModelRequest { name: "Iris".to_owned(), ..ModelRequest::default() },
         experiment: "regrove".to_owned(),
         objective: None,
+        sweep: None,
     }
 }
 

@@ -1,0 +1,136 @@
+//! A sweep is the fold of its events: one request under many settings, each a job of its own, and the best of them.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::event::{SweepCompleted, SweepRequested, SweepTrial, TrainRequested};
+use crate::job::said_at;
+use crate::{CloudEvent, Event};
+
+/// Settings that a sweep may try.
+pub const TRIALS_MAX: u64 = 1000;
+
+/// Why a sweep cannot be done.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refused {
+    /// More settings than [`TRIALS_MAX`].
+    #[error("the sweep has {trials} combinations, at most {TRIALS_MAX} are tried; name fewer values")]
+    TooMany {
+        /// The product of the numbers of values.
+        trials: u128,
+    },
+    /// Nothing to try.
+    #[error("`grid` needs at least one parameter, and each at least one value; `{0}` has none")]
+    Empty(String),
+    /// The id is so long that its trials have none.
+    #[error("the sweep's id must leave room for `.{TRIALS_MAX}` in 128 characters")]
+    Id,
+}
+
+/// What a sweep's events add up to.
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
+pub struct Sweep {
+    /// What was asked for.
+    pub request: Option<SweepRequested>,
+    /// When it was asked for.
+    pub requested_at: Option<Timestamp>,
+    /// The jobs that were asked for, in that order.
+    pub asked: Vec<String>,
+    /// What came of it.
+    pub completed: Option<SweepCompleted>,
+    /// When that was.
+    pub ended_at: Option<Timestamp>,
+}
+
+/// The state of a sweep after its events so far.
+pub fn replay<'a>(history: impl IntoIterator<Item = &'a CloudEvent>) -> Sweep {
+    history.into_iter().fold(Sweep::default(), |mut sweep, recorded| {
+        let at = said_at(recorded);
+        match Event::read(recorded) {
+            Ok(Event::SweepRequested(request)) if sweep.request.is_none() => {
+                sweep.request = Some(request);
+                sweep.requested_at = at;
+            }
+            Ok(Event::TrainRequested(_)) => sweep.asked.extend(recorded.subject().map(str::to_owned)),
+            Ok(Event::SweepCompleted(completed)) if sweep.completed.is_none() => {
+                sweep.completed = Some(completed);
+                sweep.ended_at = at;
+            }
+            _ => {}
+        }
+        sweep
+    })
+}
+
+/// One setting of a sweep: a job of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trial {
+    /// Its job's id: `SWEEP.N`, N from 1.
+    pub job: String,
+    /// The settings that were tried.
+    pub params: Map<String, Value>,
+    /// What is asked for.
+    pub request: TrainRequested,
+}
+
+impl SweepRequested {
+    /// How many settings there are.
+    pub fn size(&self) -> u128 {
+        self.grid.values().map(|values| values.len() as u128).product()
+    }
+
+    /// The trials in the order of scikit-learn's `ParameterGrid`: parameters by name, the last one changes fastest.
+    ///
+    /// # Errors
+    /// [`Refused`]. Nothing is made of a grid that is too large.
+    pub fn trials(&self, sweep: &str) -> Result<Vec<Trial>, Refused> {
+        if let Some((name, _)) = self.grid.iter().find(|(_, values)| values.is_empty()) {
+            return Err(Refused::Empty(name.clone()));
+        }
+        if self.grid.is_empty() {
+            return Err(Refused::Empty("grid".to_owned()));
+        }
+        let trials = self.size();
+        if trials > u128::from(TRIALS_MAX) {
+            return Err(Refused::TooMany { trials });
+        }
+        if crate::event::check_subject(&format!("{sweep}.{TRIALS_MAX}")).is_err() {
+            return Err(Refused::Id);
+        }
+        let mut settings = vec![Map::new()];
+        for (name, values) in &self.grid {
+            let extend = |known: &Map<String, Value>| {
+                let one = |value: &Value| {
+                    let mut params = known.clone();
+                    params.insert(name.clone(), value.clone());
+                    params
+                };
+                values.iter().map(one).collect::<Vec<_>>()
+            };
+            settings = settings.iter().flat_map(extend).collect();
+        }
+        Ok((1_u32..).zip(settings).map(|(number, params)| self.trial(sweep, number, params)).collect())
+    }
+
+    fn trial(&self, sweep: &str, number: u32, params: Map<String, Value>) -> Trial {
+        let mut request = self.train.clone();
+        request.params.extend(params.clone());
+        // Only the best one is registered, and only then gets the alias.
+        request.model.alias = None;
+        request.sweep = Some(SweepTrial { id: sweep.to_owned(), trial: number });
+        Trial { job: format!("{sweep}.{number}"), params, request }
+    }
+
+    /// A trial's score from its metrics: the metric on rows that were held out, else out of bag, else as it is named. Larger
+    /// is better; a loss counts negatively.
+    pub fn score(&self, metrics: &BTreeMap<String, f64>) -> Option<f64> {
+        let name = &self.metric;
+        let keys = [format!("holdout_{name}"), format!("oob_{name}"), name.clone()];
+        let value = keys.iter().find_map(|key| metrics.get(key)).copied().filter(|value| value.is_finite())?;
+        Some(if name.ends_with("loss") || name.ends_with("error") { -value } else { value })
+    }
+}
