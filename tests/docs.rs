@@ -22,8 +22,7 @@ fn sources(folder: &Path, found: &mut Vec<String>) {
 
 /// Strings that look like a problem's kind and stand where one is made.
 fn kinds() -> BTreeSet<String> {
-    const MAKERS: [&str; 8] =
-        ["Problem::new(", "Self::new(", "refuse(", "because(", "problem: ", "} => ", "_ => ", "=> ("];
+    const MAKERS: [&str; 7] = ["Problem::new(", "Self::new(", "refuse(", "because(", "problem: ", "} => ", "=> ("];
     let mut texts = Vec::new();
     for folder in ["functions", "infra/host/src", "infra/data/src"] {
         sources(&root().join(folder), &mut texts);

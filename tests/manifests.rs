@@ -313,7 +313,10 @@ fn heard() -> BTreeMap<String, BTreeSet<String>> {
 #[test]
 fn the_triggers_say_who_hears_what() {
     let expected = [
-        ("aggregate", set([names::TRAIN_REQUESTED, names::SHARD_TRAINED, names::TRAIN_CANCELLED, TICK])),
+        (
+            "aggregate",
+            set([names::TRAIN_REQUESTED, names::SHARD_TRAINED, names::TRAIN_CANCELLED, names::SWEEP_REQUESTED, TICK]),
+        ),
         ("load-model", set([names::MODEL_REGISTERED])),
         (
             "register",
@@ -323,6 +326,8 @@ fn the_triggers_say_who_hears_what() {
                 names::MODEL_AGGREGATED,
                 names::JOB_FAILED,
                 names::JOB_CANCELLED,
+                names::SWEEP_REQUESTED,
+                names::SWEEP_COMPLETED,
             ]),
         ),
         ("train-shard", set([names::SHARD_REQUESTED])),

@@ -81,11 +81,16 @@ pub enum Completion {
     Repeat(Box<CloudEvent>),
 }
 
+/// Whether a job is the trial of a sweep that has its model.
+fn is_evaluated(job: &Job) -> bool {
+    job.state == JobState::Succeeded && job.request.as_ref().is_some_and(|request| request.sweep.is_some())
+}
+
 /// Decides whether the forest can be put together. Shards come back in tree order.
 ///
 /// What was said before is repeated only to the delivery that caused it: the others need not say it too.
 pub fn complete(job: &Job, history: &[CloudEvent], received: &CloudEvent) -> Completion {
-    if matches!(job.state, JobState::Registering | JobState::Succeeded)
+    if (job.state == JobState::Registering || is_evaluated(job))
         && let Some(event) = find(history, names::MODEL_AGGREGATED).into_iter().next()
         && event.attribute("causationid").is_some_and(|cause| cause == received.id())
     {

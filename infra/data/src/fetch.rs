@@ -99,6 +99,12 @@ async fn http(url: &Url, policy: &Policy) -> Result<(Option<u64>, Pieces), Error
         .map_err(|error| web_error(&uri, &error))?;
     let response = client.get(url.clone()).send().await.map_err(|error| web_error(&uri, &error))?;
     let status = response.status();
+    if status.is_redirection() {
+        // The client follows web addresses only, and asks for permission before it does.
+        let to = response.headers().get(reqwest::header::LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
+        let reason = format!("it redirects to {to}, and a redirect may only lead to a web server");
+        return Err(Error::NotAllowed { uri, reason });
+    }
     if !status.is_success() {
         let reason = format!("the server answered {status}");
         let passing =

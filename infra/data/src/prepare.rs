@@ -191,7 +191,7 @@ impl Encoder {
         #[expect(clippy::cast_possible_truncation, reason = "scikit-learn's trees train on float32")]
         let narrow = value as f32;
         if narrow.is_infinite() {
-            return Err(Error::OutOfRange { row, column: column(), cell: value.to_string() });
+            return Err(Error::OutOfRange { row, column: column(), cell: format!("{value:?}") });
         }
         // One bit pattern for all missing values, so that equal data have equal hashes.
         Ok(if narrow.is_nan() { f32::NAN } else { narrow })
@@ -241,7 +241,7 @@ impl TargetReader {
                     return Err(Error::NotNumeric { row, column: self.name.clone(), cell });
                 };
                 if value.is_infinite() {
-                    let cell = value.to_string();
+                    let cell = format!("{value:?}");
                     return Err(Error::OutOfRange { row, column: self.name.clone(), cell });
                 }
                 bytes.extend(value.to_le_bytes());
