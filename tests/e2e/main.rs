@@ -9,7 +9,9 @@
     reason = "a test that cannot go on says so by panicking, and says what it chose"
 )]
 
+mod browser;
 mod commands;
+mod console;
 mod data_sets;
 mod demo;
 mod doctor;

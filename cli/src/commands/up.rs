@@ -56,6 +56,9 @@ pub(crate) struct Args {
     /// Port of the embedded record; 0 takes a free one
     #[arg(long, default_value_t = regrove_runtime::RECORD_PORT, value_name = "PORT")]
     record_port: u16,
+    /// Port of the console; 0 takes a free one
+    #[arg(long, default_value_t = regrove_runtime::CONSOLE_PORT, value_name = "PORT")]
+    console_port: u16,
     /// MLflow to use instead of the embedded record
     #[arg(long, env = "MLFLOW_TRACKING_URI", value_name = "URL")]
     mlflow_tracking_uri: Option<String>,
@@ -246,6 +249,7 @@ async fn config(
     config.gateway = SocketAddr::new(args.address, args.gateway_port);
     config.ingress = SocketAddr::new(args.address, args.ingress_port);
     config.record = args.mlflow_tracking_uri.is_none().then_some(SocketAddr::new(args.address, args.record_port));
+    config.console = SocketAddr::new(args.address, args.console_port);
     config.exec = args.exec.iter().cloned().collect();
     config.time_scale = args.fast_time;
     config.event_retention = args.event_retention;
@@ -286,13 +290,14 @@ pub(crate) fn environment(reach: &Reach, mlflow: Option<&str>) -> anyhow::Result
 }
 
 fn announce(runtime: &Runtime, output: &Output) -> anyhow::Result<()> {
-    let Addresses { gateway, ingress, record } = runtime.addresses();
+    let Addresses { gateway, ingress, record, console } = runtime.addresses();
     let value = json!({
         "event": "started",
         "gateway": format!("http://{gateway}"),
         "ingress": format!("http://{ingress}"),
         "record": record.map(|record| format!("http://{record}")),
         "api": runtime.api_url(),
+        "console": console.map(|console| format!("http://{console}")),
         "services": runtime.status().services,
     });
     for warning in runtime.warnings() {
@@ -310,6 +315,7 @@ fn announce(runtime: &Runtime, output: &Output) -> anyhow::Result<()> {
         lines.push(format!("broker   http://{ingress}/NAMESPACE/BROKER"));
         lines.push(format!("metrics  {}/metrics", runtime.api_url()));
         lines.extend(record.map(|record| format!("record   http://{record}  (MLFLOW_TRACKING_URI)")));
+        lines.extend(console.map(|console| format!("console  http://{console}")));
         lines.join("\n")
     })
 }

@@ -55,7 +55,7 @@ impl std::str::FromStr for Token {
 #[command(next_help_heading = "Access")]
 pub struct AccessArgs {
     /// Token that every page and every call needs; without one, only this machine gets an answer
-    #[arg(long, env = "REGROVE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
+    #[arg(id = "console_token", long = "token", env = "REGROVE_TOKEN", hide_env_values = true, value_name = "TOKEN")]
     pub token: Option<Token>,
 }
 

@@ -5,20 +5,19 @@ use std::time::Duration;
 use http::{Method, StatusCode};
 use regrove_events::event::{self, TrainRequested};
 use regrove_events::log::job_stream;
-use regrove_events::{CloudEvent, Event, Job, JobState, TrainCancelled, job};
+use regrove_events::{CloudEvent, Event, Job, JobState, job};
 use regrove_host::{Problem, now};
+use regrove_jobs::{Comparison, Span, Submitted};
 use serde::Serialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use crate::Ports;
 use crate::view::FailureView;
-use crate::{FUNCTION, Ports};
 
 /// How long an order waits to see what comes of it. It is carried out all the same when that takes longer.
 const SEEN_WITHIN: Duration = Duration::from_secs(2);
-/// What stands between a job's id and the number of its repetition.
-const RETRY_MARK: &str = "-retry-";
 
 /// What came of an order about a job.
 #[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
@@ -59,8 +58,23 @@ pub(crate) struct Replayed {
     pub(crate) events: Vec<String>,
 }
 
-fn source() -> String {
-    format!("/regrove/{FUNCTION}")
+/// A refusal of the jobs' own rules, as a problem.
+fn refused(error: regrove_jobs::Error) -> Problem {
+    use regrove_jobs::Error;
+    let (kind, status) = match &error {
+        Error::NotFound { .. } => ("job-not-found", StatusCode::NOT_FOUND),
+        Error::Taken { .. } => ("job-id-taken", StatusCode::CONFLICT),
+        Error::Ended { .. } => ("job-ended", StatusCode::CONFLICT),
+        Error::NotRetryable { .. } => ("job-not-retryable", StatusCode::CONFLICT),
+        Error::NoRequest { .. } => ("job-without-request", StatusCode::CONFLICT),
+        Error::Id(reason) => return invalid(&format!("`id`: {reason}")),
+        Error::Log(_) => {
+            let Error::Log(error) = error else { return Problem::internal(&error) };
+            return error.into();
+        }
+        _ => ("invalid-request", StatusCode::UNPROCESSABLE_ENTITY),
+    };
+    Problem::new(kind, status, error.to_string())
 }
 
 /// The events of a job.
@@ -68,13 +82,26 @@ fn source() -> String {
 /// # Errors
 /// 404 for a job that nobody asked for; 503 when the log does not answer.
 pub(crate) async fn history(ports: &Ports, id: &str) -> Result<Vec<CloudEvent>, Problem> {
-    let unknown = || {
-        let detail = format!("there is no job `{id}`; GET /api/jobs lists them");
-        Problem::new("job-not-found", StatusCode::NOT_FOUND, detail)
-    };
-    event::check_subject(id).map_err(|_| unknown())?;
-    let history = ports.control.log.read(&job_stream(id), 0).await?;
-    if history.is_empty() { Err(unknown()) } else { Ok(history) }
+    if event::check_subject(id).is_err() {
+        return Err(refused(regrove_jobs::Error::NotFound { id: id.to_owned() }));
+    }
+    ports.jobs.history(id).await.map_err(refused)
+}
+
+/// The spans of a job's work, from the request to the moment at which its version is served.
+///
+/// # Errors
+/// As [`history`].
+pub(crate) async fn trace(ports: &Ports, id: &str) -> Result<Span, Problem> {
+    ports.jobs.trace(id, now()).await.map_err(refused)
+}
+
+/// Two jobs side by side.
+///
+/// # Errors
+/// As [`history`].
+pub(crate) async fn compare(ports: &Ports, left: &str, right: &str) -> Result<Comparison, Problem> {
+    ports.jobs.compare(left, right).await.map_err(refused)
 }
 
 /// Asks for a job. The same request under the same id is one job, however often it is sent.
@@ -102,20 +129,19 @@ pub(crate) async fn submit(ports: &Ports, mut body: Value) -> Result<Ordered, Pr
 ///
 /// # Errors
 /// As [`submit`].
-pub(crate) async fn ask(ports: &Ports, id: &str, request: &TrainRequested) -> Result<Ordered, Problem> {
-    event::check_subject(id).map_err(|error| invalid(&format!("`id`: {error}")))?;
-    let known = job::replay(&ports.control.log.read(&job_stream(id), 0).await?);
-    if let Some(before) = &known.request {
-        if before == request {
-            return Ok(Ordered::of(id, &known, false));
-        }
-        let detail = format!("job `{id}` exists with other parameters; choose another id");
-        return Err(Problem::new("job-id-taken", StatusCode::CONFLICT, detail).with("job", id));
+async fn ask(ports: &Ports, id: &str, request: &TrainRequested) -> Result<Ordered, Problem> {
+    let submitted = ports.jobs.submit(id, request, now()).await.map_err(refused)?;
+    asked(ports, submitted).await
+}
+
+/// Says a job's request, unless the log has it.
+async fn asked(ports: &Ports, submitted: Submitted) -> Result<Ordered, Problem> {
+    let Submitted { id, known, event } = submitted;
+    if !known {
+        ports.emitter.emit(&[traced(event)?]).await?;
     }
-    let event = Event::TrainRequested(request.clone()).first(&format!("{id}/request"), &source(), id, now())?;
-    ports.emitter.emit(&[traced(event)?]).await?;
-    let job = look(ports, id, |job| job.state != JobState::Unknown).await?;
-    Ok(Ordered::of(id, &job, true))
+    let job = look(ports, &id, |job| job.state != JobState::Unknown).await?;
+    Ok(Ordered::of(&id, &job, !known))
 }
 
 /// The event as the first of a trace of its own (W3C Trace Context): everything that it causes carries it along.
@@ -145,13 +171,9 @@ async fn look(ports: &Ports, id: &str, wanted: impl Fn(&Job) -> bool) -> Result<
 /// # Errors
 /// 404 for an unknown job, 409 for one that has ended.
 pub(crate) async fn stop(ports: &Ports, id: &str, reason: Option<String>) -> Result<Ordered, Problem> {
-    let job = job::replay(&history(ports, id).await?);
-    if job.state.is_terminal() {
-        let detail = format!("job `{id}` has ended: {}", job.state);
-        return Err(Problem::new("job-ended", StatusCode::CONFLICT, detail).with("state", job.state.as_str()));
-    }
-    let wish = Event::TrainCancelled(TrainCancelled { reason: reason.filter(|reason| !reason.trim().is_empty()) });
-    ports.emitter.emit(&[wish.first(&format!("{id}/cancel"), &source(), id, now())?]).await?;
+    let reason = reason.filter(|reason| !reason.trim().is_empty());
+    let wish = ports.jobs.stop(id, reason, now()).await.map_err(refused)?;
+    ports.emitter.emit(&[wish]).await?;
     let job = look(ports, id, |job| job.state.is_terminal()).await?;
     let mut ordered = Ordered::of(id, &job, false);
     if !job.state.is_terminal() {
@@ -160,31 +182,19 @@ pub(crate) async fn stop(ports: &Ports, id: &str, reason: Option<String>) -> Res
     Ok(ordered)
 }
 
-/// Asks for a job that has ended once more, under an id of its own: `ID-retry-N` unless one is given.
+/// Asks once more for a job that failed or was cancelled: under `ID.retry-N`, unless another id is given.
 ///
 /// # Errors
-/// 404 for an unknown job, 409 for one that is at work or under an id that is taken.
+/// 404 for an unknown job, 409 for one that is at work or has succeeded, or under an id that is taken.
 pub(crate) async fn retry(ports: &Ports, id: &str, new_id: Option<String>) -> Result<Ordered, Problem> {
-    let job = job::replay(&history(ports, id).await?);
-    if !job.state.is_terminal() {
-        let detail = format!("job `{id}` is at work ({}); stop it, or wait for its end", job.state);
-        return Err(Problem::new("job-not-ended", StatusCode::CONFLICT, detail).with("state", job.state.as_str()));
+    let submitted = ports.jobs.retry(id, now()).await.map_err(refused)?;
+    match new_id.filter(|new_id| !new_id.is_empty()) {
+        None => asked(ports, submitted).await,
+        Some(new_id) => match Event::read(&submitted.event)? {
+            Event::TrainRequested(request) => ask(ports, &new_id, &request).await,
+            _ => Err(refused(regrove_jobs::Error::NoRequest { id: id.to_owned() })),
+        },
     }
-    let Some(request) = job.request else {
-        let detail = format!("the log of job `{id}` does not begin with its request");
-        return Err(Problem::new("job-not-ended", StatusCode::CONFLICT, detail));
-    };
-    if let Some(new_id) = new_id.filter(|new_id| !new_id.is_empty()) {
-        return ask(ports, &new_id, &request).await;
-    }
-    let base = match id.rsplit_once(RETRY_MARK) {
-        Some((base, number)) if number.bytes().all(|byte| byte.is_ascii_digit()) => base,
-        _ => id,
-    };
-    let prefix = format!("{}{base}{RETRY_MARK}", regrove_events::log::JOB_PREFIX);
-    let streams = ports.control.log.streams(&prefix).await?;
-    let taken = streams.iter().filter_map(|stream| stream.strip_prefix(&prefix)?.parse::<u64>().ok()).max();
-    ask(ports, &format!("{base}{RETRY_MARK}{}", taken.unwrap_or(0) + 1), &request).await
 }
 
 /// Says a job's events to the broker again, in the order of the log. Functions find in the log what they have done and

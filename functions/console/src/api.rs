@@ -1,6 +1,8 @@
 //! The job API: what programs call, and the views that the pages show.
 
+pub(crate) mod dead_letters;
 pub(crate) mod events;
+pub(crate) mod functions;
 pub(crate) mod jobs;
 pub(crate) mod models;
 pub(crate) mod overview;
@@ -22,7 +24,8 @@ use crate::Ports;
     ),
     paths(
         jobs::list_jobs, jobs::show_job, jobs::submit_job, jobs::stop_job, jobs::retry_job, jobs::replay_job,
-        jobs::job_events, jobs::compare_jobs, events::list_events, events::show_event, models::list_models,
+        jobs::job_events, jobs::job_trace, functions::job_logs, jobs::compare_jobs, dead_letters::list_dead_letters,
+        dead_letters::redrive, dead_letters::discard, functions::list_functions, functions::show_function, events::list_events, events::show_event, models::list_models,
         models::show_model, models::load_model, models::predict, overview::show_overview,
     ),
     modifiers(&Bearer),
@@ -61,11 +64,18 @@ pub(crate) fn routes() -> Router<Arc<Ports>> {
         .route("/jobs/compare", get(jobs::compare_jobs))
         .route("/jobs/{id}", get(jobs::show_job))
         .route("/jobs/{id}/events", get(jobs::job_events))
+        .route("/jobs/{id}/logs", get(functions::job_logs))
+        .route("/jobs/{id}/trace", get(jobs::job_trace))
         .route("/jobs/{id}/stop", post(jobs::stop_job))
         .route("/jobs/{id}/retry", post(jobs::retry_job))
         .route("/jobs/{id}/replay", post(jobs::replay_job))
         .route("/events", get(events::list_events))
         .route("/events/{*place}", get(events::show_event))
+        .route("/dead-letters", get(dead_letters::list_dead_letters))
+        .route("/dead-letters/redrive", post(dead_letters::redrive))
+        .route("/dead-letters/discard", post(dead_letters::discard))
+        .route("/functions", get(functions::list_functions))
+        .route("/functions/{name}", get(functions::show_function))
         .route("/models", get(models::list_models))
         .route("/models/{name}", get(models::show_model))
         .route("/models/{name}/load", post(models::load_model))

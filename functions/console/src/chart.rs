@@ -4,11 +4,13 @@ mod bars;
 mod gantt;
 mod graph;
 mod line;
+mod steps;
 
 pub(crate) use bars::{columns, rows};
 pub(crate) use gantt::gantt;
 pub(crate) use graph::graph;
 pub(crate) use line::line;
+pub(crate) use steps::{heat, replicas};
 
 /// A place on a drawing, with as many digits as a screen can show.
 fn at(value: f64) -> String {

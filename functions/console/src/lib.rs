@@ -18,6 +18,7 @@ mod live;
 mod page;
 mod ports;
 mod respond;
+mod runtime;
 mod view;
 
 use std::sync::Arc;

@@ -34,3 +34,15 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     regrove_host::serve(&args.host, router(ports)).await?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::Args;
+
+    #[test]
+    fn the_arguments_of_all_sections_fit_together() {
+        Args::command().debug_assert();
+    }
+}

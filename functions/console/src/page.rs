@@ -1,8 +1,10 @@
 //! Pages: made on the server, readable without scripts, kept up to date by a small one.
 
 mod compare;
+mod dead_letters;
 mod event;
 mod events;
+mod functions;
 mod job;
 mod jobs;
 mod layout;
@@ -62,6 +64,9 @@ pub(crate) fn routes() -> Router<Arc<Ports>> {
         .route("/jobs/{id}/replay", post(orders::replay))
         .merge(twin("/events", get(events::list)))
         .route("/events/{*place}", get(event::show))
+        .merge(twin("/dead-letters", get(dead_letters::list).post(dead_letters::settle)))
+        .merge(twin("/functions", get(functions::list)))
+        .route("/functions/{name}", get(functions::show))
         .merge(twin("/models", get(models::list)))
         .route("/models/{name}", get(model::show))
         .route("/models/{name}/load", post(orders::load))

@@ -1,18 +1,21 @@
 //! What the console reaches for.
 
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use http::header::HOST;
 use http::{Method, StatusCode};
 use regrove_host::{Emitter, Problem, http_client};
+use regrove_jobs::Jobs;
 use regrove_mlflow::{Client, MlflowArgs, Record};
 use regrove_store::{Control, StoreArgs};
 use serde_json::Value;
 use url::Url;
 
+use crate::FUNCTION;
 use crate::access::{AccessArgs, Sessions};
 use crate::index::Index;
+use crate::runtime::Runtime;
 
 /// How long another function may take to answer, a cold start included.
 const CALL_TIMEOUT: Duration = Duration::from_mins(1);
@@ -24,6 +27,9 @@ pub struct ReachArgs {
     /// Gateway through which the other functions are reached; in a cluster they have names of their own
     #[arg(long, env = "REGROVE_GATEWAY", value_name = "URL")]
     pub gateway: Option<Url>,
+    /// What can be asked about the local runtime; `regrove up` sets it, a cluster has no such thing
+    #[arg(long, env = "REGROVE_RUNTIME", value_name = "URL")]
+    pub runtime: Option<Url>,
     /// Namespace of the other functions
     #[arg(long, env = "REGROVE_NAMESPACE", default_value = "regrove", value_name = "NAME")]
     pub namespace: String,
@@ -49,6 +55,8 @@ pub struct Ports {
     pub(crate) sink: Sink,
     pub(crate) record: Record,
     pub(crate) functions: Functions,
+    pub(crate) runtime: Runtime,
+    pub(crate) jobs: Jobs,
     pub(crate) index: Index,
     /// `None` when no token is set.
     pub(crate) sessions: Option<Sessions>,
@@ -68,11 +76,13 @@ impl Ports {
     ) -> Result<Self, OpenError> {
         let control = Control::open(store)?;
         Ok(Self {
-            index: Index::new(control.log.clone()),
-            control,
+            index: Index::new(Arc::clone(&control.log)),
             emitter: Emitter::new(sink.clone()),
             sink: Sink(sink),
             record: Record::new(Client::new(mlflow)?),
+            runtime: Runtime::new(reach.runtime.clone()),
+            jobs: Jobs::new(Arc::clone(&control.log), format!("/regrove/{FUNCTION}")),
+            control,
             functions: Functions { reach: reach.clone(), client: OnceLock::new() },
             sessions: access.sessions(),
         })

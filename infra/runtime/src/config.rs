@@ -15,6 +15,8 @@ pub const GATEWAY_PORT: u16 = 8000;
 pub const INGRESS_PORT: u16 = 8081;
 /// Port of the embedded record when none is given: the one of MLflow in every URL of the documentation.
 pub const RECORD_PORT: u16 = 8989;
+/// Port of the console when none is given: the one of Ray's dashboard.
+pub const CONSOLE_PORT: u16 = 8265;
 /// Largest event that the broker takes, in bytes of the HTTP body: 1 MiB, as most brokers in clusters have it.
 pub const EVENT_BYTES_MAX: usize = 1 << 20;
 /// How long the broker keeps delivered events when nothing else is said.
@@ -39,6 +41,9 @@ pub struct RuntimeConfig {
     pub ingress: SocketAddr,
     /// Address of the embedded record; `None` starts none.
     pub record: Option<SocketAddr>,
+    /// Address at which the service answers whose template is annotated `regrove.io/console: "true"`, whatever host name
+    /// a request gives; not listened on when no service is.
+    pub console: SocketAddr,
     /// Commands by image, either as the manifest writes it or by its last path segment without tag and digest.
     pub exec: BTreeMap<String, Vec<String>>,
     /// Folders in which a program of the image's name is looked for, in this order.
@@ -74,6 +79,7 @@ impl RuntimeConfig {
             gateway: local(GATEWAY_PORT),
             ingress: local(INGRESS_PORT),
             record: Some(local(RECORD_PORT)),
+            console: local(CONSOLE_PORT),
             exec: BTreeMap::new(),
             bin_dirs: Vec::new(),
             env: BTreeMap::new(),
@@ -92,6 +98,7 @@ impl RuntimeConfig {
     pub fn on_free_ports(mut self) -> Self {
         self.gateway.set_port(0);
         self.ingress.set_port(0);
+        self.console.set_port(0);
         if let Some(record) = &mut self.record {
             record.set_port(0);
         }
@@ -108,4 +115,6 @@ pub struct Addresses {
     pub ingress: SocketAddr,
     /// The embedded record, if it was asked for.
     pub record: Option<SocketAddr>,
+    /// The console, if the manifests have one.
+    pub console: Option<SocketAddr>,
 }

@@ -52,8 +52,8 @@ pub use broker::{
     ReplayRequest, dead_letters, delivery_records, discard, kept_events, redrive, replay,
 };
 pub use config::{
-    Addresses, DOMAIN, EVENT_BYTES_MAX, EVENT_RETENTION, GATEWAY_PORT, INGRESS_PORT, RECORD_PORT, RuntimeConfig,
-    SHARED_JOURNAL, SHUTDOWN_GRACE,
+    Addresses, CONSOLE_PORT, DOMAIN, EVENT_BYTES_MAX, EVENT_RETENTION, GATEWAY_PORT, INGRESS_PORT, RECORD_PORT,
+    RuntimeConfig, SHARED_JOURNAL, SHUTDOWN_GRACE,
 };
 pub use error::{Error, Fault};
 pub use metrics::EventTotals;

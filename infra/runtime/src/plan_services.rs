@@ -15,6 +15,8 @@ use crate::serving::revision::{ExecCommand, RevisionSpec, RunSpec};
 const LISTEN_FDS: &str = "regrove.io/listen-fds";
 /// Annotation of the template: the command that stands for the image, words separated by spaces.
 const EXEC: &str = "regrove.io/exec";
+/// Variable that tells every function where it finds the others by their names in the cluster.
+const GATEWAY: &str = "REGROVE_GATEWAY";
 
 /// Variable that tells a function where it can ask about this runtime.
 const RUNTIME: &str = "REGROVE_RUNTIME";
@@ -196,6 +198,7 @@ impl Planner<'_> {
         if let Some(record) = self.bound.record {
             env.entry("MLFLOW_TRACKING_URI".to_owned()).or_insert_with(|| format!("http://{record}"));
         }
+        env.entry(GATEWAY.to_owned()).or_insert_with(|| format!("http://{}", self.config.gateway));
         let mut known = env.clone();
         known.extend(contract.clone());
         match self.application.environment(service, &known) {

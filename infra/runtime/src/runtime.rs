@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use regrove_knative::manifest::Application;
+use regrove_knative::manifest::{Application, Metadata};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::broadcast;
@@ -26,6 +26,7 @@ use crate::plan::{Bound, Plan, immutable};
 use crate::resolve::{changed_objects, resolve_all};
 use crate::runtime_event::{LogLine, RuntimeEvent};
 use crate::samples::{self, Samples};
+use crate::serving::front::{self, Front};
 use crate::serving::gateway::Gateway;
 use crate::serving::log_book::LogBook;
 use crate::serving::process::Spawner;
@@ -82,6 +83,7 @@ struct Sockets {
     gateway: TcpListener,
     ingress: TcpListener,
     record: Option<TcpListener>,
+    console: Option<TcpListener>,
 }
 
 impl Sockets {
@@ -90,6 +92,9 @@ impl Sockets {
             gateway: listen("gateway", "--gateway-port", config.gateway)?,
             ingress: listen("broker ingress", "--ingress-port", config.ingress)?,
             record: config.record.map(|address| listen("record", "--record-port", address)).transpose()?,
+            console: front::console(&config.application)
+                .map(|_| listen("console", "--console-port", config.console))
+                .transpose()?,
         })
     }
 
@@ -98,6 +103,7 @@ impl Sockets {
             gateway: self.gateway.local_addr()?,
             ingress: self.ingress.local_addr()?,
             record: self.record.as_ref().map(TcpListener::local_addr).transpose()?,
+            console: self.console.as_ref().map(TcpListener::local_addr).transpose()?,
         })
     }
 }
@@ -128,8 +134,9 @@ impl Runtime {
             servers: CancellationToken::new(),
             kill: CancellationToken::new(),
         };
+        let console = front::console(&config.application).cloned();
         let runtime = Self::assemble(config, plan, Made { addresses, bound, history, stop, lock }).await?;
-        runtime.run_servers(sockets, record);
+        runtime.run_servers(sockets, record, console.as_ref());
         Ok(runtime)
     }
 
@@ -201,12 +208,16 @@ impl Runtime {
         })
     }
 
-    fn run_servers(&self, sockets: Sockets, record: Option<regrove_record::Store>) {
+    fn run_servers(&self, sockets: Sockets, record: Option<regrove_record::Store>, console: Option<&Metadata>) {
         let stop = &self.stop.servers;
         let door = Arc::new(Door::new(Arc::clone(&self.view), stop.clone()));
         self.servers.spawn(http_server::serve(sockets.gateway, Arc::clone(&self.view.gateway), stop.clone()));
         self.servers.spawn(http_server::serve(sockets.ingress, door, stop.clone()));
         self.servers.spawn(samples::take(Arc::clone(&self.view), stop.clone()));
+        if let (Some(listener), Some(service)) = (sockets.console, console) {
+            let front = Front::new(Arc::clone(&self.view.gateway), service);
+            self.servers.spawn(http_server::serve(listener, Arc::new(front), stop.clone()));
+        }
         if let (Some(listener), Some(store)) = (sockets.record, record) {
             let stop = stop.clone();
             let serving = axum::serve(listener, regrove_record::router(store))

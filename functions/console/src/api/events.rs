@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::respond::Params;
+use crate::runtime::Delivery;
 use crate::view::EventView;
 use crate::{Ports, action};
 
@@ -119,6 +120,10 @@ pub(crate) struct EventDetail {
     pub(crate) cause: Option<EventView>,
     /// Events that it caused, in the same stream.
     pub(crate) effects: Vec<EventView>,
+    /// Its deliveries and every attempt at them.
+    pub(crate) deliveries: Vec<Delivery>,
+    /// Why its deliveries are not known here.
+    pub(crate) deliveries_unavailable: Option<String>,
 }
 
 /// The event at a place such as `job/reference-1/3`.
@@ -144,7 +149,12 @@ pub(crate) async fn show(ports: &Ports, place: &str) -> Result<EventDetail, Prob
         .filter(|(_, other)| other.attribute("causationid").is_some_and(|id| id == event.id()))
         .map(view)
         .collect();
-    Ok(EventDetail { event: EventView::whole(stream, version, None, event), cause, effects })
+    let (deliveries, deliveries_unavailable) = match ports.runtime.deliveries(event.id()).await {
+        Ok(deliveries) => (deliveries, None),
+        Err(problem) => (Vec::new(), Some(problem.detail)),
+    };
+    let event = EventView::whole(stream, version, None, event);
+    Ok(EventDetail { event, cause, effects, deliveries, deliveries_unavailable })
 }
 
 /// Lists events, the newest first.

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use regrove_events::JobState;
 use regrove_events::log::job_stream;
 use regrove_host::Problem;
+use regrove_jobs::{Comparison, Span};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -21,7 +22,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::Ports;
 use crate::action::{self, Ordered, Replayed};
 use crate::respond::{Body, Params};
-use crate::view::{Comparison, EventView, JobSummary, JobView, MlflowView, Series};
+use crate::view::{EventView, JobSummary, JobView, MlflowView, Series};
 
 /// Jobs in a page of a list when nothing else is said.
 pub(crate) const LIMIT_DEFAULT: usize = 50;
@@ -280,15 +281,15 @@ pub(crate) async fn stop_job(
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, ToSchema)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct RetryOrder {
-    /// Id of the new job; `ID-retry-N` when absent.
+    /// Id of the new job; `ID.retry-N` when absent.
     id: Option<String>,
 }
 
-/// Asks once more, as a new job, for what a job that has ended was asked for.
+/// Asks once more, as a new job, for what a job that failed or was cancelled was asked for.
 #[utoipa::path(post, path = "/api/jobs/{id}/retry", tag = "jobs", request_body = Option<RetryOrder>,
     params(("id" = String, Path, description = "Job id")),
     responses((status = 202, body = Ordered), (status = 404, description = "job-not-found"),
-        (status = 409, description = "job-not-ended, job-id-taken")))]
+        (status = 409, description = "job-not-retryable, job-id-taken")))]
 pub(crate) async fn retry_job(
     State(ports): State<Arc<Ports>>,
     Path(id): Path<String>,
@@ -349,22 +350,20 @@ pub(crate) struct Pair {
     pub(crate) b: String,
 }
 
-/// Two jobs side by side.
-///
-/// # Errors
-/// 404 for an unknown job.
-pub(crate) async fn compare(ports: &Ports, pair: &Pair) -> Result<Comparison, Problem> {
-    let a = JobView::of(&pair.a, &action::history(ports, &pair.a).await?);
-    let b = JobView::of(&pair.b, &action::history(ports, &pair.b).await?);
-    Ok(Comparison::of(&a, &b))
-}
-
-/// Compares two jobs: parameters, data, metrics, model, seconds.
+/// Compares two jobs: settings, data, metrics, model.
 #[utoipa::path(get, path = "/api/jobs/compare", tag = "jobs", params(Pair),
-    responses((status = 200, body = Comparison), (status = 404, description = "job-not-found")))]
+    responses((status = 200, body = Object), (status = 404, description = "job-not-found")))]
 pub(crate) async fn compare_jobs(
     State(ports): State<Arc<Ports>>,
     Params(pair): Params<Pair>,
 ) -> Result<Json<Comparison>, Problem> {
-    Ok(Json(compare(&ports, &pair).await?))
+    Ok(Json(action::compare(&ports, &pair.a, &pair.b).await?))
+}
+
+/// The spans of a job's work, as a tree: from the request to the moment at which its version is served.
+#[utoipa::path(get, path = "/api/jobs/{id}/trace", tag = "jobs",
+    params(("id" = String, Path, description = "Job id")),
+    responses((status = 200, body = Object), (status = 404, description = "job-not-found")))]
+pub(crate) async fn job_trace(State(ports): State<Arc<Ports>>, Path(id): Path<String>) -> Result<Json<Span>, Problem> {
+    Ok(Json(action::trace(&ports, &id).await?))
 }

@@ -6,13 +6,13 @@ use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 use regrove_host::Problem;
+use regrove_jobs::{Comparison, Difference, MetricDifference};
 
 use super::layout::{Section, page};
-use super::parts::{metric, plain};
-use crate::Ports;
+use super::parts::{maybe_seconds, metric, plain};
 use crate::api::jobs::{self, JobQuery, LIMIT_MAX, Pair};
 use crate::respond::{Params, Wants, page_response};
-use crate::view::{Comparison, Difference};
+use crate::{Ports, action};
 
 pub(super) async fn show(
     State(ports): State<Arc<Ports>>,
@@ -25,7 +25,7 @@ pub(super) async fn show(
         let choose = page(&wants, Section::Jobs, "Compare jobs", &body(&pair, &ids, None));
         return Ok(page_response(choose, &wants.csrf));
     }
-    let view = jobs::compare(&ports, &pair).await?;
+    let view = action::compare(&ports, &pair.a, &pair.b).await?;
     Ok(wants.answer(&view, |view| page(&wants, Section::Jobs, "Compare jobs", &body(&pair, &ids, Some(view)))))
 }
 
@@ -44,37 +44,59 @@ fn body(pair: &Pair, ids: &[String], view: Option<&Comparison>) -> Markup {
 }
 
 fn comparison(view: &Comparison) -> Markup {
-    let differing = view.rows.iter().filter(|row| !row.same).count();
+    let differing = view.settings.iter().filter(|setting| setting.differs).count();
     html! {
         @match view.same_model {
             Some(true) => p .callout.good { "Both made the same forest, bit for bit." },
             Some(false) => p .callout.off { "They made different forests." },
             None => p .callout.off { "At least one of them has made no forest." },
         }
+        @if view.same_data == Some(false) { p .callout.warn { "They learned from different data." } }
         div .scroll tabindex="0" role="region" aria-label="Comparison" {
             table .list {
-                caption { (differing) " of " (view.rows.len()) " differ" }
+                caption { (differing) " of " (view.settings.len()) " settings differ" }
                 thead { tr {
                     th scope="col" { "What" }
-                    th scope="col" { a href=(format!("/jobs/{}", view.a)) { (view.a) } }
-                    th scope="col" { a href=(format!("/jobs/{}", view.b)) { (view.b) } }
+                    th scope="col" { a href=(format!("/jobs/{}", view.left.id)) { (view.left.id) } }
+                    th scope="col" { a href=(format!("/jobs/{}", view.right.id)) { (view.right.id) } }
                     th scope="col" .num { "Change" }
                 } }
-                tbody { @for row in &view.rows { (line(row)) } }
+                tbody {
+                    @for setting in &view.settings { (line(setting)) }
+                    @for metric in &view.metrics { (measured(metric)) }
+                    tr {
+                        th scope="row" { "seconds, from event to registered version" }
+                        td { (maybe_seconds(view.left.seconds.queued_to_registered)) }
+                        td { (maybe_seconds(view.right.seconds.queued_to_registered)) }
+                        td {}
+                    }
+                }
             }
         }
     }
 }
 
-fn line(row: &Difference) -> Markup {
+fn line(setting: &Difference) -> Markup {
     html! {
-        tr .differs[!row.same] {
-            th scope="row" { span .dim { (row.group) } " " (row.name) }
-            td .break { (plain(&row.a)) }
-            td .break { (plain(&row.b)) }
-            td .num { @match row.change.filter(|_| !row.same) {
+        tr .differs[setting.differs] {
+            th scope="row" { (setting.name) }
+            td .break { (plain(&setting.left)) }
+            td .break { (plain(&setting.right)) }
+            td .num { @if setting.differs { "differs" } @else { span .dim { "same" } } }
+        }
+    }
+}
+
+fn measured(one: &MetricDifference) -> Markup {
+    let shown = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), metric);
+    html! {
+        tr {
+            th scope="row" { (one.name) }
+            td { (shown(one.left)) }
+            td { (shown(one.right)) }
+            td .num { @match one.change {
                 Some(change) => { @if change > 0.0 { "+" } (metric(change)) },
-                None => @if row.same { span .dim { "same" } } @else { "differs" },
+                None => "–",
             } }
         }
     }

@@ -8,16 +8,19 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 use regrove_events::JobState;
 use regrove_host::{Problem, now};
+use regrove_jobs::{Span, SpanStatus};
 
+use super::functions::lines;
 use super::layout::{Section, form_key, page};
 use super::parts::{
     fact, grouped, hash, json, maybe_seconds, metric, notice, plain, progress, seconds, state, time, unavailable,
 };
-use crate::Ports;
+use crate::api::functions::{self, LogQuery};
 use crate::api::jobs;
-use crate::chart;
-use crate::respond::Wants;
+use crate::respond::{Format, Wants};
+use crate::runtime::Line;
 use crate::view::{JobView, MlflowView, Moment, ShardView};
+use crate::{Ports, action, chart};
 
 /// Features whose importance is drawn.
 const FEATURES_SHOWN: usize = 20;
@@ -27,12 +30,26 @@ pub(super) async fn show(
     wants: Wants,
     Path(id): Path<String>,
 ) -> Result<Response, Problem> {
-    let view = jobs::show(&ports, wants.name(&id)).await?;
-    let title = view.summary.id.clone();
-    Ok(wants.answer(&view, |view| page(&wants, Section::Jobs, &title, &body(&wants, view, now()))))
+    let id = wants.name(&id);
+    let job = jobs::show(&ports, id).await?;
+    if wants.format == Format::Json {
+        return Ok(wants.answer(&job, |_| html! {}));
+    }
+    let trace = action::trace(&ports, id).await?;
+    let lines = functions::lines(&ports, id, &LogQuery::default()).await.map_err(|problem| problem.detail);
+    let shown = Shown { job, trace, lines };
+    Ok(wants.answer(&shown.job, |job| page(&wants, Section::Jobs, &job.summary.id, &body(&wants, &shown, now()))))
 }
 
-fn body(wants: &Wants, job: &JobView, now: Timestamp) -> Markup {
+/// What the page shows: the job, and what else is known of its work.
+struct Shown {
+    job: JobView,
+    trace: Span,
+    lines: Result<Vec<Line>, String>,
+}
+
+fn body(wants: &Wants, view: &Shown, now: Timestamp) -> Markup {
+    let job = &view.job;
     let summary = &job.summary;
     html! {
         p .eyebrow { a href="/jobs" { "Jobs" } }
@@ -61,6 +78,14 @@ fn body(wants: &Wants, job: &JobView, now: Timestamp) -> Markup {
             (results(job))
             section aria-labelledby="causes" { h2 #causes { "Causes and effects" } (chart::graph(&job.timeline)) }
             section aria-labelledby="timeline" { h2 #timeline { "Timeline" } (timeline(&job.timeline)) }
+            section aria-labelledby="trace" { h2 #trace { "Trace" } (spans(&view.trace)) }
+            section aria-labelledby="logs" {
+                h2 #logs { "Logs" }
+                @match &view.lines {
+                    Ok(written) => (lines(written, true)),
+                    Err(reason) => (unavailable(&format!("Not known here: {reason}."))),
+                }
+            }
             @if let Some(request) = job.request.as_ref().and_then(|request| serde_json::to_value(request).ok()) {
                 details #request { summary { "The request" } (json(&request)) }
             }
@@ -72,11 +97,11 @@ fn orders(wants: &Wants, job: &JobView) -> Markup {
     let id = &job.summary.id;
     html! {
         div .actions {
-            @if job.summary.state.is_terminal() {
+            @if matches!(job.summary.state, JobState::Failed | JobState::Cancelled) {
                 form method="post" action=(format!("/jobs/{id}/retry")) {
                     (form_key(&wants.csrf)) button #retry type="submit" { "Retry as a new job" }
                 }
-            } @else {
+            } @else if !job.summary.state.is_terminal() {
                 form .inline method="post" action=(format!("/jobs/{id}/stop")) {
                     (form_key(&wants.csrf))
                     label .unseen for="reason" { "Reason for the stop" }
@@ -222,6 +247,27 @@ fn timeline(moments: &[Moment]) -> Markup {
                         td .dim { (moment.event.source) }
                     }
                 } }
+            }
+        }
+    }
+}
+
+/// Spans as a nested list: the work and the parts that it is made of.
+fn spans(span: &Span) -> Markup {
+    let (class, word) = match span.status {
+        SpanStatus::Ok => ("state state-succeeded", "ok"),
+        SpanStatus::Error => ("state state-failed", "not done"),
+        SpanStatus::Running => ("state state-training", "at work"),
+    };
+    html! {
+        ul .spans {
+            li {
+                span .span-name { (span.name) } " " span .dim { (span.function) } " "
+                span .num { (maybe_seconds(span.seconds)) } " " span class=(class) { (word) }
+                @if !span.attributes.is_empty() {
+                    p .dim { @for (name, value) in &span.attributes { code { (name) "=" (value) } " " } }
+                }
+                @for child in &span.children { (spans(child)) }
             }
         }
     }

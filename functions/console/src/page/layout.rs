@@ -22,13 +22,17 @@ pub(super) enum Section {
     Overview,
     Jobs,
     Events,
+    DeadLetters,
+    Functions,
     Models,
 }
 
-const NAVIGATION: [(Section, &str, &str); 4] = [
+const NAVIGATION: [(Section, &str, &str); 6] = [
     (Section::Overview, "/", "Overview"),
     (Section::Jobs, "/jobs", "Jobs"),
     (Section::Events, "/events", "Events"),
+    (Section::DeadLetters, "/dead-letters", "Dead letters"),
+    (Section::Functions, "/functions", "Functions"),
     (Section::Models, "/models", "Models"),
 ];
 

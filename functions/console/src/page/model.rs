@@ -221,7 +221,7 @@ fn answer(signature: &SignatureView, tried: &Tried) -> Markup {
                     }
                     @if let Some(shares) = answer["probabilities"][0].as_array() {
                         table .list.narrow {
-                            thead { tr { th scope="col" { "Class" } th scope="col" { "Probability" } th scope="col" .num { "" } } }
+                            thead { tr { th scope="col" { "Class" } th scope="col" { "Probability" } th scope="col" .num { "Value" } } }
                             tbody { @for (class, share) in signature.classes.iter().zip(shares) {
                                 tr {
                                     th scope="row" { (plain(class)) }

@@ -117,6 +117,8 @@ pub(super) fn notice(wants: &Wants) -> Markup {
             "stopped" => "The job was stopped.",
             "retried" => "The job is asked for once more, as this new job.",
             "replayed" => "The job's events were said to the broker again.",
+            "redrive" => "Delivered again to the triggers that failed on it.",
+            "discard" => "Let go of.",
             "loaded" => "The version is served.",
             _ => return None,
         })

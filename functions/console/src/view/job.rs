@@ -146,16 +146,6 @@ impl JobSummary {
 }
 
 impl Steps {
-    /// Each step's name with its seconds here and there.
-    pub(super) fn beside(&self, other: &Self) -> [(&'static str, Option<f64>, Option<f64>); 4] {
-        [
-            ("train", self.train, other.train),
-            ("aggregate", self.aggregate, other.aggregate),
-            ("register", self.register, other.register),
-            ("total", self.total, other.total),
-        ]
-    }
-
     fn of(job: &Job) -> Self {
         let between = |from: Option<Timestamp>, to: Option<Timestamp>| Some(to?.duration_since(from?).as_secs_f64());
         let trained = job.shards.values().filter_map(|shard| shard.trained_at).max();
@@ -234,7 +224,7 @@ pub(crate) struct ShardView {
     pub(crate) n_nodes: Option<u64>,
     /// SHA-256 of its trees.
     pub(crate) sha256: Option<String>,
-    /// Where it was trained: the replica, if its event names one.
+    /// The replica that grew it, if its event names one.
     pub(crate) replica: Option<String>,
 }
 
@@ -357,7 +347,7 @@ fn shards(job: &Job, history: &[CloudEvent]) -> Vec<ShardView> {
             }
             Ok(Event::ShardTrained(trained)) => {
                 if let Some(view) = views.get_mut(&trained.shard).filter(|view| view.replica.is_none()) {
-                    view.replica = event.attribute("replica").map(std::borrow::Cow::into_owned);
+                    view.replica = trained.worker;
                 }
             }
             _ => {}

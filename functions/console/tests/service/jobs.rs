@@ -154,12 +154,12 @@ async fn a_stop_is_a_wish_and_a_finished_job_cannot_be_stopped() {
 async fn a_retry_is_a_new_job_with_the_same_request() {
     let world = World::new(None).await;
     world.record("lost", "train-requested", |_| {}).await;
-    world.post("/api/jobs/lost/retry", &json!({})).await.refuses(409, "job-not-ended");
+    world.post("/api/jobs/lost/retry", &json!({})).await.refuses(409, "job-not-retryable");
     world.record("lost", "job-failed", |_| {}).await;
     let first = world.post("/api/jobs/lost/retry", &json!({})).await.json();
-    assert_eq!(first["id"], "lost-retry-1");
-    world.record("lost-retry-1", "job-failed", |_| {}).await;
-    assert_eq!(world.post("/api/jobs/lost-retry-1/retry", &json!({})).await.json()["id"], "lost-retry-2");
+    assert_eq!(first["id"], "lost.retry-2");
+    world.record("lost.retry-2", "job-failed", |_| {}).await;
+    assert_eq!(world.post("/api/jobs/lost.retry-2/retry", &json!({})).await.json()["id"], "lost.retry-3");
     assert_eq!(world.post("/api/jobs/lost/retry", &json!({"id": "again"})).await.json()["id"], "again");
     let request = |job: &Value| job["request"].clone();
     let (lost, again) = (world.get("/api/jobs/lost").await.json(), world.get("/api/jobs/again").await.json());
@@ -184,16 +184,49 @@ async fn two_jobs_are_compared() {
     world.succeeded("one").await;
     world.record("two", "train-requested", |event| event["data"]["params"] = json!({"n_estimators": 80})).await;
     let view = world.get("/api/jobs/compare?a=one&b=two").await.json();
-    let rows = view["rows"].as_array().unwrap();
-    let row = rows.iter().find(|row| row["name"] == "n_estimators").unwrap();
-    assert_eq!(
-        (&row["a"], &row["b"], &row["change"], &row["same"]),
-        (&json!(75), &json!(80), &json!(5.0), &json!(false))
-    );
+    let settings = view["settings"].as_array().unwrap();
+    let row = settings.iter().find(|row| row["name"] == "n_estimators").unwrap();
+    assert_eq!((&row["left"], &row["right"], &row["differs"]), (&json!(75), &json!(80), &json!(true)));
     assert_eq!(view["same_model"], Value::Null);
     let same = world.get("/api/jobs/compare?a=one&b=one").await.json();
     assert_eq!(same["same_model"], true);
-    assert!(same["rows"].as_array().unwrap().iter().all(|row| row["same"] == true));
+    assert!(same["settings"].as_array().unwrap().iter().all(|row| row["differs"] == false));
+}
+
+#[tokio::test]
+async fn a_job_has_its_spans_as_a_tree() {
+    let world = World::new(None).await;
+    world.succeeded("whole").await;
+    let trace = world.get("/api/jobs/whole/trace").await.json();
+    let names: Vec<&str> =
+        trace["children"].as_array().unwrap().iter().map(|span| span["name"].as_str().unwrap()).collect();
+    assert!(names.contains(&"shard 0, attempt 1") && names.contains(&"register"), "{names:?}");
+    world.get("/api/jobs/nobody/trace").await.refuses(404, "job-not-found");
+}
+
+#[tokio::test]
+async fn what_only_the_runtime_knows_is_said_to_be_unknown_without_one() {
+    let world = World::new(None).await;
+    world.succeeded("whole").await;
+    for (path, reason) in [
+        ("/api/dead-letters", "/unavailable"),
+        ("/api/functions", "/unavailable"),
+        ("/api/jobs/whole/logs", "/unavailable"),
+        ("/api/events/job/whole/1", "/deliveries_unavailable"),
+    ] {
+        let view = world.get(path).await.json();
+        let said = view.pointer(reason).and_then(Value::as_str).unwrap_or_default();
+        assert!(said.contains("regrove up"), "{path}: {view}");
+    }
+    world.get("/api/functions/predict").await.refuses(501, "runtime-absent");
+    world.post("/api/dead-letters/redrive", &json!({"all": true})).await.refuses(501, "runtime-absent");
+    for body in [json!({}), json!({"ids": [1], "all": true})] {
+        world.post("/api/dead-letters/discard", &body).await.refuses(422, "invalid-request");
+    }
+    for path in ["/dead-letters", "/functions", "/jobs/whole", "/events/job/whole/1"] {
+        assert!(world.page(path).await.text.contains("Not known here"), "{path}");
+    }
+    world.get("/api/jobs/nobody/logs").await.refuses(404, "job-not-found");
 }
 
 #[tokio::test]

@@ -97,7 +97,7 @@ impl World {
             &StoreArgs::embedded(folder.path()),
             &MlflowArgs::for_uri(format!("http://{nobody}")),
             &AccessArgs { token: token.map(|token| token.parse().unwrap()) },
-            &ReachArgs { gateway: None, namespace: "regrove".to_owned() },
+            &ReachArgs { gateway: None, runtime: None, namespace: "regrove".to_owned() },
             Some(sink.parse().unwrap()),
         );
         Self { control, router: router(ports.unwrap()), said, _folder: folder }

@@ -3,6 +3,7 @@
 pub(crate) mod answer;
 pub(crate) mod body;
 pub(crate) mod forward;
+pub(crate) mod front;
 pub(crate) mod gateway;
 mod grpc_health;
 mod load;

@@ -1,0 +1,205 @@
+//! The console in a real browser: pages load, follow what happens, and their buttons do what they say.
+
+use http::Method;
+use regrove_events::JobState;
+use serde_json::{Value, json};
+
+use crate::browser::{Browser, Scheme};
+use crate::jobs::{DEFAULT_MODEL, lengthy, small};
+use crate::polling::until;
+use crate::up::{Up, UpOptions};
+
+/// An id that a page must not take for HTML wherever it stands.
+const EVIL: &str = "<img src=x onerror=alert(1)>";
+
+async fn api(up: &Up, method: Method, path: &str, body: Option<&Value>) -> Value {
+    let answer = up.call("console", method, path, body).await;
+    assert!(answer.status.is_success(), "{path}: {answer:?}");
+    answer.json
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_followed_while_its_page_is_open() {
+    let up = Up::start(UpOptions::default());
+    let console = up.console();
+    let browser = Browser::start(true).await;
+    browser.open(&format!("{console}/")).await;
+    browser.sees("#overview", "No jobs yet").await;
+    browser.assert_accessible().await;
+    browser.picture("overview-empty").await;
+
+    // A person asks for a job with the form, and watches it end without touching the page again.
+    browser.open(&format!("{console}/jobs/new")).await;
+    browser.assert_accessible().await;
+    browser.fill("#uri", "synthetic:make_classification?n_samples=600&n_features=20&random_state=3").await;
+    browser.fill("#id", "from-the-page").await;
+    browser.click("#submit").await;
+    until("the job's page", async || browser.url().await.contains("/jobs/from-the-page").then_some(())).await;
+    browser.sees("#job-state", "succeeded").await;
+    browser.sees("#job", "registered").await;
+    browser.assert_quiet().await;
+    browser.assert_accessible().await;
+    browser.picture("job").await;
+
+    // The list and the overview follow, too.
+    browser.open(&format!("{console}/jobs")).await;
+    browser.sees("#live-state", "live").await;
+    up.request("said-elsewhere", &small(DEFAULT_MODEL, 7)).await;
+    browser.sees("#jobs", "said-elsewhere").await;
+    up.job_end("said-elsewhere").await;
+    up.served(DEFAULT_MODEL, "2").await;
+    browser.assert_quiet().await;
+
+    every_page_is_sound(&up, &console, &browser).await;
+    models(&console, &browser).await;
+}
+
+/// Every page, light and dark: no error on its console, nothing that axe finds, a picture kept.
+async fn every_page_is_sound(up: &Up, console: &str, browser: &Browser) {
+    let pages = [
+        ("overview", "/".to_owned()),
+        ("jobs", "/jobs".to_owned()),
+        ("job", "/jobs/from-the-page".to_owned()),
+        ("compare", "/jobs/compare?a=from-the-page&b=said-elsewhere".to_owned()),
+        ("events", "/events".to_owned()),
+        ("event", "/events/job/from-the-page/2".to_owned()),
+        ("dead-letters", "/dead-letters".to_owned()),
+        ("functions", "/functions".to_owned()),
+        ("function", "/functions/train-shard".to_owned()),
+        ("models", "/models".to_owned()),
+        ("model", format!("/models/{DEFAULT_MODEL}")),
+        ("not-found", format!("/jobs/{}", EVIL.replace(' ', "%20"))),
+    ];
+    for (name, path) in &pages {
+        for (scheme, suffix) in [(Scheme::Light, "light"), (Scheme::Dark, "dark")] {
+            browser.prefer(scheme).await;
+            browser.open(&format!("{console}{path}")).await;
+            browser.assert_accessible().await;
+            if *name != "not-found" {
+                browser.assert_quiet().await;
+            }
+            browser.picture(&format!("{name}-{suffix}")).await;
+        }
+        assert_eq!(
+            browser.run("return document.querySelectorAll('[onerror], [style], img').length").await,
+            0,
+            "{path}"
+        );
+        if *name != "not-found" {
+            let json = api(up, Method::GET, path, None);
+            let _ = json;
+        }
+    }
+    browser.prefer(Scheme::Light).await;
+    let ground = "return getComputedStyle(document.body).backgroundColor";
+    let light = browser.run(ground).await;
+    browser.click("#theme").await;
+    assert_ne!(browser.run(ground).await, light, "the button turns the page dark");
+    browser.open(&format!("{console}/jobs")).await;
+    assert_ne!(browser.run(ground).await, light, "and it stays so on the next page");
+    browser.click("#theme").await;
+}
+
+/// Loads an older version, rolls back, tries a prediction.
+async fn models(console: &str, browser: &Browser) {
+    browser.open(&format!("{console}/models/{DEFAULT_MODEL}")).await;
+    browser.sees("#pointer", "v2").await;
+    browser.click("form[action$='/load'] button.small").await;
+    browser.sees("#pointer .big", "v1").await;
+    browser.sees("#switch-list", "a request").await;
+    browser.sees("main", "The version is served.").await;
+    browser.click("#rollback").await;
+    browser.sees("#pointer .big", "v2").await;
+    browser.click("#predict").await;
+    browser.sees("#answer", "Prediction:").await;
+    browser.sees("#answer", "from version 2").await;
+    browser.assert_accessible().await;
+    browser.fill("#x0", "not a number").await;
+    browser.click("#predict").await;
+    browser.sees("#answer", "value 1 is `not a number`").await;
+    browser.assert_quiet().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stop_and_retry_do_what_they_say() {
+    let up = Up::start(UpOptions::default());
+    let console = up.console();
+    let browser = Browser::start(true).await;
+    up.request("long", &lengthy("m")).await;
+    up.job_when("long", "is at work", |job| job.state == JobState::Training).await;
+    browser.open(&format!("{console}/jobs/long")).await;
+    browser.fill("#reason", "wrong <b>data</b>").await;
+    browser.click("#stop").await;
+    browser.sees("#job-state", "cancelled").await;
+    browser.sees("#job", "wrong <b>data</b>").await;
+    assert_eq!(up.job("long").await.unwrap().state, JobState::Cancelled);
+    browser.picture("job-cancelled").await;
+    browser.click("#retry").await;
+    until("the new job's page", async || browser.url().await.contains("/jobs/long.retry-2").then_some(())).await;
+    let again = up.job_when("long.retry-2", "is asked for", |job| job.request.is_some()).await;
+    assert_eq!(again.request, up.job("long").await.unwrap().request);
+    // The API refuses what makes no sense.
+    let ended = up.call("console", Method::POST, "/api/jobs/long/stop", Some(&json!({}))).await;
+    assert_eq!((ended.status.as_u16(), &ended.json["type"]), (409, &json!("urn:regrove:problem:job-ended")));
+    let unknown = up.call("console", Method::POST, "/api/jobs/nobody/stop", Some(&json!({}))).await;
+    assert_eq!((unknown.status.as_u16(), &unknown.json["type"]), (404, &json!("urn:regrove:problem:job-not-found")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_are_seen_redriven_and_discarded() {
+    let up = Up::start(UpOptions::default());
+    let console = up.console();
+    let browser = Browser::start(true).await;
+    browser.open(&format!("{console}/dead-letters")).await;
+    browser.sees("#letters", "No dead letters").await;
+    let headers = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "bad-one"),
+        ("ce-source", "/e2e"),
+        ("ce-subject", "bad"),
+        ("ce-type", "io.regrove.train-requested"),
+        ("content-type", "application/json"),
+    ];
+    let broken = json!({"dataset": {"uri": 7, "note": EVIL}}).to_string();
+    assert_eq!(up.post_event(&headers, broken.clone()).await.status, 202);
+    browser.sees("#letters", "bad-one").await;
+    browser.sees("#letters", "422").await;
+    browser.assert_accessible().await;
+    browser.picture("dead-letters-filled").await;
+    assert_eq!(browser.run("return document.querySelectorAll('img').length").await, 0);
+    let letters = api(&up, Method::GET, "/api/dead-letters", None).await;
+    let before = letters["letters"][0]["id"].as_i64().unwrap();
+    browser.click("button[value='redrive']").await;
+    // It fails again, as a letter of another number.
+    until("the letter comes back", async || {
+        let letters = api(&up, Method::GET, "/api/dead-letters", None).await;
+        let numbers: Vec<i64> =
+            letters["letters"].as_array()?.iter().filter_map(|letter| letter["id"].as_i64()).collect();
+        (!numbers.is_empty() && !numbers.contains(&before)).then_some(())
+    })
+    .await;
+    browser.open(&format!("{console}/dead-letters")).await;
+    browser.click("form.actions button.danger").await;
+    browser.sees("#letters", "No dead letters").await;
+    browser.assert_quiet().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_can_be_read_without_scripts() {
+    let up = Up::start(UpOptions::default());
+    let console = up.console();
+    up.request("plain", &small("m", 1)).await;
+    up.job_end("plain").await;
+    let browser = Browser::start(false).await;
+    browser.open(&format!("{console}/jobs/plain")).await;
+    let text = browser.text("main").await;
+    for says in ["plain", "succeeded", "Shards", "Causes and effects", "registered", "Retry"] {
+        assert!(says == "Retry" || text.contains(says), "{says} is missing: {text}");
+    }
+    // Orders are forms: they need no script either.
+    browser.open(&format!("{console}/jobs/new")).await;
+    browser.fill("#id", "by-form").await;
+    browser.click("#submit").await;
+    until("the job's page", async || browser.url().await.contains("/jobs/by-form").then_some(())).await;
+    up.job_end("by-form").await;
+}
