@@ -24,7 +24,7 @@ pub(crate) struct Browser {
     driver: Child,
     session: String,
     client: reqwest::Client,
-    _profile: TempDir,
+    profile: TempDir,
 }
 
 /// Colours that the browser's user likes.
@@ -55,8 +55,7 @@ impl Browser {
         });
         let port = port.recv_timeout(DEADLINE).expect("chromedriver says its port");
         let client = reqwest::Client::builder().no_proxy().timeout(DEADLINE).build().unwrap();
-        let mut browser =
-            Self { driver, session: format!("http://127.0.0.1:{port}/session"), client, _profile: profile };
+        let mut browser = Self { driver, session: format!("http://127.0.0.1:{port}/session"), client, profile };
         let mut arguments = [
             "--headless",
             "--no-sandbox",
@@ -72,7 +71,7 @@ impl Browser {
         ]
         .map(str::to_owned)
         .to_vec();
-        arguments.push(format!("--user-data-dir={}", browser._profile.path().display()));
+        arguments.push(format!("--user-data-dir={}", browser.profile.path().display()));
         let prefs = if scripts { json!({}) } else { json!({"profile.managed_default_content_settings.javascript": 2}) };
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",

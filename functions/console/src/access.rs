@@ -20,7 +20,7 @@ use regrove_host::Problem;
 
 pub(crate) use login::routes;
 pub(crate) use same_site::{CSRF_FIELD, Csrf, check_form};
-pub(crate) use session::{Sessions, hex};
+pub(crate) use session::{Sessions, cookie as session_cookie, hex};
 
 use crate::Ports;
 use crate::respond::Format;
@@ -104,7 +104,7 @@ fn admit(ports: &Ports, request: &Request) -> Result<(), Problem> {
     match bearer {
         Some(token) if sessions.is_token(token) => Ok(()),
         Some(_) => Err(Problem::new("wrong-token", StatusCode::UNAUTHORIZED, "the bearer token is not REGROVE_TOKEN")),
-        None if session::cookie(headers).is_some_and(|cookie| sessions.is_open(cookie, regrove_host::now())) => Ok(()),
+        None if session_cookie(headers).is_some_and(|cookie| sessions.is_open(cookie, regrove_host::now())) => Ok(()),
         None => {
             let detail = "send `Authorization: Bearer TOKEN` with the console's REGROVE_TOKEN, or log in at /login";
             Err(Problem::new("token-required", StatusCode::UNAUTHORIZED, detail))

@@ -16,7 +16,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::access::Csrf;
+use crate::access::{Csrf, session_cookie};
 use crate::{action, page};
 
 /// Largest problem that is turned into a page, in bytes.
@@ -61,6 +61,8 @@ pub(crate) struct Wants {
     pub(crate) csrf: Csrf,
     /// Path and query, as the browser shows them.
     pub(crate) here: String,
+    /// Whether the browser has logged in.
+    pub(crate) logged_in: bool,
 }
 
 impl<S: Sync> FromRequestParts<S> for Wants {
@@ -69,7 +71,8 @@ impl<S: Sync> FromRequestParts<S> for Wants {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
         let here = parts.uri.path_and_query().map_or("/", http::uri::PathAndQuery::as_str).to_owned();
         let csrf = Csrf::from_request_parts(parts, state).await?;
-        Ok(Self { format: Format::of(&parts.headers, &parts.uri), csrf, here })
+        let logged_in = session_cookie(&parts.headers).is_some();
+        Ok(Self { format: Format::of(&parts.headers, &parts.uri), csrf, here, logged_in })
     }
 }
 

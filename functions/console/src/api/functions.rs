@@ -37,14 +37,20 @@ pub(crate) struct FunctionList {
     pub(crate) unavailable: Option<String>,
 }
 
+impl FunctionList {
+    /// Says why nothing is known.
+    pub(crate) fn unknown(reason: String) -> Self {
+        Self { status: None, history: Vec::new(), cold_starts: Vec::new(), unavailable: Some(reason) }
+    }
+}
+
 /// How all functions stand.
 ///
 /// # Errors
 /// 503 when the runtime does not answer. A missing runtime is said in the list.
 pub(crate) async fn list(ports: &Ports) -> Result<FunctionList, Problem> {
     if !ports.runtime.is_known() {
-        let unavailable = Some(ABSENT.to_owned());
-        return Ok(FunctionList { status: None, history: Vec::new(), cold_starts: Vec::new(), unavailable });
+        return Ok(FunctionList::unknown(ABSENT.to_owned()));
     }
     let (status, history, cold_starts) = tokio::try_join!(
         ports.runtime.status(),

@@ -179,15 +179,15 @@ async fn mlflow(ports: &Ports, job: &JobView) -> MlflowView {
 async fn ask_mlflow(ports: &Ports, job: &JobView, view: &mut MlflowView) -> Result<(), regrove_mlflow::Error> {
     let Some(experiment) = &job.summary.experiment else { return Ok(()) };
     let client = ports.record.client();
-    let id = match client.experiment_by_name(experiment).await {
-        Ok(experiment) => experiment.experiment_id,
+    let run = match ports.record.find_run(experiment, &job.summary.id).await {
+        Ok(Some(run)) => run,
+        Ok(None) => return Ok(()),
         Err(error) if error.is_not_found() => return Ok(()),
         Err(error) => return Err(error),
     };
-    let Some(run) = ports.record.find_run(&id, &job.summary.id).await? else { return Ok(()) };
     view.status = Some(format!("{:?}", run.info.status).to_uppercase());
-    view.run_url =
-        Some(format!("{}/#/experiments/{id}/runs/{}", ports.record.uri().trim_end_matches('/'), run.info.run_id));
+    let (root, of) = (ports.record.uri().trim_end_matches('/'), &run.info.experiment_id);
+    view.run_url = Some(format!("{root}/#/experiments/{of}/runs/{}", run.info.run_id));
     view.run_id = Some(run.info.run_id.clone());
     for metric in run.data.metrics.iter().take(SERIES_MAX) {
         let history = client.metric_history(&run.info.run_id, &metric.key).await?;

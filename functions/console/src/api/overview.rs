@@ -11,6 +11,7 @@ use regrove_host::{Problem, now};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::functions::{self, FunctionList};
 use super::jobs::{self, JobQuery};
 use crate::Ports;
 use crate::view::JobSummary;
@@ -48,6 +49,8 @@ pub(crate) struct Overview {
     pub(crate) jobs: Vec<JobSummary>,
     /// Models and the versions that are served.
     pub(crate) served: BTreeMap<String, String>,
+    /// Replicas, deliveries and cold starts, which only the local runtime knows.
+    pub(crate) functions: FunctionList,
 }
 
 /// How everything stands now.
@@ -55,6 +58,7 @@ pub(crate) struct Overview {
 /// # Errors
 /// 503 when the log does not answer.
 pub(crate) async fn overview(ports: &Ports) -> Result<Overview, Problem> {
+    let functions = functions::list(ports).await.unwrap_or_else(|problem| FunctionList::unknown(problem.detail));
     let newest = jobs::list(ports, &JobQuery { limit: Some(JOBS_SHOWN), ..JobQuery::default() }).await?;
     let health = tokio::join!(log(ports), mlflow(ports), broker(ports));
     let health = vec![health.0, health.1, health.2];
@@ -71,6 +75,7 @@ pub(crate) async fn overview(ports: &Ports) -> Result<Overview, Problem> {
         events_per_minute: lists.per_minute(now()),
         jobs: newest.jobs,
         served: served.collect(),
+        functions,
     })
 }
 

@@ -25,7 +25,7 @@ pub(crate) fn graph(timeline: &[Moment]) -> Markup {
     let corner = |place: (u32, u32)| (EDGE + f64::from(place.0) * COLUMN, EDGE + f64::from(place.1) * ROW);
     html! {
         figure .chart {
-            div .scroll tabindex="0" role="region" aria-label="Causes and effects" {
+            div .scroll tabindex="0" role="group" aria-label="Causes and effects" {
                 svg .graph viewBox=(format!("0 0 {} {}", at(width), at(height))) width=(at(width)) height=(at(height)) {
                     title { "Which event caused which" }
                     @for moment in &shown {
@@ -38,7 +38,7 @@ pub(crate) fn graph(timeline: &[Moment]) -> Markup {
                     @for moment in &shown {
                         @if let Some(place) = places.get(moment.event.id.as_str()) {
                             @let (x, y) = corner(*place);
-                            a href=(moment.event.href()) aria-label=(format!("{}: {}", moment.event.name(), moment.what)) {
+                            a href=(moment.event.href()) {
                                 rect class=(format!("node {}", kind(moment.event.name()))) x=(at(x)) y=(at(y)) width=(at(BOX)) height="22" rx="5" {}
                                 text x=(at(x + 8.0)) y=(at(y + 15.0)) { (clipped(&name(moment), 21)) }
                                 title { (moment.what) }

@@ -91,6 +91,7 @@ pub(crate) fn replicas(samples: &[Sample], now_ms: i64, seconds: u32) -> Markup 
 fn points(samples: &[Sample], name: &str, now_ms: i64) -> Vec<(i64, u64)> {
     let ready = |sample: &Sample| sample.services.iter().find(|one| one.service == name).map_or(0, |one| one.ready);
     let mut points: Vec<(i64, u64)> = samples.iter().map(|sample| (sample.at_ms, ready(sample))).collect();
+    points.dedup_by_key(|point| point.1);
     if let Some(&(_, last)) = points.last() {
         points.push((now_ms, last));
     }

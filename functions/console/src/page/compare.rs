@@ -52,7 +52,7 @@ fn comparison(view: &Comparison) -> Markup {
             None => p .callout.off { "At least one of them has made no forest." },
         }
         @if view.same_data == Some(false) { p .callout.warn { "They learned from different data." } }
-        div .scroll tabindex="0" role="region" aria-label="Comparison" {
+        div .scroll tabindex="0" role="group" aria-label="Comparison" {
             table .list {
                 caption { (differing) " of " (view.settings.len()) " settings differ" }
                 thead { tr {

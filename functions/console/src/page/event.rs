@@ -74,7 +74,7 @@ fn deliveries(detail: &EventDetail) -> Markup {
         @if detail.deliveries.is_empty() {
             (empty("No deliveries", &html! { "The broker took it longer ago than it keeps deliveries, or no trigger wanted it." }))
         } @else {
-            div .scroll tabindex="0" role="region" aria-label="Deliveries" {
+            div .scroll tabindex="0" role="group" aria-label="Deliveries" {
                 table .list {
                     thead { tr {
                         th scope="col" { "Trigger" } th scope="col" { "State" } th scope="col" { "Attempt" } th scope="col" { "Where" }

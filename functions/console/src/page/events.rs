@@ -60,7 +60,7 @@ fn href(query: &EventQuery, before: u64) -> String {
 /// Events in a table.
 pub(super) fn table(events: &[EventView]) -> Markup {
     html! {
-        div .scroll tabindex="0" role="region" aria-label="Events" {
+        div .scroll tabindex="0" role="group" aria-label="Events" {
             table .list {
                 thead { tr {
                     th scope="col" .num { "#" } th scope="col" { "Time" } th scope="col" { "Type" }

@@ -51,7 +51,7 @@ fn body(list: &FunctionList, now: Timestamp) -> Markup {
 
 fn table(services: &[Service]) -> Markup {
     html! {
-        div .scroll tabindex="0" role="region" aria-label="Functions" {
+        div .scroll tabindex="0" role="group" aria-label="Functions" {
             table .list {
                 thead { tr {
                     th scope="col" { "Function" } th scope="col" { "Replicas" } th scope="col" { "Traffic" }
@@ -97,7 +97,7 @@ fn milliseconds(given: Option<f64>) -> String {
 fn starts(starts: &[ColdStart]) -> Markup {
     html! {
         @if starts.is_empty() { (empty("No cold starts", &html! { "No request had to wait for a first replica yet." })) } @else {
-            div .scroll tabindex="0" role="region" aria-label="Cold starts" {
+            div .scroll tabindex="0" role="group" aria-label="Cold starts" {
                 table .list {
                     thead { tr {
                         th scope="col" { "Time" } th scope="col" { "Replica" } th scope="col" .num { "Queue" } th scope="col" .num { "Spawn" }
@@ -159,7 +159,7 @@ fn function(view: &FunctionView, query: &LogQuery, now: Timestamp) -> Markup {
 pub(super) fn lines(lines: &[Line], named: bool) -> Markup {
     html! {
         @if lines.is_empty() { (empty("No lines", &html! { "Nothing was written, or nothing that fits." })) } @else {
-            div .scroll.log tabindex="0" role="region" aria-label="Lines" {
+            div .scroll.log tabindex="0" role="group" aria-label="Lines" {
                 table { tbody { @for line in lines {
                     @let level = line.level.as_deref().unwrap_or("info");
                     tr class=(format!("level-{level}")) {

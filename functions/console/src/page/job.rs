@@ -167,7 +167,7 @@ fn shards(shards: &[ShardView]) -> Markup {
     html! {
         details #shard-table {
             summary { (shards.len()) " shards in a table" }
-            div .scroll tabindex="0" role="region" aria-label="Shards" {
+            div .scroll tabindex="0" role="group" aria-label="Shards" {
                 table .list {
                     thead { tr {
                         th scope="col" .num { "Shard" } th scope="col" { "Trees" } th scope="col" .num { "Attempts" }
@@ -231,7 +231,7 @@ fn to_f64(step: i64) -> f64 {
 
 fn timeline(moments: &[Moment]) -> Markup {
     html! {
-        div .scroll tabindex="0" role="region" aria-label="Timeline" {
+        div .scroll tabindex="0" role="group" aria-label="Timeline" {
             table .list {
                 thead { tr {
                     th scope="col" .num { "#" } th scope="col" .num { "After" } th scope="col" { "Time" }

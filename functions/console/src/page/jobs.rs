@@ -81,7 +81,7 @@ fn href(query: &JobQuery, state: &str) -> String {
 /// Jobs in a table.
 pub(super) fn table(jobs: &[JobSummary]) -> Markup {
     html! {
-        div .scroll tabindex="0" role="region" aria-label="Jobs" {
+        div .scroll tabindex="0" role="group" aria-label="Jobs" {
             table .list {
                 thead { tr {
                     th scope="col" { "Job" } th scope="col" { "State" } th scope="col" { "Data set" }

@@ -43,7 +43,7 @@ pub(super) fn page(wants: &Wants, section: Section, title: &str, body: &Markup) 
         title,
         true,
         &html! {
-            (header(section, &wants.csrf))
+            (header(section, wants))
             main #main tabindex="-1" { (body) }
             footer .foot {
                 p {
@@ -82,7 +82,7 @@ fn document(title: &str, live: bool, body: &Markup) -> Markup {
     }
 }
 
-fn header(section: Section, csrf: &Csrf) -> Markup {
+fn header(section: Section, wants: &Wants) -> Markup {
     html! {
         a .skip href="#main" { "Skip to content" }
         header .top {
@@ -105,7 +105,11 @@ fn header(section: Section, csrf: &Csrf) -> Markup {
             div .tools {
                 span #live-state .live-state hidden { "live" }
                 button #theme .quiet type="button" hidden aria-pressed="false" { "Dark" }
-                form method="post" action="/logout" #logout { (form_key(csrf)) button .quiet type="submit" { "Log out" } }
+                @if wants.logged_in {
+                    form method="post" action="/logout" #logout {
+                        (form_key(&wants.csrf)) button .quiet type="submit" { "Log out" }
+                    }
+                }
             }
         }
         p #said .unseen role="status" aria-live="polite" {}

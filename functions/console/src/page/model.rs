@@ -150,7 +150,7 @@ fn switched_by(by: &str) -> &'static str {
 
 fn versions(wants: &Wants, model: &ModelView) -> Markup {
     html! {
-        div .scroll tabindex="0" role="region" aria-label="Versions" {
+        div .scroll tabindex="0" role="group" aria-label="Versions" {
             table .list {
                 thead { tr {
                     th scope="col" { "Version" } th scope="col" { "Aliases" } th scope="col" { "Job" }
@@ -240,7 +240,7 @@ fn answer(signature: &SignatureView, tried: &Tried) -> Markup {
 fn switches(model: &ModelView) -> Markup {
     html! {
         @if model.switches.is_empty() { p .dim { "Nothing yet." } } @else {
-            div .scroll tabindex="0" role="region" aria-label="Switches" {
+            div .scroll tabindex="0" role="group" aria-label="Switches" {
                 table .list {
                     thead { tr { th scope="col" { "Time" } th scope="col" { "Version" } th scope="col" { "Because of" } th scope="col" { "Event" } } }
                     tbody { @for switch in &model.switches {

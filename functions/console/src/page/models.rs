@@ -28,7 +28,7 @@ fn body(list: &ModelList) -> Markup {
             @if list.models.is_empty() {
                 (empty("No models yet", &html! { "A job registers one when it has succeeded: " a href="/jobs/new" { "New job" } "." }))
             } @else {
-                div .scroll tabindex="0" role="region" aria-label="Models" {
+                div .scroll tabindex="0" role="group" aria-label="Models" {
                     table .list {
                         thead { tr {
                             th scope="col" { "Model" } th scope="col" { "Served" } th scope="col" { "Latest" } th scope="col" { "Aliases" }

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
-use regrove_host::Problem;
+use regrove_host::{Problem, now};
 
 use super::jobs::table;
 use super::layout::{Section, page};
-use super::parts::{empty, grouped};
+use super::parts::{empty, grouped, unavailable};
 use crate::Ports;
+use crate::api::functions::HISTORY_SECONDS;
 use crate::api::jobs::STATES;
 use crate::api::overview::{Health, Overview, overview};
 use crate::chart;
@@ -42,6 +43,7 @@ fn body(view: &Overview) -> Markup {
                     (empty("No jobs yet", &html! { "Start one with " a href="/jobs/new" { "New job" } ", or " code { "regrove train --data FILE.csv" } "." }))
                 } @else { (table(&view.jobs)) p .more { a href="/jobs" { "All jobs" } } }
             }
+            section aria-labelledby="replicas" { h2 #replicas { "Functions" } (functions(view)) }
             section aria-labelledby="rates" {
                 h2 #rates { "Events" }
                 (chart::columns("Events per minute over the last hour", &rates, "an hour ago", "now"))
@@ -70,6 +72,7 @@ fn health(part: &Health) -> Markup {
     let name = match part.part {
         "log" => "Event log",
         "mlflow" => "MLflow",
+        "broker" => "Broker",
         other => other,
     };
     html! {
@@ -77,5 +80,29 @@ fn health(part: &Health) -> Markup {
             span .dot aria-hidden="true" {}
             div { strong { (name) } " " span .word { (word) } p .dim { (part.detail) } }
         }
+    }
+}
+
+fn functions(view: &Overview) -> Markup {
+    let Some(status) = &view.functions.status else {
+        let reason = view.functions.unavailable.as_deref().unwrap_or("the runtime says nothing");
+        return unavailable(&format!("Not known here: {reason}."));
+    };
+    let replicas: u64 = status.services.iter().map(|service| service.ready).sum();
+    let waits = view.functions.cold_starts.iter().map(|start| start.queue_ms + start.spawn_ms + start.ready_ms);
+    let slowest = waits.fold(0.0, f64::max);
+    let tile = |number: &str, name: &str, href: &str| {
+        html! { li { a .tile href=(href) { span .tile-number { (number) } span .dim { (name) } } } }
+    };
+    html! {
+        ul .tiles {
+            (tile(&grouped(replicas), "replicas ready", "/functions"))
+            (tile(&grouped(status.events.delivered), "deliveries", "/events"))
+            (tile(&grouped(status.events.failed), "failed attempts", "/events"))
+            (tile(&grouped(status.events.dead), "given up since the start", "/dead-letters"))
+            (tile(&grouped(view.functions.cold_starts.len() as u64), "latest cold starts", "/functions"))
+            (tile(&format!("{slowest:.0} ms"), "slowest of them", "/functions"))
+        }
+        (chart::replicas(&view.functions.history, now().as_millisecond(), HISTORY_SECONDS))
     }
 }
