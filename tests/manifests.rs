@@ -11,9 +11,10 @@ use regrove_knative::manifest::{Application, Source};
 use serde_json::{Value, json};
 
 /// Functions that emit, and so need the broker's address.
-const EMITTERS: [&str; 5] = ["aggregate", "console", "load-model", "register", "train-shard"];
+const EMITTERS: [&str; 6] = ["aggregate", "console", "load-model", "predict", "register", "train-shard"];
 /// Heard by nobody inside: they are for people and for systems outside.
-const TERMINAL: [&str; 1] = [names::MODEL_LOADED];
+const TERMINAL: [&str; 4] =
+    [names::MODEL_LOADED, names::TRAFFIC_CHANGED, names::PREDICT_COMPLETED, names::PREDICTION_LOGGED];
 /// Not an event of a job, and without a schema: anyone may ask the aggregate to look for overdue work.
 const TICK: &str = "tick";
 /// Files of `k8s/` that are not manifests.
@@ -262,7 +263,7 @@ fn every_reference_leads_to_an_object() {
             assert!(known.contains(&broker), "{broker:?}");
         }
     }
-    assert_eq!(followed, 4 * 2 + EMITTERS.len() * 2 + 1, "Triggers, SinkBindings and the PingSource");
+    assert_eq!(followed, 5 * 2 + EMITTERS.len() * 2 + 1, "Triggers, SinkBindings and the PingSource");
 }
 
 #[test]
@@ -276,7 +277,7 @@ fn the_local_runtime_reads_all_of_it_without_a_doubt() {
         set(application.services.iter().map(|service| service.metadata.name.as_str())),
         set(functions().into_keys())
     );
-    assert_eq!(application.triggers.len(), 4);
+    assert_eq!(application.triggers.len(), 5);
     assert_eq!(application.sink_bindings.len(), EMITTERS.len());
     assert_eq!(application.ping_sources.len(), 1);
     // What only a cluster needs: the local runtime has stores of its own.
@@ -318,6 +319,7 @@ fn the_triggers_say_who_hears_what() {
             set([names::TRAIN_REQUESTED, names::SHARD_TRAINED, names::TRAIN_CANCELLED, names::SWEEP_REQUESTED, TICK]),
         ),
         ("load-model", set([names::MODEL_REGISTERED])),
+        ("predict", set([names::PREDICT_REQUESTED])),
         (
             "register",
             set([

@@ -421,6 +421,9 @@ pub struct ModelAggregated {
     pub onnx: Artifact,
     /// One row of the data without missing values, `(n_features,)`.
     pub input_example: Vec<f64>,
+    /// What the whole forest says of `input_example`: class probabilities, or a value. Checked before it is served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_example: Option<Vec<f64>>,
     /// Metrics by MLflow's key: `accuracy`, `oob_accuracy`, `holdout_accuracy`, …
     pub metrics: BTreeMap<String, f64>,
     /// Mean decrease in impurity per feature, `(n_features,)`, sums to 1.
@@ -493,6 +496,9 @@ pub struct ModelLoaded {
     pub description: String,
     /// When MLflow made the version, milliseconds since 1970.
     pub creation_timestamp: i64,
+    /// Names of the columns as MLflow's signature has them, where the model itself has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<String>>,
     /// What the model must still say before it is served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub example: Option<Example>,
@@ -520,6 +526,9 @@ pub struct ServedVersion {
     pub description: String,
     /// When MLflow made the version, milliseconds since 1970.
     pub creation_timestamp: i64,
+    /// Names of the columns as MLflow's signature has them, where the model itself has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<Vec<String>>,
     /// What the model must still say before it is served.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub example: Option<Example>,
@@ -534,6 +543,7 @@ impl From<&ModelLoaded> for ServedVersion {
             stage: loaded.stage.clone(),
             description: loaded.description.clone(),
             creation_timestamp: loaded.creation_timestamp,
+            columns: loaded.columns.clone(),
             example: loaded.example.clone(),
         }
     }

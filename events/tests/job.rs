@@ -82,6 +82,7 @@ fn aggregated(second: i64) -> CloudEvent {
         model: artifact(1),
         onnx: artifact(2),
         input_example: vec![0.5],
+        output_example: None,
         metrics: BTreeMap::new(),
         feature_importances: vec![1.0],
     });
@@ -256,6 +257,7 @@ fn loaded(version: &str, by: SwitchedBy) -> CloudEvent {
         stage: "None".to_owned(),
         description: String::new(),
         creation_timestamp: 0,
+        columns: None,
         example: None,
         actor: None,
         reason: None,

@@ -178,11 +178,16 @@ async fn predict_says_what_is_wrong_with_a_request() {
         (json!([row(7)]), 400, "wrong-feature-count", "row 0 has 7 features, the model expects 8"),
         (json!([row(8), row(9)]), 400, "wrong-feature-count", "row 1 has 9 features"),
         (json!([[]]), 400, "wrong-feature-count", "row 0 has 0 features"),
-        (json!([]), 400, "no-rows", "`features` is empty"),
+        (json!([]), 400, "no-rows", "there are no rows"),
         (json!([[1e300, 1, 1, 1, 1, 1, 1, 1]]), 400, "number-too-large", "row 0, column 0"),
-        (json!(row(8)), 422, "invalid-request", "expected a sequence"),
-        (json!("abc"), 422, "invalid-request", "expected a sequence"),
-        (json!([["1", 1, 1, 1, 1, 1, 1, 1]]), 422, "invalid-request", "string"),
+        (json!(row(8)), 422, "invalid-request", "`/features/0` is a number, expected a list of numbers"),
+        (json!("abc"), 422, "invalid-request", "`/features` is a string, expected a list of rows"),
+        (
+            json!([["1", 1, 1, 1, 1, 1, 1, 1]]),
+            422,
+            "invalid-request",
+            "`/features/0/0` is a string, expected a number or null",
+        ),
         (json!(null), 422, "invalid-request", "null"),
     ];
     for (features, status, kind, says) in cases {

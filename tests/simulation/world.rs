@@ -13,7 +13,7 @@ use rand_mt::Mt;
 use regrove_events::event::TrainRequested;
 use regrove_events::log::{job_stream, serving_stream};
 use regrove_events::{CloudEvent, Event, Job, Serving, http_binding, job, names, serving};
-use regrove_host::{Emitter, HostArgs, with_defaults};
+use regrove_host::{Emitter, Gate, HostArgs, LimitArgs, with_defaults};
 use regrove_mlflow::record::JOB_TAG;
 use regrove_mlflow::{Client, MlflowArgs, Record, Run, RunsQuery, filter};
 use regrove_store::Control;
@@ -25,6 +25,8 @@ use tower::ServiceExt as _;
 const DELIVERIES_MAX: usize = 2_000;
 /// Largest body that a test reads.
 const BODY_BYTES_MAX: usize = 16 << 20;
+/// Bytes of models that `predict` keeps.
+const MODELS_BYTES_MAX: u64 = 1 << 30;
 
 /// How the broker behaves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -182,8 +184,10 @@ fn functions(
         model_name: "Simulated".to_owned(),
     };
     let predict = regrove_predict::Ports {
-        models: regrove_predict::models::Models::follow(control()),
+        models: regrove_predict::models::Models::follow(control(), "Simulated", MODELS_BYTES_MAX),
         model_name: "Simulated".to_owned(),
+        gate: Gate::new(&LimitArgs::default()),
+        log: regrove_predict::PredictionLog::off(),
     };
     let host = HostArgs { body_bytes_max: 1 << 20, ..HostArgs::default() };
     [

@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use http::Method;
 use regrove_events::log::{SERVING_PREFIX, serving_stream};
-use regrove_events::serving;
+use regrove_events::{CloudEvent, Event, serving};
 use serde_json::{Value, json};
 
 use crate::output::{Output, table};
@@ -34,6 +34,39 @@ pub(crate) enum Command {
         /// Alias
         #[arg(long)]
         alias: Option<String>,
+        /// Why, for whoever looks at the history
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Serve the version that was served before; canary and shadow end
+    #[command(after_help = "Example:\n  regrove model rollback breast-cancer --reason 'scores are down'")]
+    Rollback {
+        /// Registered model name
+        name: String,
+        /// Why, for whoever looks at the history
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Say what stands beside the served version: a canary that answers a share of the requests, a shadow whose answers
+    /// are only compared. What is not said ends
+    #[command(
+        after_help = "Examples:\n  regrove model traffic breast-cancer --canary 4 --percent 10\n  regrove model traffic breast-cancer --shadow 5\n  regrove model traffic breast-cancer    # the served version alone"
+    )]
+    Traffic {
+        /// Registered model name
+        name: String,
+        /// Version that answers a share of the requests
+        #[arg(long, value_name = "VERSION", requires = "percent")]
+        canary: Option<u64>,
+        /// Share of the canary in percent
+        #[arg(long, value_name = "1..100", value_parser = clap::value_parser!(u8).range(1..=100), requires = "canary")]
+        percent: Option<u8>,
+        /// Version whose answers are only compared
+        #[arg(long, value_name = "VERSION")]
+        shadow: Option<u64>,
+        /// Why, for whoever looks at the history
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
     },
 }
 
@@ -41,7 +74,23 @@ pub(crate) async fn run(command: Command, reach: &Reach, output: &Output) -> any
     match command {
         Command::List => list(reach, output).await,
         Command::Show { name } => show(&name, reach, output).await,
-        Command::Load { name, version, alias } => load(&name, version, alias, reach, output).await,
+        Command::Load { name, version, alias, reason } => {
+            let body = json!({"name": name, "version": version, "alias": alias});
+            load("/model/load", body, reason, reach, output).await
+        }
+        Command::Rollback { name, reason } => {
+            load("/model/rollback", json!({"name": name}), reason, reach, output).await
+        }
+        Command::Traffic { name, canary, percent, shadow, reason } => {
+            let mut body = json!({"name": name});
+            if let (Some(version), Some(percent)) = (canary, percent) {
+                body["canary"] = json!({"version": version, "percent": percent});
+            }
+            if let Some(version) = shadow {
+                body["shadow"] = json!({"version": version});
+            }
+            traffic(body, reason, reach, output).await
+        }
     }
 }
 
@@ -61,39 +110,77 @@ async fn list(reach: &Reach, output: &Output) -> anyhow::Result<()> {
 async fn show(name: &str, reach: &Reach, output: &Output) -> anyhow::Result<()> {
     let history = reach.control()?.log.read(&serving_stream(name), 0).await?;
     let serving = serving::replay(&history);
-    let switches: Vec<Value> = history
-        .iter()
-        .map(|event| {
-            let data: Value = event.data().and_then(|data| serde_json::from_slice(data).ok()).unwrap_or_default();
-            json!({"at": event.time_text(), "version": data["version"], "previous": data["previous"], "by": data["by"]})
-        })
-        .collect();
-    output.result(&json!({"name": name, "current": serving.current, "switches": switches}), || {
+    let switches: Vec<Value> = history.iter().map(change).collect();
+    let beside = json!({"canary": serving.canary, "shadow": serving.shadow});
+    let all = json!({"name": name, "current": serving.current, "beside": beside, "switches": switches});
+    output.result(&all, || {
         let rows = switches.iter().map(|switch| {
             let text = |name: &str| switch[name].as_str().unwrap_or("–").to_owned();
-            vec![text("at"), text("version"), text("previous"), text("by")]
+            ["at", "version", "previous", "by", "actor", "reason"].map(text).to_vec()
         });
         let current = serving.current.as_ref().map_or("nothing is served", |model| model.uri.as_str());
-        format!("{name}  {current}\n{}", table(&["at", "version", "previous", "by"], rows))
+        let canary = serving.canary.as_ref().map_or_else(String::new, |canary| {
+            format!("canary  {} answers {} %\n", canary.version.uri, canary.percent)
+        });
+        let shadow = serving.shadow.as_ref().map_or_else(String::new, |shadow| format!("shadow  {}\n", shadow.uri));
+        format!(
+            "{name}  {current}\n{canary}{shadow}{}",
+            table(&["at", "version", "previous", "by", "actor", "reason"], rows)
+        )
     })
 }
 
-async fn load(
-    name: &str,
-    version: Option<u64>,
-    alias: Option<String>,
-    reach: &Reach,
-    output: &Output,
-) -> anyhow::Result<()> {
-    let mut body = json!({"name": name});
-    if let Some(version) = version {
-        body["version"] = version.into();
-    }
-    if let Some(alias) = alias {
-        body["alias"] = alias.into();
-    }
-    let answer = reach.call("load-model", Method::POST, "/model/load", Some(&body)).await?;
+/// One line of a model's history.
+fn change(event: &CloudEvent) -> Value {
+    let who = |actor: &Option<String>, reason: &Option<String>| (json!(actor), json!(reason));
+    let mut line = match Event::read(event) {
+        Ok(Event::ModelLoaded(loaded)) => {
+            let (actor, reason) = who(&loaded.actor, &loaded.reason);
+            json!({"version": loaded.version, "previous": loaded.previous, "by": loaded.by, "actor": actor, "reason": reason})
+        }
+        Ok(Event::TrafficChanged(change)) => {
+            let (actor, reason) = who(&change.actor, &change.reason);
+            let canary = change.canary.map(|canary| format!("canary {} {} %", canary.version.version, canary.percent));
+            let shadow = change.shadow.map(|shadow| format!("shadow {}", shadow.version));
+            let beside: Vec<String> = canary.into_iter().chain(shadow).collect();
+            let by = if beside.is_empty() { "nothing beside".to_owned() } else { beside.join(", ") };
+            json!({"version": null, "previous": null, "by": by, "actor": actor, "reason": reason})
+        }
+        _ => json!({}),
+    };
+    line["at"] = json!(event.time_text());
+    line
+}
+
+/// Adds who asks, and why.
+fn signed(mut body: Value, reason: Option<String>) -> Value {
+    #[expect(clippy::disallowed_methods, reason = "who is at the keyboard, as the shell has it")]
+    let actor = std::env::var("USER").ok().filter(|user| !user.is_empty());
+    body["actor"] = actor.into();
+    body["reason"] = reason.into();
+    body
+}
+
+async fn load(path: &str, body: Value, reason: Option<String>, reach: &Reach, output: &Output) -> anyhow::Result<()> {
+    let answer = reach.call("load-model", Method::POST, path, Some(&signed(body, reason))).await?;
     output.result(&answer, || {
-        format!("{name} version {} is served", answer["model_info"]["version"].as_str().unwrap_or_default())
+        let text = |name: &str| answer["model_info"][name].as_str().unwrap_or_default().to_owned();
+        format!("{} version {} is served", text("name"), text("version"))
+    })
+}
+
+async fn traffic(body: Value, reason: Option<String>, reach: &Reach, output: &Output) -> anyhow::Result<()> {
+    let answer = reach.call("load-model", Method::POST, "/model/traffic", Some(&signed(body, reason))).await?;
+    output.result(&answer, || {
+        let name = answer["name"].as_str().unwrap_or_default();
+        let canary = &answer["canary"];
+        let canary = canary.is_object().then(|| {
+            let version = canary["version"].as_str().unwrap_or_default();
+            format!("{name} version {version} answers {} % of the requests", canary["percent"])
+        });
+        let shadow =
+            answer["shadow"]["version"].as_str().map(|version| format!("{name} version {version} is asked too"));
+        let lines: Vec<String> = canary.into_iter().chain(shadow).collect();
+        if lines.is_empty() { format!("{name}: the served version answers alone") } else { lines.join("\n") }
     })
 }

@@ -61,6 +61,7 @@ async fn aggregate(
         model: ports.control.artifacts.put(merged.native).await?,
         onnx: ports.control.artifacts.put(merged.onnx).await?,
         input_example: merged.input_example,
+        output_example: Some(merged.output_example),
         metrics: merged.metrics,
         feature_importances: merged.feature_importances,
     }))

@@ -301,6 +301,7 @@ mod tests {
             model: artifact(),
             onnx: artifact(),
             input_example: vec![1.0],
+            output_example: None,
             metrics: std::collections::BTreeMap::new(),
             feature_importances: vec![1.0],
         };

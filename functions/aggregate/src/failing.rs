@@ -2,7 +2,7 @@
 
 use regrove_events::event::JobFailed;
 use regrove_events::log::{append_decided, append_once, job_stream};
-use regrove_events::{Cause, CloudEvent, Event, event, ids, job};
+use regrove_events::{Cause, CloudEvent, Event, TYPE_PREFIX, event, ids, job, names};
 use regrove_host::{Problem, now};
 
 use crate::decide;
@@ -31,7 +31,8 @@ pub(crate) async fn cancel(
 /// Takes note of a dead letter: the job fails when no retry could have helped.
 pub(crate) async fn bury(ports: &Ports, letter: &CloudEvent) -> Result<Vec<CloudEvent>, Problem> {
     // Letters about no job of ours (a model's name, a stranger's event) stay where they are: in the dead letters.
-    let Ok(job) = event::subject(letter) else { return Ok(Vec::new()) };
+    let about_a_model = letter.ty().strip_prefix(TYPE_PREFIX) == Some(names::PREDICT_REQUESTED);
+    let Some(job) = event::subject(letter).ok().filter(|_| !about_a_model) else { return Ok(Vec::new()) };
     let cause = Cause { function: FUNCTION, event: letter, at: now() };
     append_decided(&*ports.control.log, &job_stream(job), |history| {
         Ok::<_, Problem>(match decide::bury(&job::replay(history), history, letter) {

@@ -21,6 +21,8 @@ pub(crate) struct Merged {
     pub(crate) feature_importances: Vec<f64>,
     /// The first row without missing values; where there is none, the first row with zeros in their place.
     pub(crate) input_example: Vec<f64>,
+    /// What the forest says of it.
+    pub(crate) output_example: Vec<f64>,
 }
 
 /// Puts shards together in tree order and measures the result.
@@ -54,13 +56,19 @@ pub(crate) fn merge(
         measured.extend(held.roc_auc.map(|auc| ("holdout_roc_auc".to_owned(), auc)));
     }
     measured.retain(|_, value| value.is_finite());
+    let input_example = example(frame);
+    #[expect(clippy::cast_possible_truncation, reason = "they were float32")]
+    let row: Vec<f32> = input_example.iter().map(|value| *value as f32).collect();
+    let regressor = forest.params().estimator.is_regressor();
+    let output_example = if regressor { forest.predict_values(&row)? } else { forest.predict_proba(&row)? };
     Ok(Merged {
         native: forest.to_bytes()?,
         onnx: onnx::export(&forest)?,
         n_estimators: forest.params().n_estimators,
         metrics: measured,
         feature_importances: forest.feature_importances(),
-        input_example: example(frame),
+        input_example,
+        output_example,
     })
 }
 

@@ -3,27 +3,34 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use regrove_events::SwitchedBy;
-use regrove_events::event::{Artifact, ModelLoaded};
+use regrove_events::event::{self, Artifact, Example, ModelLoaded};
+use regrove_events::log::job_stream;
+use regrove_events::{SwitchedBy, job};
 use regrove_forest::Model;
 use regrove_host::Problem;
 use regrove_mlflow::model_dir::NATIVE_FILE;
-use regrove_mlflow::record::{BYTES_TAG, SHA256_TAG};
+use regrove_mlflow::record::{BYTES_TAG, JOB_TAG, SHA256_TAG};
 use regrove_mlflow::{ModelVersion, Selector};
 
 use crate::Ports;
+
+/// Who wants a version to be served, and why.
+#[derive(Debug, Clone)]
+pub(crate) struct Wish {
+    /// An event, or a person.
+    pub(crate) by: SwitchedBy,
+    /// Who, as they call themselves.
+    pub(crate) actor: Option<String>,
+    /// Why.
+    pub(crate) reason: Option<String>,
+}
 
 /// Fetches and verifies the version that `selector` names.
 ///
 /// # Errors
 /// 404 for an unknown model, version or alias; 422 for a version that cannot be served; 503 when MLflow or the store
 /// does not answer.
-pub(crate) async fn fetch(
-    ports: &Ports,
-    name: &str,
-    selector: &Selector,
-    by: SwitchedBy,
-) -> Result<ModelLoaded, Problem> {
+pub(crate) async fn fetch(ports: &Ports, name: &str, selector: &Selector, wish: Wish) -> Result<ModelLoaded, Problem> {
     let version = ports.record.resolve(name, selector).await?;
     let artifact = artifact(ports, &version).await?;
     let bytes = ports.control.artifacts.get(&artifact).await?;
@@ -31,20 +38,31 @@ pub(crate) async fn fetch(
         .await
         .map_err(|error| Problem::internal(&error))?
         .map_err(|error| unsupported(&version, &error.to_string()))?;
+    let example = example(ports, version.tag(JOB_TAG), &artifact).await?;
     Ok(ModelLoaded {
         uri: format!("models:/{}/{}", version.name, version.version),
         name: version.name,
         version: version.version.to_string(),
         model: artifact,
         previous: None,
-        by,
+        by: wish.by,
         stage: version.current_stage,
         description: version.description,
         creation_timestamp: version.creation_timestamp,
-        example: None,
-        actor: None,
-        reason: None,
+        columns: None,
+        example,
+        actor: wish.actor,
+        reason: wish.reason,
     })
+}
+
+/// What the model said of a row when its job was done: the log knows, as long as the model is the one of that job.
+async fn example(ports: &Ports, job: Option<&str>, artifact: &Artifact) -> Result<Option<Example>, Problem> {
+    let Some(job) = job.filter(|job| event::check_subject(job).is_ok()) else { return Ok(None) };
+    let history = ports.control.log.read(&job_stream(job), 0).await?;
+    let Some(aggregated) = job::replay(&history).model else { return Ok(None) };
+    let same = aggregated.model.sha256 == artifact.sha256;
+    Ok(aggregated.output_example.filter(|_| same).map(|output| Example { input: aggregated.input_example, output }))
 }
 
 /// The native form in the artifact store: already there, or copied from MLflow and checked against the version's tag.

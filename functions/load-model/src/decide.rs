@@ -1,7 +1,9 @@
 //! Whether a version takes over. Pure.
 
-use regrove_events::event::ModelLoaded;
+use http::StatusCode;
+use regrove_events::event::{ModelLoaded, TrafficChanged};
 use regrove_events::{CloudEvent, Event, Serving, SwitchedBy, ids, serving};
+use regrove_host::Problem;
 
 /// What becomes of a wish to serve a version.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,9 +34,30 @@ pub fn decide(history: &[CloudEvent], candidate: ModelLoaded) -> Decision {
     Decision::Switch(Box::new(Event::ModelLoaded(ModelLoaded { previous, ..candidate })), id)
 }
 
+/// What stands beside the served version from now on, and the id of saying so.
+///
+/// # Errors
+/// 409 when nothing is served yet, or a version would stand beside itself.
+pub fn traffic(history: &[CloudEvent], change: TrafficChanged) -> Result<(TrafficChanged, String), Problem> {
+    let now = serving::replay(history);
+    let conflict = |detail: String| Problem::new("traffic-conflict", StatusCode::CONFLICT, detail);
+    let Some(current) = &now.current else {
+        let detail =
+            format!("nothing is served as `{}`: load a version before another one stands beside it", change.name);
+        return Err(conflict(detail));
+    };
+    let beside = change.canary.iter().map(|canary| &canary.version).chain(&change.shadow);
+    if let Some(same) = beside.into_iter().find(|version| version.version == current.version) {
+        return Err(conflict(format!("version {} is the one that is served", same.version)));
+    }
+    let id = ids::traffic_changed(&change.name, now.traffic_changes + 1);
+    Ok((change, id))
+}
+
 #[cfg(test)]
 mod tests {
     use regrove_events::Artifact;
+    use regrove_events::event::{Canary, ServedVersion};
 
     use super::*;
 
@@ -49,6 +72,7 @@ mod tests {
             stage: "None".into(),
             description: String::new(),
             creation_timestamp: 0,
+            columns: None,
             example: None,
             actor: None,
             reason: None,
@@ -75,6 +99,62 @@ mod tests {
         assert_eq!(served(&[("9", Event), ("10", Event)]), ["9", "10"], "numbers, not texts");
         assert_eq!(served(&[("1", Event), ("2", Event), ("1", Request), ("2", Request)]), ["1", "2", "1", "2"]);
         assert_eq!(served(&[("2", Event), ("1", Request), ("2", Event), ("3", Event)]), ["2", "1", "1", "3"]);
+    }
+
+    #[test]
+    fn a_rollback_goes_to_what_was_served_before_and_ends_what_stands_beside() {
+        let mut history: Vec<CloudEvent> = Vec::new();
+        let at = || "2026-11-23T08:00:00Z".parse().unwrap();
+        let load = |history: &mut Vec<CloudEvent>, number: &str, by| {
+            let Decision::Switch(event, id) = decide(history, version(number, by)) else { panic!("stays") };
+            history.push(event.first(&id, "/test", "m", at()).unwrap());
+        };
+        for number in ["1", "2", "3"] {
+            load(&mut history, number, SwitchedBy::Request);
+        }
+        let beside = ServedVersion::from(&version("4", SwitchedBy::Request));
+        let canary = Some(Canary { version: beside.clone(), percent: 5 });
+        let wish = TrafficChanged { name: "m".into(), canary, shadow: Some(beside), actor: None, reason: None };
+        let (change, id) = traffic(&history, wish.clone()).unwrap();
+        assert_eq!(id, "m/traffic/1");
+        history.push(Event::TrafficChanged(change).first(&id, "/test", "m", at()).unwrap());
+        assert!(serving::replay(&history).canary.is_some());
+        let mut served = Vec::new();
+        while let Some(before) = serving::replay(&history).before().cloned() {
+            load(&mut history, &before.version, SwitchedBy::Rollback);
+            served.push(before.version);
+        }
+        assert_eq!(served, ["2", "1"], "not back and forth");
+        let now = serving::replay(&history);
+        assert_eq!((now.canary, now.shadow), (None, None));
+        assert_eq!(traffic(&[], wish.clone()).unwrap_err().kind, "traffic-conflict");
+        load(&mut history, "4", SwitchedBy::Request);
+        assert_eq!(traffic(&history, wish).unwrap_err().kind, "traffic-conflict");
+    }
+
+    #[test]
+    fn a_canary_that_is_loaded_has_done_its_work() {
+        let at = || "2026-11-23T08:00:00Z".parse().unwrap();
+        let beside = ServedVersion::from(&version("2", SwitchedBy::Request));
+        let change = TrafficChanged {
+            name: "m".into(),
+            canary: Some(Canary { version: beside, percent: 5 }),
+            shadow: None,
+            actor: None,
+            reason: None,
+        };
+        let events = [
+            Event::ModelLoaded(version("1", SwitchedBy::Request)),
+            Event::TrafficChanged(change),
+            Event::ModelLoaded(version("2", SwitchedBy::Request)),
+        ];
+        let history: Vec<CloudEvent> = events
+            .iter()
+            .enumerate()
+            .map(|(id, event)| event.first(&id.to_string(), "/t", "m", at()).unwrap())
+            .collect();
+        assert!(serving::replay(&history[..2]).canary.is_some());
+        assert!(serving::replay(&history).canary.is_none());
     }
 
     #[test]

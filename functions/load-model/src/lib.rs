@@ -4,29 +4,33 @@
 //! | --- | --- |
 //! | event `model-registered` | serves the version, unless a newer one is served |
 //! | `POST /model/load` | serves the latest version, or the one that `name`, `version` or `alias` says; forward or back |
+//! | `POST /model/rollback` | serves the version that was served before |
+//! | `POST /model/traffic` | sets or ends a canary and a shadow beside the served version |
 //!
 //! Every replica of `predict` follows the record, so a switch reaches all of them.
 
 mod candidate;
 pub mod decide;
+mod openapi;
 mod request;
 
 use std::sync::Arc;
 
 use axum::Json;
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::routing::post;
 use http::StatusCode;
-use regrove_events::event::ModelLoaded;
+use regrove_events::event::{Canary, ModelLoaded, ServedVersion, TrafficChanged};
 use regrove_events::log::{append_decided, serving_stream};
-use regrove_events::{Cause, CloudEvent, Event, SwitchedBy};
-use regrove_host::{Emitter, Problem, Received, now};
+use regrove_events::{Cause, CloudEvent, Event, SwitchedBy, serving};
+use regrove_host::{Emitter, Payload, Problem, Received, now};
 use regrove_mlflow::{Record, Selector};
 use regrove_store::Control;
 use serde_json::Value;
+use utoipa::OpenApi as _;
 
+use crate::candidate::Wish;
 use crate::decide::{Decision, decide};
 
 /// This function's name, as it stands in the source of its events.
@@ -47,9 +51,19 @@ pub struct Ports {
 
 /// The function as a service.
 pub fn router(ports: Ports) -> Router {
-    Router::new().route("/", post(receive)).route("/model/load", post(load)).with_state(Arc::new(ports))
+    Router::new()
+        .route("/", post(receive))
+        .route("/model/load", post(load))
+        .route("/model/rollback", post(rollback))
+        .route("/model/traffic", post(traffic))
+        .merge(regrove_host::openapi::routes(openapi::Document::openapi))
+        .with_state(Arc::new(ports))
 }
 
+/// `POST /`.
+#[utoipa::path(post, path = "/", tag = "CloudEvents", summary = "Serve the version that model-registered names, unless a newer one is served",
+    request_body(content = Object, content_type = "application/cloudevents+json"),
+    responses((status = 202, description = "Done, or nothing to do"), (status = 422, response = openapi::Refused)))]
 async fn receive(State(ports): State<Arc<Ports>>, Received(received): Received) -> Result<StatusCode, Problem> {
     let Event::ModelRegistered(registered) = Event::read(&received)? else {
         return Err(regrove_events::Unreadable::UnknownType(received.ty().to_owned()).into());
@@ -58,7 +72,9 @@ async fn receive(State(ports): State<Arc<Ports>>, Received(received): Received) 
         let detail = format!("`version` is `{}`, MLflow's are whole numbers", registered.version);
         Problem::new("invalid-event-data", StatusCode::UNPROCESSABLE_ENTITY, detail)
     })?;
-    let candidate = candidate::fetch(&ports, &registered.name, &Selector::Version(number), SwitchedBy::Event).await?;
+    let wish =
+        Wish { by: SwitchedBy::Event, actor: Some(received.source().to_owned()), reason: Some(registered.job.clone()) };
+    let candidate = candidate::fetch(&ports, &registered.name, &Selector::Version(number), wish).await?;
     if candidate.model.sha256 != registered.model.sha256 {
         let detail = format!(
             "{} is registered with SHA-256 {}, MLflow's tag says {}",
@@ -71,11 +87,66 @@ async fn receive(State(ports): State<Arc<Ports>>, Received(received): Received) 
     Ok(StatusCode::ACCEPTED)
 }
 
-async fn load(State(ports): State<Arc<Ports>>, body: Bytes) -> Result<Json<Value>, Problem> {
-    let (name, selector) = request::parse(&body, &ports.model_name)?;
-    let candidate = candidate::fetch(&ports, &name, &selector, SwitchedBy::Request).await?;
-    let cause = request::as_event(&candidate, now())?;
-    let say = switch(&ports, candidate.clone(), &cause).await?;
+/// `POST /model/load`.
+#[utoipa::path(post, path = "/model/load", tag = "serving", summary = "Serve a version",
+    request_body(content = request::Load, content_type = "application/json"),
+    responses((status = 200, body = Object), (status = 404, response = openapi::Refused), (status = 422, response = openapi::Refused)))]
+async fn load(State(ports): State<Arc<Ports>>, Payload(body): Payload) -> Result<Json<Value>, Problem> {
+    let wish = request::load(&body, &ports.model_name)?;
+    let candidate = candidate::fetch(&ports, &wish.name, &wish.selector, wish.wish).await?;
+    serve(&ports, candidate).await
+}
+
+/// `POST /model/rollback`.
+#[utoipa::path(post, path = "/model/rollback", tag = "serving", summary = "Serve the version that was served before; canary and shadow end",
+    request_body(content = request::Rollback, content_type = "application/json"),
+    responses((status = 200, body = Object), (status = 409, response = openapi::Refused), (status = 422, response = openapi::Refused)))]
+async fn rollback(State(ports): State<Arc<Ports>>, Payload(body): Payload) -> Result<Json<Value>, Problem> {
+    let (name, wish) = request::rollback(&body, &ports.model_name)?;
+    let history = ports.control.log.read(&serving_stream(&name), 0).await?;
+    let Some(before) = serving::replay(&history).before().cloned() else {
+        let detail = format!("no version of `{name}` was served before the one that is");
+        return Err(Problem::new("nothing-before", StatusCode::CONFLICT, detail));
+    };
+    serve(&ports, ModelLoaded { by: wish.by, actor: wish.actor, reason: wish.reason, previous: None, ..before }).await
+}
+
+/// `POST /model/traffic`.
+#[utoipa::path(post, path = "/model/traffic", tag = "serving", summary = "Say what stands beside the served version: a canary, a shadow, or nothing",
+    request_body(content = request::Traffic, content_type = "application/json"),
+    responses((status = 200, body = Object), (status = 404, response = openapi::Refused), (status = 409, response = openapi::Refused), (status = 422, response = openapi::Refused)))]
+async fn traffic(State(ports): State<Arc<Ports>>, Payload(body): Payload) -> Result<Json<Value>, Problem> {
+    let wish = request::traffic(&body, &ports.model_name)?;
+    let beside = async |selector: &Selector| {
+        let by = Wish { by: SwitchedBy::Request, actor: None, reason: None };
+        candidate::fetch(&ports, &wish.name, selector, by).await.map(|loaded| ServedVersion::from(&loaded))
+    };
+    let canary = match &wish.canary {
+        Some((selector, percent)) => Some(Canary { version: beside(selector).await?, percent: *percent }),
+        None => None,
+    };
+    let shadow = match &wish.shadow {
+        Some(selector) => Some(beside(selector).await?),
+        None => None,
+    };
+    let change = TrafficChanged { name: wish.name, canary, shadow, actor: wish.actor, reason: wish.reason };
+    let cause = request::as_event(&change.name, "traffic", now())?;
+    let name = change.name.clone();
+    let at = Cause { function: FUNCTION, event: &cause, at: now() };
+    let said = append_decided(&*ports.control.log, &serving_stream(&name), |history| {
+        let (change, id) = decide::traffic(history, change.clone())?;
+        let event = Event::TrafficChanged(change).caused_by(&at, &id, &name)?;
+        Ok::<_, Problem>((vec![event.clone()], event))
+    })
+    .await?;
+    ports.emitter.emit(std::slice::from_ref(&said)).await?;
+    Ok(Json(request::changed(&change, now())))
+}
+
+/// Moves the pointer because somebody asked, and tells them.
+async fn serve(ports: &Ports, candidate: ModelLoaded) -> Result<Json<Value>, Problem> {
+    let cause = request::as_event(&candidate.name, &candidate.version, now())?;
+    let say = switch(ports, candidate.clone(), &cause).await?;
     ports.emitter.emit(say.as_slice()).await?;
     Ok(Json(request::reply(&candidate, ports.record.uri(), now())))
 }

@@ -1,19 +1,86 @@
-//! `POST /model/load`: what is asked for, and the answer.
+//! What people ask of this function, and the answers.
 
 use http::StatusCode;
 use jiff::Timestamp;
-use regrove_events::CloudEvent;
-use regrove_events::event::{self, ModelLoaded};
+use regrove_events::event::{self, ModelLoaded, TrafficChanged};
+use regrove_events::{CloudEvent, SwitchedBy};
 use regrove_host::Problem;
 use regrove_mlflow::Selector;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+use utoipa::ToSchema;
 
-/// The body; all of it optional, and so is the body itself.
-#[derive(Debug, Default, Deserialize)]
-struct Body {
+use crate::candidate::Wish;
+
+/// Longest `actor` and `reason`, in characters.
+const TEXT_CHARS_MAX: usize = 1000;
+
+/// Body of `/model/load`; all of it optional, and so is the body itself.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub(crate) struct Load {
+    /// Registered model name; the default model without it.
     name: Option<String>,
+    /// Version number, or `latest`, which it is without it.
+    #[schema(value_type = Option<u64>, example = 3)]
     version: Option<Number>,
+    /// Alias, instead of a version.
+    alias: Option<String>,
+    /// Who asks.
+    actor: Option<String>,
+    /// Why.
+    reason: Option<String>,
+}
+
+/// Body of `/model/rollback`; all of it optional, and so is the body itself.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub(crate) struct Rollback {
+    /// Registered model name; the default model without it.
+    name: Option<String>,
+    /// Who asks.
+    actor: Option<String>,
+    /// Why.
+    reason: Option<String>,
+}
+
+/// Body of `/model/traffic`: what is absent ends.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Traffic {
+    /// Registered model name; the default model without it.
+    name: Option<String>,
+    /// The version that answers a share of the requests.
+    canary: Option<CanaryWish>,
+    /// The version whose answers are only compared.
+    shadow: Option<VersionWish>,
+    /// Who asks.
+    actor: Option<String>,
+    /// Why.
+    reason: Option<String>,
+}
+
+/// A version and its share.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct CanaryWish {
+    /// Version number.
+    #[schema(value_type = Option<u64>, example = 4)]
+    version: Option<Number>,
+    /// Alias, instead of a version.
+    alias: Option<String>,
+    /// Share of the requests, 1 to 100.
+    #[schema(minimum = 1, maximum = 100, example = 10)]
+    percent: u8,
+}
+
+/// A version.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct VersionWish {
+    /// Version number.
+    #[schema(value_type = Option<u64>, example = 4)]
+    version: Option<Number>,
+    /// Alias, instead of a version.
     alias: Option<String>,
 }
 
@@ -25,35 +92,98 @@ enum Number {
     Text(String),
 }
 
-/// The model's name and which version of it.
-pub(crate) fn parse(body: &[u8], default_name: &str) -> Result<(String, Selector), Problem> {
-    let wrong = |detail: String| Problem::new("invalid-request", StatusCode::UNPROCESSABLE_ENTITY, detail);
-    let body: Body = if body.trim_ascii().is_empty() {
-        Body::default()
-    } else {
-        serde_json::from_slice(body).map_err(|error| {
-            let shape = r#"{"name": "…", "version": 3} or {"name": "…", "alias": "champion"}"#;
-            wrong(format!("the body is not {shape}: {error}"))
-        })?
-    };
-    let name = body.name.unwrap_or_else(|| default_name.to_owned());
+/// A version to serve.
+#[derive(Debug)]
+pub(crate) struct LoadWish {
+    pub(crate) name: String,
+    pub(crate) selector: Selector,
+    pub(crate) wish: Wish,
+}
+
+/// What is to stand beside the served version.
+#[derive(Debug)]
+pub(crate) struct TrafficWish {
+    pub(crate) name: String,
+    pub(crate) canary: Option<(Selector, u8)>,
+    pub(crate) shadow: Option<Selector>,
+    pub(crate) actor: Option<String>,
+    pub(crate) reason: Option<String>,
+}
+
+fn wrong(detail: String) -> Problem {
+    Problem::new("invalid-request", StatusCode::UNPROCESSABLE_ENTITY, detail)
+}
+
+fn body<T: DeserializeOwned + Default>(bytes: &[u8], shape: &str) -> Result<T, Problem> {
+    if bytes.trim_ascii().is_empty() {
+        return Ok(T::default());
+    }
+    serde_json::from_slice(bytes).map_err(|error| wrong(format!("the body is not {shape}: {error}")))
+}
+
+fn name(given: Option<String>, default: &str) -> Result<String, Problem> {
+    let name = given.unwrap_or_else(|| default.to_owned());
     event::check_subject(&name).map_err(|error| wrong(format!("`name`: {error}")))?;
-    let selector = match (body.version, body.alias) {
+    Ok(name)
+}
+
+fn wish(by: SwitchedBy, actor: Option<String>, reason: Option<String>) -> Result<Wish, Problem> {
+    for (field, text) in [("actor", &actor), ("reason", &reason)] {
+        if text.as_ref().is_some_and(|text| text.chars().count() > TEXT_CHARS_MAX) {
+            return Err(wrong(format!("`{field}` has more than {TEXT_CHARS_MAX} characters")));
+        }
+    }
+    Ok(Wish { by, actor, reason })
+}
+
+fn selector(version: Option<Number>, alias: Option<String>) -> Result<Selector, Problem> {
+    Ok(match (version, alias) {
         (Some(_), Some(_)) => return Err(wrong("`version` and `alias` exclude each other".to_owned())),
         (Some(Number::Whole(number)), None) => Selector::Version(number),
         (Some(Number::Text(text)), None) if text == "latest" => Selector::Latest,
         (Some(Number::Text(text)), None) => Selector::Version(
             text.parse().map_err(|_| wrong(format!("`version` is `{text}`, expected a whole number or `latest`")))?,
         ),
-        (None, Some(alias)) => Selector::Alias(alias),
+        (None, Some(alias)) => Selector::Alias(alias.strip_prefix('@').map_or_else(|| alias.clone(), str::to_owned)),
         (None, None) => Selector::Latest,
-    };
-    Ok((name, selector))
+    })
 }
 
-/// The request as the event that causes the switch.
-pub(crate) fn as_event(candidate: &ModelLoaded, at: Timestamp) -> Result<CloudEvent, Problem> {
-    let id = format!("{}/{}/request", candidate.name, candidate.version);
+/// Which version of which model is to be served.
+pub(crate) fn load(bytes: &[u8], default_name: &str) -> Result<LoadWish, Problem> {
+    let body: Load = body(bytes, r#"{"name": "…", "version": 3} or {"name": "…", "alias": "champion"}"#)?;
+    Ok(LoadWish {
+        name: name(body.name, default_name)?,
+        selector: selector(body.version, body.alias)?,
+        wish: wish(SwitchedBy::Request, body.actor, body.reason)?,
+    })
+}
+
+/// Which model is to go back.
+pub(crate) fn rollback(bytes: &[u8], default_name: &str) -> Result<(String, Wish), Problem> {
+    let body: Rollback = body(bytes, r#"{"name": "…", "reason": "…"}"#)?;
+    Ok((name(body.name, default_name)?, wish(SwitchedBy::Rollback, body.actor, body.reason)?))
+}
+
+/// What is to stand beside the served version.
+pub(crate) fn traffic(bytes: &[u8], default_name: &str) -> Result<TrafficWish, Problem> {
+    let shape = r#"{"name": "…", "canary": {"version": 4, "percent": 10}, "shadow": {"version": 5}}"#;
+    let body: Traffic = body(bytes, shape)?;
+    let canary = match body.canary {
+        None => None,
+        Some(canary) if (1..=100).contains(&canary.percent) => {
+            Some((selector(canary.version, canary.alias)?, canary.percent))
+        }
+        Some(canary) => return Err(wrong(format!("`canary.percent` is {}, expected 1 to 100", canary.percent))),
+    };
+    let shadow = body.shadow.map(|shadow| selector(shadow.version, shadow.alias)).transpose()?;
+    let Wish { actor, reason, .. } = wish(SwitchedBy::Request, body.actor, body.reason)?;
+    Ok(TrafficWish { name: name(body.name, default_name)?, canary, shadow, actor, reason })
+}
+
+/// The request as the event that causes what follows.
+pub(crate) fn as_event(name: &str, what: &str, at: Timestamp) -> Result<CloudEvent, Problem> {
+    let id = format!("{name}/{what}/request");
     Ok(CloudEvent::builder(id, "/regrove/load-model/model/load", "io.regrove.load-requested").time(at).build()?)
 }
 
@@ -63,6 +193,16 @@ pub(crate) fn reply(loaded: &ModelLoaded, mlflow_uri: &str, at: Timestamp) -> Va
         "model_loaded": true,
         "model_info": loaded.info(),
         "mlflow_uri": mlflow_uri,
+        "timestamp": at.to_string(),
+    })
+}
+
+/// The answer to a change of what stands beside the served version.
+pub(crate) fn changed(change: &TrafficChanged, at: Timestamp) -> Value {
+    json!({
+        "name": change.name,
+        "canary": change.canary.as_ref().map(|canary| json!({"version": canary.version.version, "percent": canary.percent})),
+        "shadow": change.shadow.as_ref().map(|shadow| json!({"version": shadow.version})),
         "timestamp": at.to_string(),
     })
 }

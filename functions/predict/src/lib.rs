@@ -1,152 +1,102 @@
-//! `predict` answers from the model that the serving pointer names.
+//! `predict` answers from the models that the serving pointers name.
 //!
-//! | request | answer |
+//! | protocol | requests |
 //! | --- | --- |
-//! | `POST /predict` `{"features": [[…], …]}` | `predictions`, `probabilities`, `model_version`, `timestamp` |
-//! | `GET /model/info` | what is served |
-//! | `POST /models/{name}/predict`, `GET /models/{name}/info` | the same for a model by name |
+//! | the reference stack's | `POST /predict`, `GET /model/info`; `POST /models/{name}/predict`, `GET /models/{name}/info` |
+//! | Open Inference Protocol 2 | `/v2`, `/v2/health/…`, `/v2/models/{name}[/versions/{version}][/ready`, `/infer]` |
+//! | MLflow's scoring | `POST /invocations`, `GET /ping`, `/health`, `/version` |
+//! | CloudEvents | `POST /` with `predict-requested`, answered with `predict-completed` |
+//!
+//! All of them take one path: bytes are read straight into float32 rows that fit the model ([`bodies`]), the model answers
+//! ([`answer`]), the answer is written.
 
+pub mod answer;
+pub mod bodies;
+mod frame;
+mod json;
+mod log;
 pub mod models;
+mod openapi;
+pub mod protocol;
+mod refusal;
 pub mod rows;
+mod shadow;
+mod signature;
+#[cfg(test)]
+mod testing;
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::Router;
-use axum::body::Bytes;
-use axum::extract::{Path, State};
 use axum::routing::{get, post};
 use http::HeaderMap;
-use http::StatusCode;
-use http::header::CONTENT_TYPE;
-use regrove_forest::Label;
-use regrove_host::{Problem, now};
-use serde::Serialize;
-use serde_json::{Value, json};
+use regrove_host::Gate;
+use utoipa::OpenApi as _;
 
-use crate::models::{Models, Served};
+use crate::answer::Answering;
+pub use crate::log::PredictionLog;
+use crate::models::Models;
+use crate::protocol::{events, oip, reference, scoring};
+pub use crate::signature::Signature;
 
-/// Rows from which the kernel runs on a thread of its own, so that it does not hold up other requests.
-const BLOCKING_ROWS: usize = 2_000;
+/// Header by which requests keep their version while a canary runs.
+pub const SESSION_HEADER: &str = "regrove-session";
 
 /// What this function reaches for.
 #[derive(Debug)]
 pub struct Ports {
     /// The models in service.
     pub models: Models,
-    /// The model that `/predict` means.
+    /// The model that requests without a name mean.
     pub model_name: String,
+    /// What is taken on at once.
+    pub gate: Gate,
+    /// Where drawn predictions go.
+    pub log: PredictionLog,
 }
 
-/// The answer of `POST /predict`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Prediction {
-    /// The most probable class of each row.
-    pub predictions: Vec<Label>,
-    /// Per row the probability of each class, in the order of the classes.
-    pub probabilities: Vec<Vec<f64>>,
-    /// The version that answered, as MLflow writes it.
-    pub model_version: String,
-    /// When, RFC 3339.
-    pub timestamp: String,
+/// The function's state.
+#[derive(Debug)]
+pub(crate) struct Service {
+    answering: Answering,
+    model_name: String,
+}
+
+impl Service {
+    /// What a request's session is called, if it has one.
+    fn session(headers: &HeaderMap) -> Option<&[u8]> {
+        headers.get(SESSION_HEADER).map(http::HeaderValue::as_bytes)
+    }
 }
 
 /// The function as a service.
 pub fn router(ports: Ports) -> Router {
-    Router::new()
-        .route("/predict", post(predict_default))
-        .route("/model/info", get(info_default))
-        .route("/models/{name}/predict", post(predict_named))
-        .route("/models/{name}/info", get(info_named))
-        .with_state(Arc::new(ports))
-}
-
-async fn predict_default(
-    State(ports): State<Arc<Ports>>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Json<Prediction>, Problem> {
-    predict(&ports, &ports.model_name, &headers, &body).await
-}
-
-async fn predict_named(
-    State(ports): State<Arc<Ports>>,
-    Path(name): Path<String>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<Json<Prediction>, Problem> {
-    predict(&ports, &name, &headers, &body).await
-}
-
-async fn info_default(State(ports): State<Arc<Ports>>) -> Result<Json<Value>, Problem> {
-    Ok(Json(info(&*ports.models.get(&ports.model_name).await?)))
-}
-
-async fn info_named(State(ports): State<Arc<Ports>>, Path(name): Path<String>) -> Result<Json<Value>, Problem> {
-    Ok(Json(info(&*ports.models.get(&name).await?)))
-}
-
-async fn predict(ports: &Ports, name: &str, headers: &HeaderMap, body: &[u8]) -> Result<Json<Prediction>, Problem> {
-    check_content_type(headers)?;
-    let served = ports.models.get(name).await?;
-    let rows = rows::parse(body, served.model.n_features())?;
-    let version = served.loaded.version.clone();
-    let (labels, proba) = if rows.n_rows >= BLOCKING_ROWS {
-        tokio::task::spawn_blocking(move || answer(&served, &rows))
-            .await
-            .map_err(|error| Problem::internal(&error))??
-    } else {
-        answer(&served, &rows)?
-    };
-    Ok(Json(Prediction {
-        predictions: labels,
-        probabilities: proba,
-        model_version: version,
-        timestamp: now().to_string(),
-    }))
-}
-
-fn answer(served: &Served, rows: &rows::Rows) -> Result<(Vec<Label>, Vec<Vec<f64>>), Problem> {
-    let model = &served.model;
-    let k = model.n_classes();
-    let mut proba = vec![0.0; rows.n_rows * k];
-    model.predict_proba_rows(&rows.values, rows.n_rows, &mut proba).map_err(|error| Problem::internal(&error))?;
-    let labels = proba.chunks_exact(k).filter_map(|row| model.classes().get(first_largest(row)).cloned()).collect();
-    Ok((labels, proba.chunks_exact(k).map(<[f64]>::to_vec).collect()))
-}
-
-/// Ties go to the first class, as scikit-learn's `argmax` has it.
-fn first_largest(row: &[f64]) -> usize {
-    let mut best = 0;
-    for (class, value) in row.iter().enumerate() {
-        if row.get(best).is_some_and(|so_far| value > so_far) {
-            best = class;
-        }
-    }
-    best
-}
-
-/// The reference stack refuses a body without a JSON content type like one that is not JSON.
-fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
-    let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = given.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    if essence == "application/json" || essence.ends_with("+json") {
-        return Ok(());
-    }
-    let detail = format!("Content-Type is `{given}`, expected application/json");
-    Err(Problem::new("invalid-request", StatusCode::UNPROCESSABLE_ENTITY, detail))
-}
-
-fn info(served: &Served) -> Value {
-    let Served { loaded, model } = served;
-    json!({
-        "model_loaded": true,
-        "model_info": loaded.info(),
-        "sha256": loaded.model.sha256,
-        "n_features": model.n_features(),
-        "feature_names": model.feature_names(),
-        "classes": model.classes(),
-        "n_estimators": model.n_trees(),
-        "timestamp": now().to_string(),
-    })
+    let Ports { models, model_name, gate, log } = ports;
+    let guard = gate.clone();
+    let service = Arc::new(Service { answering: Answering { models, gate, log }, model_name });
+    let answering = Router::new()
+        .route("/", post(events::receive))
+        .route("/predict", post(reference::predict))
+        .route("/models/{name}/predict", post(reference::predict_named))
+        .route("/invocations", post(scoring::invocations))
+        .route("/v2/models/{name}/infer", post(oip::infer))
+        .route("/v2/models/{name}/versions/{version}/infer", post(oip::infer_version))
+        .with_state(Arc::clone(&service));
+    // What tells about models is not turned away under load: it is what watches the load.
+    let telling = Router::new()
+        .route("/model/info", get(reference::info))
+        .route("/models/{name}/info", get(reference::info_named))
+        .route("/ping", get(scoring::ping))
+        .route("/health", get(scoring::health))
+        .route("/version", get(scoring::version))
+        .route("/v2", get(oip::server))
+        .route("/v2/health/live", get(oip::live))
+        .route("/v2/health/ready", get(oip::ready))
+        .route("/v2/repository/index", post(oip::index))
+        .route("/v2/models/{name}", get(oip::metadata))
+        .route("/v2/models/{name}/ready", get(oip::model_ready))
+        .route("/v2/models/{name}/versions/{version}", get(oip::version_metadata))
+        .route("/v2/models/{name}/versions/{version}/ready", get(oip::version_ready))
+        .with_state(service);
+    guard.guard(answering).merge(telling).merge(regrove_host::openapi::routes(openapi::Document::openapi))
 }

@@ -1,18 +1,28 @@
-//! The models that are served: follows every serving pointer in the log, and swaps without dropping a request.
+//! The models that are served: follows the serving pointers in the log, and swaps without dropping a request.
+
+mod cache;
+mod metrics;
+mod route;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::StatusCode;
-use regrove_events::event::ModelLoaded;
+use regrove_events::event::ServedVersion;
 use regrove_events::log::{self, Position, SERVING_PREFIX, serving_stream};
-use regrove_events::{CloudEvent, Event, serving};
+use regrove_events::{Serving, serving};
 use regrove_forest::Model;
 use regrove_host::Problem;
 use regrove_store::Control;
-use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::sync::Mutex;
+
+pub(crate) use crate::models::cache::Slot;
+use crate::models::cache::{Cache, Unserved};
+pub(crate) use crate::models::metrics::{Metrics, Shadowed};
+pub use crate::models::route::Choice;
+use crate::models::route::Route;
+use crate::signature::Signature;
 
 /// How long one wait for news lasts; news end it at once.
 const NEWS_WAIT: Duration = Duration::from_secs(20);
@@ -20,40 +30,69 @@ const NEWS_WAIT: Duration = Duration::from_secs(20);
 const RETRY_WAIT: Duration = Duration::from_millis(500);
 /// Entries of the log read at once.
 const BATCH: usize = 1000;
-/// How long a request waits for a model that the log has and this replica does not have yet.
-const CATCH_UP_WAIT: Duration = Duration::from_secs(2);
-/// How long the first request waits for the pointers to be read.
-const FIRST_READ_WAIT: Duration = Duration::from_secs(10);
 
-/// A model in service. A request keeps the one that it began with.
+/// A model in memory. A request keeps the one that it began with.
 #[derive(Debug)]
 pub struct Served {
-    /// What the pointer says.
-    pub loaded: ModelLoaded,
+    /// Registered model name.
+    pub name: String,
+    /// Which version.
+    pub version: ServedVersion,
     /// The model.
     pub model: Model,
+    /// Its columns.
+    pub signature: Signature,
 }
 
-type Table = Arc<BTreeMap<String, Arc<Served>>>;
+impl Served {
+    /// What the reference stack's API calls `model_info`.
+    pub fn info(&self) -> serde_json::Value {
+        let version = &self.version;
+        serde_json::json!({
+            "name": self.name,
+            "version": version.version,
+            "stage": version.stage,
+            "description": version.description,
+            "creation_timestamp": version.creation_timestamp,
+        })
+    }
+}
 
-/// All models in service, by name.
+type Table = Arc<BTreeMap<String, Arc<Route>>>;
+
+/// All models that are asked for, by name. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Models {
+pub struct Models(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     control: Control,
-    /// `None` until the pointers have been read for the first time.
-    table: watch::Receiver<Option<Table>>,
+    cache: Cache,
+    /// Replaced as a whole: a request looks at one state.
+    table: RwLock<Table>,
+    /// Held by whoever changes the table.
+    changing: Mutex<()>,
+    metrics: Metrics,
 }
 
 impl Models {
-    /// Starts to follow the log. Must be called within a runtime.
-    pub fn follow(control: Control) -> Self {
-        let (sender, table) = watch::channel(None);
-        let models = Self { control: control.clone(), table };
+    /// Starts to follow the log. Opens the model `first` at once, others when they are first asked for; keeps models of
+    /// at most `bytes_max` bytes in memory, and always the one asked for last. Must be called within a runtime.
+    pub fn follow(control: Control, first: &str, bytes_max: u64) -> Self {
+        let inner = Inner {
+            control,
+            cache: Cache::new(bytes_max),
+            table: RwLock::default(),
+            changing: Mutex::default(),
+            metrics: Metrics::new(),
+        };
+        let models = Self(Arc::new(inner));
+        let (weak, first) = (Arc::downgrade(&models.0), first.to_owned());
         tokio::spawn(async move {
-            let mut follower = Follower { control, table: BTreeMap::new(), sender, after: None };
+            let mut after = None;
             // Ends when nobody asks any more.
-            while !follower.sender.is_closed() {
-                if let Err(error) = follower.step().await {
+            while let Some(inner) = weak.upgrade() {
+                if let Err(error) = step(Self(inner), &first, &mut after).await {
                     tracing::warn!(%error, "cannot follow the serving pointers");
                     tokio::time::sleep(RETRY_WAIT).await;
                 }
@@ -62,110 +101,223 @@ impl Models {
         models
     }
 
-    /// The model in service under a name.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// The model that answers a request for a name. Requests with the same `session` get the same version as long as
+    /// the canary's share does not shrink.
     ///
     /// # Errors
-    /// 503 with `Retry-After` when nothing is loaded under the name, or the log does not answer.
-    pub async fn get(&self, name: &str) -> Result<Arc<Served>, Problem> {
-        let mut table = self.table.clone();
-        let first_read = timeout(FIRST_READ_WAIT, table.wait_for(Option::is_some)).await;
-        let Some(read) = first_read.ok().and_then(Result::ok).map(|table| table.clone()) else {
-            return Err(unavailable("the serving pointers could not be read yet".to_owned()));
+    /// 503 with `Retry-After` when nothing is loaded under the name, or the store does not answer.
+    pub async fn get(&self, name: &str, session: Option<&[u8]>) -> Result<Choice, Problem> {
+        let route = self.route(name).await?;
+        let slot = route.choose(session);
+        let served = match self.loaded(slot).await {
+            Ok(served) => served,
+            Err(error) if Arc::ptr_eq(slot, &route.stable) => return Err(error),
+            // A canary that is gone must not cost its share of the requests.
+            Err(error) => {
+                tracing::error!(
+                    model = name,
+                    error = error.detail,
+                    "the canary cannot be loaded, the served version answers"
+                );
+                self.loaded(&route.stable).await?
+            }
         };
-        if let Some(served) = find(read.as_ref(), name) {
-            return Ok(served);
-        }
-        // Whoever has seen that the model is loaded may be faster than this replica: the log decides.
-        let history = self.control.log.read(&serving_stream(name), 0).await?;
-        if serving::replay(&history).current.is_none() {
-            let advice = "train one, or POST /model/load to load-model";
-            return Err(unavailable(format!("no model is loaded as `{name}`; {advice}")));
-        }
-        let caught_up = timeout(CATCH_UP_WAIT, table.wait_for(|table| find(table.as_ref(), name).is_some())).await;
-        caught_up.ok().and_then(Result::ok).and_then(|read| find(read.as_ref(), name)).ok_or_else(|| {
-            unavailable(format!("the version loaded as `{name}` cannot be served; the log of predict says why"))
+        Ok(Choice { served, shadow: route.shadow.clone() })
+    }
+
+    /// A version by its number: any that was ever served, canary or shadow under the name.
+    ///
+    /// # Errors
+    /// 404 for a version that was none of these; as [`get`](Self::get).
+    pub async fn version(&self, name: &str, version: &str) -> Result<Arc<Served>, Problem> {
+        let route = self.route(name).await?;
+        let Some(known) = route.serving.known.get(version) else {
+            let versions: Vec<&str> = route.serving.known.keys().map(String::as_str).collect();
+            let detail = format!("version `{version}` of `{name}` was never loaded; known are {}", versions.join(", "));
+            return Err(Problem::new("version-not-loaded", StatusCode::NOT_FOUND, detail));
+        };
+        self.loaded(&self.0.cache.slot(name, known)).await
+    }
+
+    /// The versions in service under a name: the served one first, then canary and shadow.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get).
+    pub async fn versions(&self, name: &str) -> Result<Vec<String>, Problem> {
+        let route = self.route(name).await?;
+        let slots =
+            std::iter::once(&route.stable).chain(route.canary.iter().map(|(slot, _)| slot)).chain(&route.shadow);
+        Ok(slots.map(|slot| slot.version().version.clone()).collect())
+    }
+
+    /// Names of the models that this replica has been asked for and can answer.
+    pub fn names(&self) -> Vec<String> {
+        self.table().keys().cloned().collect()
+    }
+
+    /// The model in a slot, from memory or from the store.
+    pub(crate) async fn loaded(&self, slot: &Slot) -> Result<Arc<Served>, Problem> {
+        self.fetch(slot).await.map_err(|error| {
+            unavailable(format!("version {} of `{}` cannot be served: {error}", slot.version().version, slot.name()))
         })
+    }
+
+    async fn fetch(&self, slot: &Slot) -> Result<Arc<Served>, Unserved> {
+        self.0.cache.get(slot, &self.0.control, &self.0.metrics).await
+    }
+
+    fn table(&self) -> Table {
+        Arc::clone(&self.0.table.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    async fn route(&self, name: &str) -> Result<Arc<Route>, Problem> {
+        if let Some(route) = self.table().get(name) {
+            return Ok(Arc::clone(route));
+        }
+        if regrove_events::event::check_subject(name).is_err() {
+            let detail = format!("no model can be called `{name}`");
+            return Err(Problem::new("model-not-found", StatusCode::NOT_FOUND, detail));
+        }
+        match self.update(name).await {
+            Ok(Some(route)) => Ok(route),
+            Ok(None) => {
+                let advice = "train one, or POST /model/load to load-model";
+                Err(unavailable(format!("no model is loaded as `{name}`; {advice}")))
+            }
+            Err(Stuck::Log(error)) => Err(error.into()),
+            Err(Stuck::Unreachable(error)) => {
+                Err(unavailable(format!("the model `{name}` cannot be fetched: {error}")))
+            }
+            Err(Stuck::Refused(error)) => {
+                Err(unavailable(format!("no version loaded as `{name}` can be served; the newest: {error}")))
+            }
+        }
+    }
+
+    /// Brings one name to what the log says. `None` when nothing is served under it.
+    async fn update(&self, name: &str) -> Result<Option<Arc<Route>>, Stuck> {
+        let inner = &*self.0;
+        let _changing = inner.changing.lock().await;
+        let old = self.table().get(name).cloned();
+        let (seen, known) = old.as_ref().map_or((0, Serving::default()), |old| (old.seen, old.serving.clone()));
+        let news = inner.control.log.read(&serving_stream(name), seen).await?;
+        if news.is_empty() {
+            return Ok(old);
+        }
+        let serving = news.iter().fold(known, serving::evolve);
+        let seen = seen + news.len() as u64;
+        if serving.path.is_empty() {
+            return Ok(old);
+        }
+        let stable = self.stable(name, &serving, old.as_deref()).await?;
+        let canary = match &serving.canary {
+            Some(canary) => self.beside(name, &canary.version, "canary").await?.map(|slot| (slot, canary.percent)),
+            None => None,
+        };
+        let shadow = match &serving.shadow {
+            Some(shadow) => self.beside(name, shadow, "shadow").await?,
+            None => None,
+        };
+        let route = Arc::new(Route::new(seen, serving, stable, canary, shadow));
+        inner.metrics.routed(name, old.as_deref(), &route);
+        let mut table = (*self.table()).clone();
+        table.insert(name.to_owned(), Arc::clone(&route));
+        *inner.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+        Ok(Some(route))
+    }
+
+    /// The slot that answers: the version that the pointer names, or the newest before it that can be served.
+    async fn stable(&self, name: &str, serving: &Serving, old: Option<&Route>) -> Result<Arc<Slot>, Stuck> {
+        let mut newest = None;
+        for loaded in serving.path.iter().rev() {
+            let slot = self.0.cache.slot(name, &ServedVersion::from(loaded));
+            let version = &loaded.version;
+            match self.fetch(&slot).await {
+                Ok(_) => {
+                    tracing::info!(model = name, version, "serving");
+                    return Ok(slot);
+                }
+                Err(Unserved::Unreachable(error)) => return Err(Stuck::Unreachable(error)),
+                Err(Unserved::Refused(error)) => {
+                    self.0.metrics.refused(name, version);
+                    tracing::error!(model = name, version, %error, "cannot serve the version, the one before stays");
+                    newest.get_or_insert(error);
+                }
+            }
+        }
+        match old {
+            Some(old) => Ok(Arc::clone(&old.stable)),
+            None => Err(Stuck::Refused(newest.unwrap_or_default())),
+        }
+    }
+
+    /// A slot beside the served one, if its version can be served.
+    async fn beside(&self, name: &str, version: &ServedVersion, role: &str) -> Result<Option<Arc<Slot>>, Stuck> {
+        let slot = self.0.cache.slot(name, version);
+        match self.fetch(&slot).await {
+            Ok(_) => Ok(Some(slot)),
+            Err(Unserved::Unreachable(error)) => Err(Stuck::Unreachable(error)),
+            Err(Unserved::Refused(error)) => {
+                self.0.metrics.refused(name, &version.version);
+                tracing::error!(model = name, version = version.version, role, %error, "cannot serve the version");
+                Ok(None)
+            }
+        }
     }
 }
 
-fn find(table: Option<&Table>, name: &str) -> Option<Arc<Served>> {
-    table.and_then(|table| table.get(name)).cloned()
+/// Why a name cannot be brought to what the log says.
+#[derive(Debug, thiserror::Error)]
+enum Stuck {
+    /// The log does not answer.
+    #[error(transparent)]
+    Log(#[from] log::Error),
+    /// The store of the models does not answer.
+    #[error("the artifact store: {0}")]
+    Unreachable(String),
+    /// None of its versions can be served.
+    #[error("no version can be served: {0}")]
+    Refused(String),
+}
+
+/// Opens the first model, then waits for news and applies them.
+async fn step(models: Models, first: &str, after: &mut Option<Position>) -> Result<(), Stuck> {
+    let log = Arc::clone(&models.0.control.log);
+    let Some(seen) = *after else {
+        let head = log.head().await?;
+        follow(&models, first).await?;
+        *after = Some(head);
+        return Ok(());
+    };
+    if !log.wait(seen, NEWS_WAIT).await? {
+        return Ok(());
+    }
+    let entries = log.tail(seen, BATCH).await?;
+    let mut names: Vec<&str> = entries.iter().filter_map(|entry| entry.stream.strip_prefix(SERVING_PREFIX)).collect();
+    names.sort_unstable();
+    names.dedup();
+    for name in names {
+        // Names that nobody has asked for are read when somebody does.
+        if name == first || models.table().contains_key(name) {
+            follow(&models, name).await?;
+        }
+    }
+    *after = entries.last().map_or(Some(seen), |entry| Some(entry.position));
+    Ok(())
+}
+
+/// Updates a name; one that cannot be served is said in the log and left for the next news.
+async fn follow(models: &Models, name: &str) -> Result<(), Stuck> {
+    match models.update(name).await {
+        Ok(_) | Err(Stuck::Refused(_)) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 fn unavailable(detail: String) -> Problem {
     Problem::new("model-not-loaded", StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(Duration::from_secs(1))
-}
-
-struct Follower {
-    control: Control,
-    table: BTreeMap<String, Arc<Served>>,
-    sender: watch::Sender<Option<Table>>,
-    after: Option<Position>,
-}
-
-impl Follower {
-    /// Reads all pointers the first time, then waits for news and applies them.
-    async fn step(&mut self) -> Result<(), log::Error> {
-        let Some(after) = self.after else {
-            let head = self.control.log.head().await?;
-            for stream in self.control.log.streams(SERVING_PREFIX).await? {
-                let history = self.control.log.read(&stream, 0).await?;
-                if let Some(loaded) = serving::replay(&history).current {
-                    self.serve(loaded).await;
-                }
-            }
-            self.publish();
-            self.after = Some(head);
-            return Ok(());
-        };
-        if !self.control.log.wait(after, NEWS_WAIT).await? {
-            return Ok(());
-        }
-        for entry in self.control.log.tail(after, BATCH).await? {
-            self.after = Some(entry.position);
-            if entry.stream.starts_with(SERVING_PREFIX) {
-                self.apply(&entry.event).await;
-            }
-        }
-        Ok(())
-    }
-
-    async fn apply(&mut self, event: &CloudEvent) {
-        if let Ok(Event::ModelLoaded(loaded)) = Event::read(event) {
-            self.serve(loaded).await;
-            self.publish();
-        }
-    }
-
-    /// Puts a model into service, or keeps the old one if the new one cannot be.
-    async fn serve(&mut self, loaded: ModelLoaded) {
-        let name = loaded.name.clone();
-        if self.table.get(&name).is_some_and(|served| served.loaded == loaded) {
-            return;
-        }
-        match load(&self.control, loaded).await {
-            Ok(served) => {
-                tracing::info!(model = name, version = served.loaded.version, "serving");
-                self.table.insert(name, Arc::new(served));
-            }
-            Err(reason) => {
-                let kept = self.table.get(&name).map(|served| served.loaded.version.as_str());
-                tracing::error!(model = name, %reason, kept, "cannot serve the version, the old one stays");
-            }
-        }
-    }
-
-    fn publish(&self) {
-        self.sender.send_replace(Some(Arc::new(self.table.clone())));
-    }
-}
-
-async fn load(control: &Control, loaded: ModelLoaded) -> Result<Served, String> {
-    let bytes = control.artifacts.get(&loaded.model).await.map_err(|error| error.to_string())?;
-    // The store has compared the bytes with their address; their indexes are checked here.
-    let model = tokio::task::spawn_blocking(move || Model::from_verified_bytes(Arc::new(bytes)))
-        .await
-        .map_err(|error| error.to_string())?
-        .map_err(|error| error.to_string())?;
-    Ok(Served { loaded, model })
 }

@@ -1,87 +1,316 @@
-//! From a request's body to rows of float32, or to the place where it is wrong.
+//! Rows of float32 as the kernel takes them, or the places where they are wrong.
 
 use http::StatusCode;
 use regrove_host::Problem;
-use serde::Deserialize;
+
+use crate::json::{Kind, Read, Scanner};
+use crate::refusal::{Fault, Faults, Stop, part};
+use crate::signature::Signature;
 
 /// Most rows in one request.
 pub const ROWS_MAX: usize = 100_000;
 
 /// Rows as the kernel takes them.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct Rows {
-    /// Row-major, `(n_rows, n_features)`; NaN for `null`.
+    /// Row-major, `(n_rows, n_features)`; NaN for a missing value.
     pub values: Vec<f32>,
     /// How many rows.
     pub n_rows: usize,
 }
 
-#[derive(Debug, Deserialize)]
-struct Body {
-    features: Vec<Vec<Option<f64>>>,
+/// How the cells of a row become columns of the model.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Order<'a> {
+    /// In the model's order.
+    Model,
+    /// Each where it goes; `None` is left out.
+    Mapped(&'a [Option<usize>]),
 }
 
-/// Reads `{"features": [[…], …]}` for a model with `n_features` columns. Unknown members are ignored.
-///
-/// `null` is a missing value. Whole numbers and fractions are numbers; strings and booleans are not.
-///
-/// # Errors
-/// 422 when the body is not of that shape, with a pointer to the place; 400 when the rows do not fit the model.
-pub fn parse(body: &[u8], n_features: usize) -> Result<Rows, Problem> {
-    let mut json = serde_json::Deserializer::from_slice(body);
-    let body: Body = serde_path_to_error::deserialize(&mut json).map_err(|error| shape(&error))?;
-    json.end().map_err(|error| malformed(&error.to_string(), ""))?;
-    let rows = body.features;
-    if rows.is_empty() {
-        return Err(refuse("no-rows", "`features` is empty, expected at least one row".to_owned(), "/features"));
+/// Reads rows for a model and keeps what is wrong with them.
+#[derive(Debug)]
+pub(crate) struct Reader<'a> {
+    signature: &'a Signature,
+    rows: Rows,
+    faults: Faults,
+}
+
+impl<'a> Reader<'a> {
+    pub(crate) fn new(signature: &'a Signature) -> Self {
+        Self { signature, rows: Rows::default(), faults: Faults::default() }
     }
-    if rows.len() > ROWS_MAX {
-        let detail = format!("`features` has {} rows, at most {ROWS_MAX} are answered at once", rows.len());
-        return Err(refuse("too-many-rows", detail, "/features").status(StatusCode::PAYLOAD_TOO_LARGE));
+
+    /// Forgets what was read.
+    pub(crate) fn restart(&mut self) {
+        self.rows.values.clear();
+        self.rows.n_rows = 0;
+        self.faults = Faults::default();
     }
-    let mut values = Vec::with_capacity(rows.len() * n_features);
-    for (at, row) in rows.iter().enumerate() {
-        if row.len() != n_features {
-            let detail = format!("row {at} has {} features, the model expects {n_features}", row.len());
-            return Err(refuse("wrong-feature-count", detail, &format!("/features/{at}")));
+
+    /// The rows, if nothing is wrong with them. `pointer` is where they stand.
+    ///
+    /// # Errors
+    /// The faults; 400 for no row at all.
+    pub(crate) fn finish(mut self, pointer: &str) -> Result<Rows, Problem> {
+        if self.rows.n_rows == 0 && self.faults.is_empty() {
+            let detail = "there are no rows".to_owned();
+            self.faults.push(Fault::value("no-rows", pointer.to_owned(), detail, "at least one row"));
         }
-        for (column, value) in row.iter().enumerate() {
-            let Some(value) = *value else {
-                values.push(f32::NAN);
-                continue;
-            };
-            #[expect(
-                clippy::cast_possible_truncation,
-                reason = "the model is trained on float32: so does scikit-learn"
-            )]
-            let narrow = value as f32;
-            if !narrow.is_finite() {
-                let detail = format!("row {at}, column {column}: {value} is beyond float32");
-                return Err(refuse("number-too-large", detail, &format!("/features/{at}/{column}")));
+        self.faults.check()?;
+        Ok(self.rows)
+    }
+
+    /// Notes a fault; reading goes on for the others.
+    pub(crate) fn fault(&mut self, fault: Fault) {
+        self.faults.push(fault);
+    }
+
+    fn begin_row(&mut self, pointer: &str) -> Read<usize> {
+        if self.rows.n_rows == ROWS_MAX {
+            return Err(too_many_rows(pointer).into());
+        }
+        let start = self.rows.values.len();
+        self.rows.n_rows += 1;
+        Ok(start)
+    }
+
+    /// A list of rows: each a list of numbers, or an object with a number for each column.
+    pub(crate) fn matrix(&mut self, scanner: &mut Scanner<'_>, pointer: &str, order: Order<'_>) -> Read<()> {
+        if let Some(fault) = not(scanner, Kind::Array, pointer, "a list of rows")? {
+            self.fault(fault);
+            return scanner.skip();
+        }
+        scanner
+            .array(|scanner, _| match scanner.kind()? {
+                Kind::Array => self.list(scanner, pointer, order),
+                Kind::Object => self.record(scanner, pointer),
+                other => {
+                    let row = self.rows.n_rows;
+                    self.fault(
+                        Fault::shape(format!("{pointer}/{row}"), "a list of numbers", other.name()).at(row, None),
+                    );
+                    self.begin_row(pointer)?;
+                    scanner.skip()
+                }
+            })
+            .map(drop)
+    }
+
+    /// One row as a list of numbers.
+    fn list(&mut self, scanner: &mut Scanner<'_>, pointer: &str, order: Order<'_>) -> Read<()> {
+        let start = self.begin_row(pointer)?;
+        let row = self.rows.n_rows - 1;
+        let n_features = self.signature.len();
+        let width = match order {
+            Order::Model => n_features,
+            Order::Mapped(map) => {
+                self.rows.values.resize(start + n_features, f32::NAN);
+                map.len()
             }
-            values.push(narrow);
+        };
+        let count = scanner.array(|scanner, at| {
+            let position = match order {
+                _ if at >= width => None,
+                Order::Model => Some(at),
+                Order::Mapped(map) => map[at],
+            };
+            let Some(position) = position else { return scanner.skip() };
+            let value = self.cell(scanner, row, position, || format!("{pointer}/{row}/{at}"))?;
+            match order {
+                Order::Model => self.rows.values.push(value),
+                Order::Mapped(_) => self.rows.values[start + position] = value,
+            }
+            Ok(())
+        })?;
+        if count != width {
+            self.rows.values.resize(start + n_features, f32::NAN);
+            let (expected, whose) = match order {
+                Order::Model => (n_features, "the model expects"),
+                Order::Mapped(map) => (map.len(), "`columns` names"),
+            };
+            let detail = format!("row {row} has {count} features, {whose} {expected}");
+            let place = format!("{pointer}/{row}");
+            self.fault(Fault::value("wrong-feature-count", place, detail, format!("{expected} numbers")).at(row, None));
         }
+        Ok(())
     }
-    Ok(Rows { values, n_rows: rows.len() })
-}
 
-fn refuse(kind: &'static str, detail: String, pointer: &str) -> Problem {
-    Problem::new(kind, StatusCode::BAD_REQUEST, detail).with("pointer", pointer)
-}
+    /// One row as an object. Members that are no columns of the model are left out, as they are from a data frame.
+    fn record(&mut self, scanner: &mut Scanner<'_>, pointer: &str) -> Read<()> {
+        let start = self.begin_row(pointer)?;
+        let row = self.rows.n_rows - 1;
+        let n_features = self.signature.len();
+        self.rows.values.resize(start + n_features, f32::NAN);
+        let (mut guess, mut found) = (0, 0);
+        let mut seen = vec![false; n_features];
+        scanner.object(|scanner, name| {
+            let Some(position) = self.signature.position(name, guess) else { return scanner.skip() };
+            guess = position + 1;
+            found += 1;
+            seen[position] = true;
+            let value = self.cell(scanner, row, position, || format!("{pointer}/{row}{}", part(name)))?;
+            self.rows.values[start + position] = value;
+            Ok(())
+        })?;
+        if found != n_features {
+            let missing: Vec<String> = self
+                .signature
+                .names()
+                .iter()
+                .zip(&seen)
+                .filter(|(_, seen)| !**seen)
+                .map(|(name, _)| name.clone())
+                .collect();
+            let names = crate::signature::shortened(&missing);
+            let detail = format!("row {row} lacks the columns {names}");
+            let place = format!("{pointer}/{row}");
+            self.fault(Fault::value("wrong-columns", place, detail, format!("the columns {names}")).at(row, None));
+        }
+        Ok(())
+    }
 
-fn malformed(detail: &str, pointer: &str) -> Problem {
-    Problem::new("invalid-request", StatusCode::UNPROCESSABLE_ENTITY, detail).with("pointer", pointer)
-}
+    /// A column: a list with one number per row, at `position` of the model. The first column says how many rows there
+    /// are.
+    pub(crate) fn column(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        pointer: &str,
+        position: usize,
+        first: bool,
+    ) -> Read<()> {
+        if let Some(fault) = not(scanner, Kind::Array, pointer, "a list of numbers")? {
+            self.fault(fault);
+            return scanner.skip();
+        }
+        let n_features = self.signature.len();
+        let count = scanner.array(|scanner, row| {
+            if first {
+                self.begin_row(pointer)?;
+                self.rows.values.resize((row + 1) * n_features, f32::NAN);
+            }
+            if row >= self.rows.n_rows {
+                return scanner.skip();
+            }
+            let value = self.cell(scanner, row, position, || format!("{pointer}/{row}"))?;
+            self.rows.values[row * n_features + position] = value;
+            Ok(())
+        })?;
+        let n_rows = self.rows.n_rows;
+        if count != n_rows {
+            let detail = format!("`{pointer}` has {count} numbers, the columns before it have {n_rows}");
+            self.fault(Fault::value("ragged-columns", pointer.to_owned(), detail, format!("{n_rows} numbers")));
+        }
+        Ok(())
+    }
 
-fn shape(error: &serde_path_to_error::Error<serde_json::Error>) -> Problem {
-    let pointer: String = error
-        .path()
-        .iter()
-        .map(|segment| match segment {
-            serde_path_to_error::Segment::Seq { index } => format!("/{index}"),
-            serde_path_to_error::Segment::Map { key } => format!("/{key}"),
-            _ => String::new(),
+    /// A number for a column; NaN for `null`.
+    fn cell(
+        &mut self,
+        scanner: &mut Scanner<'_>,
+        row: usize,
+        position: usize,
+        pointer: impl Fn() -> String,
+    ) -> Read<f32> {
+        match scanner.kind()? {
+            Kind::Number => {
+                let value = scanner.number()?;
+                if let Some(narrow) = narrow(value) {
+                    return Ok(narrow);
+                }
+                let detail = format!("row {row}, column {position}: {value} is beyond float32");
+                let column = self.signature.names().get(position).cloned();
+                let fault = Fault::value("number-too-large", pointer(), detail, "a number within ±3.4e38");
+                self.fault(fault.at(row, column.as_deref()));
+            }
+            Kind::Null => scanner.null()?,
+            other => {
+                let column = self.signature.names().get(position).cloned();
+                self.fault(Fault::shape(pointer(), "a number or null", other.name()).at(row, column.as_deref()));
+                scanner.skip()?;
+            }
+        }
+        Ok(f32::NAN)
+    }
+
+    /// Rows that came as numbers, `(n_rows, n_features)` row-major in the model's order.
+    pub(crate) fn numbers(&mut self, values: impl IntoIterator<Item = Option<f64>>, pointer: &str) -> Read<()> {
+        let n_features = self.signature.len();
+        for (at, value) in values.into_iter().enumerate() {
+            let (row, position) = (at / n_features, at % n_features);
+            if position == 0 {
+                self.begin_row(pointer)?;
+            }
+            let cell = self.checked(value, row, position, || format!("{pointer}/{at}"));
+            self.rows.values.push(cell);
+        }
+        Ok(())
+    }
+
+    /// One row of numbers in the model's order, `(n_features,)`.
+    pub(crate) fn row(&mut self, cells: &[Option<f64>], pointer: &str) -> Read<()> {
+        self.begin_row(pointer)?;
+        let row = self.rows.n_rows - 1;
+        for (position, cell) in cells.iter().enumerate() {
+            let value = self.checked(*cell, row, position, || format!("{pointer}/{row}/{position}"));
+            self.rows.values.push(value);
+        }
+        Ok(())
+    }
+
+    /// One column of numbers, at `position` of the model. The first one says how many rows there are.
+    pub(crate) fn number_column(
+        &mut self,
+        values: impl IntoIterator<Item = Option<f64>>,
+        pointer: &str,
+        position: usize,
+        first: bool,
+    ) -> Read<()> {
+        let n_features = self.signature.len();
+        for (row, value) in values.into_iter().enumerate() {
+            if first {
+                self.begin_row(pointer)?;
+                self.rows.values.resize((row + 1) * n_features, f32::NAN);
+            }
+            let cell = self.checked(value, row, position, || format!("{pointer}/{row}"));
+            if let Some(place) = self.rows.values.get_mut(row * n_features + position) {
+                *place = cell;
+            }
+        }
+        Ok(())
+    }
+
+    fn checked(&mut self, value: Option<f64>, row: usize, position: usize, pointer: impl Fn() -> String) -> f32 {
+        let Some(value) = value.filter(|value| !value.is_nan()) else { return f32::NAN };
+        narrow(value).unwrap_or_else(|| {
+            let column = self.signature.names().get(position).cloned();
+            let detail = format!("row {row}, column {position}: {value} is beyond float32");
+            let fault = Fault::value("number-too-large", pointer(), detail, "a finite number within ±3.4e38");
+            self.fault(fault.at(row, column.as_deref()));
+            f32::NAN
         })
-        .collect();
-    malformed(&format!("expected {{\"features\": [[number, …], …]}}: {}", error.inner()), &pointer)
+    }
+}
+
+/// A number as the model takes it: trained on float32, as scikit-learn trains. `None` if it is infinite there.
+#[expect(clippy::cast_possible_truncation, reason = "the model is trained on float32: so does scikit-learn")]
+fn narrow(value: f64) -> Option<f32> {
+    let narrow = value as f32;
+    narrow.is_finite().then_some(narrow)
+}
+
+/// The fault if the next value is of another kind.
+pub(crate) fn not(
+    scanner: &mut Scanner<'_>,
+    wanted: Kind,
+    pointer: &str,
+    expected: &str,
+) -> Result<Option<Fault>, Stop> {
+    let kind = scanner.kind()?;
+    Ok((kind != wanted).then(|| Fault::shape(pointer.to_owned(), expected, kind.name())))
+}
+
+pub(crate) fn too_many_rows(pointer: &str) -> Problem {
+    let detail = format!("there are more rows than the {ROWS_MAX} that are answered at once");
+    Problem::new("too-many-rows", StatusCode::PAYLOAD_TOO_LARGE, detail).with("pointer", pointer)
 }

@@ -24,7 +24,9 @@ const IDLE_MAX: Duration = Duration::from_secs(95);
 /// How long to wait after an error of the socket, such as too many open files.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// While draining, connections are closed once no request has come for this long.
-const QUIET: Duration = Duration::from_millis(250);
+const QUIET: Duration = Duration::from_millis(500);
+/// Clients that do not heed that are not waited for any longer.
+const QUIET_WITHIN: Duration = Duration::from_secs(3);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
@@ -119,13 +121,14 @@ impl Connections {
     /// on our own socket are served; on a socket that is shared they are left to those who share it.
     pub(crate) async fn drain(self, listener: TcpListener, shared: bool) {
         self.phase.send_replace(Phase::Draining);
+        let quiet = tokio::time::timeout(QUIET_WITHIN, self.quiet());
         if shared {
             drop(listener);
-            self.quiet().await;
+            quiet.await.unwrap_or_default();
         } else {
             tokio::select! {
                 () = self.accept(&listener) => {}
-                () = self.quiet() => {}
+                _ = quiet => {}
             }
             drop(listener);
         }

@@ -87,6 +87,7 @@ fn aggregated(accuracy: f64, model: char) -> Event {
         model: artifact(model),
         onnx: artifact('e'),
         input_example: vec![1.0, 2.0],
+        output_example: None,
         metrics: [("accuracy".to_owned(), accuracy)].into(),
         feature_importances: vec![0.25, 0.75],
     })
@@ -364,6 +365,7 @@ async fn the_trace_has_a_span_for_each_attempt() {
         stage: "None".to_owned(),
         description: String::new(),
         creation_timestamp: 0,
+        columns: None,
         example: None,
         actor: None,
         reason: None,

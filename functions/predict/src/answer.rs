@@ -1,0 +1,83 @@
+//! From rows to answers: the one path that every protocol takes.
+
+use std::sync::Arc;
+
+use regrove_forest::Label;
+use regrove_host::{Gate, Problem};
+
+use crate::log::PredictionLog;
+use crate::models::{Choice, Models, Served};
+use crate::rows::Rows;
+use crate::shadow;
+
+/// Rows from which the kernel runs on a thread of its own, so that it does not hold up other requests.
+const BLOCKING_ROWS: usize = 2_000;
+
+/// What a model says of rows.
+#[derive(Debug)]
+pub struct Answer {
+    /// The version that says it.
+    pub served: Arc<Served>,
+    /// How many rows.
+    pub n_rows: usize,
+    /// `(n_rows, n_outputs)`: class probabilities, or values.
+    pub outputs: Vec<f64>,
+}
+
+impl Answer {
+    /// Computes it.
+    ///
+    /// # Errors
+    /// 500 when the model refuses what was checked before.
+    pub(crate) fn of(served: Arc<Served>, rows: &Rows) -> Result<Self, Problem> {
+        let mut outputs = vec![0.0; rows.n_rows * served.model.n_outputs()];
+        served
+            .model
+            .predict_proba_rows(&rows.values, rows.n_rows, &mut outputs)
+            .map_err(|error| Problem::internal(&error))?;
+        Ok(Self { served, n_rows: rows.n_rows, outputs })
+    }
+
+    /// Whether the model tells classes.
+    pub(crate) fn is_classifier(&self) -> bool {
+        self.served.model.n_classes() > 0
+    }
+
+    /// Each row's outputs.
+    pub(crate) fn by_row(&self) -> impl Iterator<Item = &[f64]> {
+        self.outputs.chunks_exact(self.served.model.n_outputs())
+    }
+
+    /// Each row's most probable class; ties go to the first, as scikit-learn's `argmax` has it.
+    pub(crate) fn labels(&self) -> impl Iterator<Item = &Label> {
+        self.by_row().map(|row| self.served.model.label(row))
+    }
+}
+
+/// Answers rows from a model, and lets shadow and log know.
+#[derive(Debug)]
+pub(crate) struct Answering {
+    pub(crate) models: Models,
+    pub(crate) gate: Gate,
+    pub(crate) log: PredictionLog,
+}
+
+impl Answering {
+    pub(crate) async fn answer(&self, choice: Choice, rows: Rows) -> Result<Answer, Problem> {
+        let Choice { served, shadow } = choice;
+        let (answer, rows) = if rows.n_rows >= BLOCKING_ROWS {
+            let _turn = self.gate.turn().await;
+            tokio::task::spawn_blocking(move || Answer::of(served, &rows).map(|answer| (answer, rows)))
+                .await
+                .map_err(|error| Problem::internal(&error))??
+        } else {
+            (Answer::of(served, &rows)?, rows)
+        };
+        self.models.metrics().answered(&answer.served.name, &answer.served.version.version, answer.n_rows);
+        self.log.draw(&answer, &rows, self.models.metrics());
+        if let Some(shadow) = shadow {
+            shadow::compare(&self.models, shadow, &answer, rows);
+        }
+        Ok(answer)
+    }
+}

@@ -1,0 +1,136 @@
+//! Rows that come as a data frame: with names, in any order of the members.
+
+use regrove_host::Problem;
+
+use crate::json::{Kind, Read, Scanner};
+use crate::refusal::{Fault, part};
+use crate::rows::{Order, Reader, Rows, not};
+use crate::signature::Signature;
+
+/// The text of a body.
+///
+/// # Errors
+/// 400 when it is no UTF-8.
+pub(crate) fn text(body: &[u8]) -> Result<&str, Problem> {
+    std::str::from_utf8(body).map_err(|error| {
+        let detail = format!("the body is not UTF-8 at byte {}", error.valid_up_to());
+        Fault::value("invalid-utf8", String::new(), detail, "UTF-8").into()
+    })
+}
+
+/// Reads a list of names.
+pub(crate) fn names(scanner: &mut Scanner<'_>, pointer: &str) -> Read<Vec<String>> {
+    if let Some(fault) = not(scanner, Kind::Array, pointer, "a list of column names")? {
+        return Err(fault.into());
+    }
+    let mut names = Vec::new();
+    scanner.array(|scanner, at| {
+        if let Some(fault) = not(scanner, Kind::String, &format!("{pointer}/{at}"), "a column's name")? {
+            return Err(fault.into());
+        }
+        names.push(scanner.string()?.into_owned());
+        Ok(())
+    })?;
+    Ok(names)
+}
+
+/// Rows in member `rows` of the object that comes next, their columns named in member `columns` or in the model's order.
+/// Other members are ignored.
+///
+/// # Errors
+/// Where the object is another one.
+pub(crate) fn object(
+    scanner: &mut Scanner<'_>,
+    signature: &Signature,
+    pointer: &str,
+    member: &'static str,
+) -> Result<Rows, Problem> {
+    if let Some(fault) = not(scanner, Kind::Object, pointer, &format!("{{\"{member}\": [[number, …], …]}}"))? {
+        return Err(fault.into());
+    }
+    let place = format!("{pointer}{}", part(member));
+    let mut reader = Reader::new(signature);
+    let mut map: Option<Vec<Option<usize>>> = None;
+    // Where the rows stand, if they came before the names.
+    let mut early: Option<Scanner<'_>> = None;
+    let mut found = false;
+    scanner.object(|scanner, name| {
+        if name == member {
+            found = true;
+            early = map.is_none().then(|| scanner.at(scanner.position()));
+            let order = map.as_deref().map_or(Order::Model, Order::Mapped);
+            reader.matrix(scanner, &place, order)
+        } else if name == "columns" && scanner.kind()? != Kind::Null {
+            let columns = format!("{pointer}/columns");
+            let given = names(scanner, &columns)?;
+            map = Some(signature.map(&given, &columns)?);
+            Ok(())
+        } else {
+            scanner.skip()
+        }
+    })?;
+    if !found {
+        return Err(Fault::missing(pointer, member, "a list of rows").into());
+    }
+    if let (Some(map), Some(mut early)) = (&map, early) {
+        // Read in the wrong order; the names say the right one.
+        reader.restart();
+        reader.matrix(&mut early, &place, Order::Mapped(map))?;
+    }
+    reader.finish(&place)
+}
+
+/// Columns by name: `{"a": [1, 2], "b": [3, 4]}`.
+///
+/// # Errors
+/// Where the object is another one.
+pub(crate) fn columns(scanner: &mut Scanner<'_>, signature: &Signature, pointer: &str) -> Result<Rows, Problem> {
+    let mut reader = Reader::new(signature);
+    let mut given = Vec::new();
+    scanner.object(|scanner, name| {
+        let Some(position) = signature.position(name, given.len()) else { return scanner.skip() };
+        reader.column(scanner, &format!("{pointer}{}", part(name)), position, given.is_empty())?;
+        given.push(name.to_owned());
+        Ok(())
+    })?;
+    signature.map(&given, pointer)?;
+    reader.finish(pointer)
+}
+
+/// Rows as text with a header: columns by name, an empty cell for a missing value.
+///
+/// # Errors
+/// Where the text is no CSV, or the columns or cells are wrong.
+pub(crate) fn csv(body: &[u8], signature: &Signature) -> Result<Rows, Problem> {
+    let broken = |error: &csv::Error| -> Problem {
+        Fault::shape(String::new(), "CSV with a header", &format!("not CSV: {error}")).into()
+    };
+    let mut csv = csv::ReaderBuilder::new().from_reader(body);
+    let header: Vec<String> = csv.headers().map_err(|error| broken(&error))?.iter().map(str::to_owned).collect();
+    let map = signature.map(&header, "")?;
+    let mut reader = Reader::new(signature);
+    let mut cells = vec![None; signature.len()];
+    let mut record = csv::StringRecord::new();
+    let mut row = 0;
+    while csv.read_record(&mut record).map_err(|error| broken(&error))? {
+        for ((cell, position), name) in record.iter().zip(&map).zip(&header) {
+            let Some(position) = *position else { continue };
+            cells[position] = match cell.trim() {
+                "" => None,
+                text => {
+                    let value = text.parse::<f64>().ok();
+                    if value.is_none() {
+                        let shown: String = text.chars().take(40).collect();
+                        let detail = format!("row {row}, column `{name}`: `{shown}` is not a number");
+                        let fault = Fault::shape(String::new(), "a number", "text").saying(detail);
+                        reader.fault(fault.at(row, Some(name)));
+                    }
+                    value
+                }
+            };
+        }
+        reader.row(&cells, "")?;
+        row += 1;
+    }
+    reader.finish("")
+}

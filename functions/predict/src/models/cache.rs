@@ -1,0 +1,220 @@
+//! Models in memory, the least recently used ones dropped when they take too much of it.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Instant;
+
+use regrove_events::event::{Example, ServedVersion};
+use regrove_forest::Model;
+use regrove_store::Control;
+
+use super::{Metrics, Served};
+use crate::signature::Signature;
+
+/// A place for one version's model.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    name: String,
+    version: ServedVersion,
+    served: RwLock<Option<Arc<Served>>>,
+    /// Held by whoever fetches the model.
+    fetching: tokio::sync::Mutex<()>,
+    used: AtomicU64,
+}
+
+impl Slot {
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(crate) fn version(&self) -> &ServedVersion {
+        &self.version
+    }
+
+    fn get(&self) -> Option<Arc<Served>> {
+        self.served.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn set(&self, served: Option<Arc<Served>>) {
+        *self.served.write().unwrap_or_else(PoisonError::into_inner) = served;
+    }
+}
+
+type Key = (String, String, String);
+
+/// All slots.
+#[derive(Debug)]
+pub(super) struct Cache {
+    slots: Mutex<BTreeMap<Key, Arc<Slot>>>,
+    bytes_max: u64,
+    clock: AtomicU64,
+}
+
+impl Cache {
+    pub(super) fn new(bytes_max: u64) -> Self {
+        Self { slots: Mutex::default(), bytes_max, clock: AtomicU64::new(0) }
+    }
+
+    /// The slot of a version; a new one is empty.
+    pub(super) fn slot(&self, name: &str, version: &ServedVersion) -> Arc<Slot> {
+        let key = (name.to_owned(), version.version.clone(), version.model.sha256.clone());
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = slots.entry(key).or_insert_with(|| {
+            Arc::new(Slot {
+                name: name.to_owned(),
+                version: version.clone(),
+                served: RwLock::default(),
+                fetching: tokio::sync::Mutex::default(),
+                used: AtomicU64::new(0),
+            })
+        });
+        Arc::clone(slot)
+    }
+
+    /// The slot's model, fetched and checked when it is not in memory.
+    ///
+    /// # Errors
+    /// Why it cannot be served.
+    pub(super) async fn get(&self, slot: &Slot, control: &Control, metrics: &Metrics) -> Result<Arc<Served>, Unserved> {
+        slot.used.store(self.clock.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+        if let Some(served) = slot.get() {
+            return Ok(served);
+        }
+        let _fetching = slot.fetching.lock().await;
+        if let Some(served) = slot.get() {
+            return Ok(served);
+        }
+        let begun = Instant::now();
+        let served = Arc::new(fetch(slot, control).await?);
+        metrics.loaded(begun.elapsed());
+        slot.set(Some(Arc::clone(&served)));
+        metrics.memory(self.make_room(slot));
+        Ok(served)
+    }
+
+    /// Drops what was not used for the longest time, never the slot that has just been filled. Requests under way keep
+    /// what they have. Returns how many bytes and models stay.
+    fn make_room(&self, filled: &Slot) -> (u64, usize) {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut full: Vec<&Arc<Slot>> = slots.values().filter(|slot| slot.get().is_some()).collect();
+        full.sort_unstable_by_key(|slot| slot.used.load(Ordering::Relaxed));
+        let mut bytes: u64 = full.iter().map(|slot| slot.version.model.bytes).sum();
+        let mut count = full.len();
+        for slot in full.into_iter().filter(|slot| !std::ptr::eq(&raw const ***slot, filled)) {
+            if bytes <= self.bytes_max {
+                break;
+            }
+            slot.set(None);
+            tracing::info!(model = slot.name, version = slot.version.version, "dropped from memory");
+            bytes -= slot.version.model.bytes;
+            count -= 1;
+        }
+        (bytes, count)
+    }
+}
+
+/// Why a version is not served.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unserved {
+    /// The store does not answer: later it may.
+    #[error("{0}")]
+    Unreachable(String),
+    /// It never will be.
+    #[error("{0}")]
+    Refused(String),
+}
+
+async fn fetch(slot: &Slot, control: &Control) -> Result<Served, Unserved> {
+    use regrove_store::artifact::Error;
+    let bytes = control.artifacts.get(&slot.version.model).await.map_err(|error| match &error {
+        Error::File { .. } | Error::Store { .. } => Unserved::Unreachable(error.to_string()),
+        _ => Unserved::Refused(error.to_string()),
+    })?;
+    let example = slot.version.example.clone();
+    // The store has compared the bytes with their address; their indexes are checked here.
+    let model = tokio::task::spawn_blocking(move || {
+        let model = Model::from_verified_bytes(Arc::new(bytes)).map_err(|error| error.to_string())?;
+        example.map_or(Ok(()), |example| check(&model, &example))?;
+        Ok::<_, String>(model)
+    })
+    .await
+    .map_err(|error| Unserved::Refused(error.to_string()))?
+    .map_err(Unserved::Refused)?;
+    let named = slot.version.columns.as_deref().filter(|columns| columns.len() == model.n_features());
+    let signature = Signature::new(named.unwrap_or(model.feature_names()));
+    Ok(Served { name: slot.name.clone(), version: slot.version.clone(), model, signature })
+}
+
+/// The model still says of the example what it said when it was trained, to the last bit.
+fn check(model: &Model, example: &Example) -> Result<(), String> {
+    if example.input.len() != model.n_features() || example.output.len() != model.n_outputs() {
+        return Err("self-check: the recorded example has another shape than the model".to_owned());
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "the example is a row of float32 data")]
+    let row: Vec<f32> = example.input.iter().map(|value| *value as f32).collect();
+    let mut said = vec![0.0; model.n_outputs()];
+    model.predict_proba_rows(&row, 1, &mut said).map_err(|error| format!("self-check: {error}"))?;
+    if said.iter().zip(&example.output).all(|(said, recorded)| said.to_bits() == recorded.to_bits()) {
+        return Ok(());
+    }
+    Err(format!(
+        "self-check: the model says {said:?} of the recorded example, at training it said {:?}",
+        example.output
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use regrove_events::Artifact;
+
+    use super::*;
+
+    fn version(number: &str, bytes: u64) -> ServedVersion {
+        ServedVersion {
+            version: number.to_owned(),
+            uri: format!("models:/m/{number}"),
+            model: Artifact { sha256: number.repeat(64), bytes },
+            stage: String::new(),
+            description: String::new(),
+            creation_timestamp: 0,
+            columns: None,
+            example: None,
+        }
+    }
+
+    fn fill(cache: &Cache, number: &str, bytes: u64, model: &Model) -> Arc<Slot> {
+        let slot = cache.slot("m", &version(number, bytes));
+        slot.used.store(cache.clock.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let signature = Signature::new(model.feature_names());
+        let served = Served { name: "m".into(), version: slot.version.clone(), model: model.clone(), signature };
+        slot.set(Some(Arc::new(served)));
+        cache.make_room(&slot);
+        slot
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_first_and_the_newest_always_stays() {
+        let model = crate::testing::model(2);
+        let cache = Cache::new(100);
+        let first = fill(&cache, "1", 40, &model);
+        let second = fill(&cache, "2", 40, &model);
+        first.used.store(cache.clock.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
+        let third = fill(&cache, "3", 40, &model);
+        assert!(first.get().is_some() && second.get().is_none() && third.get().is_some());
+        let large = fill(&cache, "4", 1000, &model);
+        assert!(first.get().is_none() && third.get().is_none() && large.get().is_some());
+    }
+
+    #[test]
+    fn a_model_that_says_something_else_fails_its_check() {
+        let model = crate::testing::model(2);
+        let mut output = vec![0.0; model.n_outputs()];
+        model.predict_proba_rows(&[0.5, 1.5], 1, &mut output).unwrap();
+        let example = |output: Vec<f64>| Example { input: vec![0.5, 1.5], output };
+        assert_eq!(check(&model, &example(output.clone())), Ok(()));
+        output[0] += f64::EPSILON;
+        assert!(check(&model, &example(output)).unwrap_err().contains("at training"));
+        assert!(check(&model, &example(vec![1.0])).unwrap_err().contains("shape"));
+    }
+}

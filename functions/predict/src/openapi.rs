@@ -1,0 +1,124 @@
+//! This function's interface as OpenAPI 3.1. What bodies look like is said here; they are read by `crate::json`.
+
+use regrove_forest::Label;
+use regrove_host::openapi::ProblemBody;
+use serde_json::Value;
+use utoipa::{OpenApi, ToResponse, ToSchema};
+
+use crate::protocol::{events, oip, reference, scoring};
+
+/// The document.
+#[derive(Debug, OpenApi)]
+#[openapi(
+    info(title = "Regrove predict", description = "Answers predictions of tree ensembles from the model that the serving pointer names."),
+    tags(
+        (name = "predict", description = "The protocol of the reference stack."),
+        (name = "Open Inference Protocol", description = "Version 2 over REST, with the binary tensor data extension: the clients of Triton, KServe and MLServer."),
+        (name = "MLflow", description = "What `mlflow models serve` answers."),
+        (name = "CloudEvents", description = "Predictions as events."),
+    ),
+    paths(
+        reference::predict, reference::predict_named, reference::info, reference::info_named,
+        oip::server, oip::live, oip::ready, oip::index, oip::metadata, oip::version_metadata, oip::model_ready,
+        oip::version_ready, oip::infer, oip::infer_version,
+        scoring::invocations, scoring::ping, scoring::health, scoring::version,
+        events::receive,
+    ),
+    components(schemas(ProblemBody), responses(Refused)),
+)]
+pub(crate) struct Document;
+
+/// Why the request was refused: `application/problem+json` (RFC 9457).
+#[derive(Debug, ToResponse)]
+#[response(description = "Refused, with the reason", content_type = "application/problem+json")]
+#[expect(dead_code, reason = "it is what clients read; problems are written by the host")]
+pub(crate) struct Refused(ProblemBody);
+
+/// Rows for `/predict`.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "read by hand, described here")]
+pub(crate) struct Features {
+    /// Rows: lists of numbers in the model's order, or objects with a number for each column. `null` is a missing value.
+    #[schema(value_type = Vec<Vec<Option<f64>>>, example = json!([[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]]))]
+    features: Vec<Vec<Option<f64>>>,
+    /// Names of the columns, if they are not in the model's order.
+    columns: Option<Vec<String>>,
+}
+
+/// The answer of `/predict`.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "written by hand, described here")]
+pub(crate) struct Prediction {
+    /// The most probable class of each row, or its value.
+    #[schema(value_type = Vec<Value>, example = json!([1]))]
+    predictions: Vec<Label>,
+    /// Per row the probability of each class, in the order of the classes; absent for a regressor.
+    #[schema(example = json!([[0.25, 0.75]]))]
+    probabilities: Option<Vec<Vec<f64>>>,
+    /// The version that answered, as MLflow writes it.
+    #[schema(example = "3")]
+    model_version: String,
+    /// When, RFC 3339.
+    timestamp: String,
+}
+
+/// What is served.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, clippy::struct_field_names, reason = "written by hand, described here")]
+pub(crate) struct ModelInfo {
+    /// Always true.
+    model_loaded: bool,
+    /// Name, version, stage, description and creation time in MLflow.
+    model_info: Value,
+    /// SHA-256 of the model's bytes.
+    sha256: String,
+    /// Number of columns.
+    n_features: usize,
+    /// Their names, in order.
+    feature_names: Vec<String>,
+    /// Class labels, in the order of the probabilities; empty for a regressor.
+    #[schema(value_type = Vec<Value>)]
+    classes: Vec<Label>,
+    /// Number of trees.
+    n_estimators: usize,
+    /// Now, RFC 3339.
+    timestamp: String,
+}
+
+/// A request of the Open Inference Protocol.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "read by hand, described here")]
+pub(crate) struct InferenceRequest {
+    /// Comes back in the answer.
+    id: Option<String>,
+    /// One tensor of shape `[n_rows, n_features]`, or one of shape `[n_rows]` per column.
+    #[schema(value_type = Vec<Value>, example = json!([{"name": "input-0", "shape": [1, 4], "datatype": "FP32", "data": [5.1, 3.5, 1.4, 0.2]}]))]
+    inputs: Vec<Value>,
+    /// Outputs wanted: `predict`, `predict_proba`; both without it.
+    #[schema(value_type = Option<Vec<Value>>)]
+    outputs: Option<Vec<Value>>,
+}
+
+/// A body of `/invocations`: exactly one of the members.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "read by hand, described here")]
+#[schema(example = json!({"dataframe_split": {"columns": ["a", "b"], "data": [[1.0, 2.0]]}}))]
+pub(crate) struct Invocation {
+    /// `{"columns": […], "data": [[…], …]}`.
+    dataframe_split: Option<Value>,
+    /// Rows as objects.
+    dataframe_records: Option<Vec<Value>>,
+    /// Rows as lists or objects.
+    instances: Option<Vec<Value>>,
+    /// Rows as lists, or an object with a list for each column.
+    inputs: Option<Value>,
+}
+
+/// The answer of `/invocations`.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "written by hand, described here")]
+pub(crate) struct Scores {
+    /// A record per row: `label` and `probability_CLASS` for each class, or `prediction`.
+    #[schema(value_type = Vec<Value>)]
+    predictions: Vec<Value>,
+}

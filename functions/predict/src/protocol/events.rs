@@ -1,0 +1,95 @@
+//! CloudEvents: `predict-requested` is answered with `predict-completed`, in the response.
+//!
+//! The asker gets the answer whether it is a client of this function or a broker, which passes replies on.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::StatusCode;
+use regrove_events::event::{PredictCompleted, PredictRequested};
+use regrove_events::{Cause, Event, event, http_binding, ids};
+use regrove_host::{Problem, Received, now};
+use serde_json::Value;
+
+use crate::Service;
+use crate::answer::Answer;
+use crate::models::Choice;
+use crate::refusal::Fault;
+use crate::rows::{Reader, Rows};
+use crate::signature::Signature;
+
+/// This function's name, as it stands in the source of its events.
+const FUNCTION: &str = "predict";
+
+/// `POST /`.
+#[utoipa::path(post, path = "/", tag = "CloudEvents", summary = "Answer predict-requested with predict-completed",
+    request_body(content = Object, content_type = "application/cloudevents+json"),
+    responses((status = 200, body = Object), (status = 400, response = crate::openapi::Refused), (status = 422, response = crate::openapi::Refused)))]
+pub(crate) async fn receive(
+    State(service): State<Arc<Service>>,
+    Received(received): Received,
+) -> Result<Response, Problem> {
+    let Event::PredictRequested(wish) = Event::read(&received)? else {
+        return Err(regrove_events::Unreadable::UnknownType(received.ty().to_owned()).into());
+    };
+    let name = event::subject(&received)?;
+    let models = &service.answering.models;
+    let choice = match &wish.version {
+        // Asked again it is answered from the same version, as far as there is a choice.
+        None => models.get(name, Some(received.id().as_bytes())).await?,
+        Some(version) => Choice::from(models.version(name, version).await?),
+    };
+    let rows = inline(&wish, &choice.served.signature)?;
+    let completed = Event::PredictCompleted(complete(&service.answering.answer(choice, rows).await?));
+    let id = ids::predict_completed(received.source(), received.id());
+    let cause = Cause { function: FUNCTION, event: &received, at: now() };
+    let (headers, body) = http_binding::to_binary(&completed.caused_by(&cause, &id, name)?)?;
+    Ok((StatusCode::OK, headers, body).into_response())
+}
+
+fn inline(wish: &PredictRequested, signature: &Signature) -> Result<Rows, Problem> {
+    if wish.dataset.is_some() {
+        return Err(Fault::shape("/data/dataset".to_owned(), "rows in `features`", "a data set").into());
+    }
+    let Some(rows) = &wish.features else {
+        return Err(Fault::missing("/data", "features", "a list of rows").into());
+    };
+    let map = match &wish.columns {
+        Some(columns) => signature.map(columns, "/data/columns")?,
+        None => (0..signature.len()).map(Some).collect(),
+    };
+    let mut reader = Reader::new(signature);
+    let mut cells = vec![None; signature.len()];
+    for (at, row) in rows.iter().enumerate() {
+        if row.len() != map.len() {
+            let detail = format!("row {at} has {} features, {} are expected", row.len(), map.len());
+            let place = format!("/data/features/{at}");
+            reader.fault(Fault::value("wrong-feature-count", place, detail, format!("{} numbers", map.len())));
+            continue;
+        }
+        for (cell, position) in row.iter().zip(&map) {
+            if let Some(position) = position {
+                cells[*position] = *cell;
+            }
+        }
+        reader.row(&cells, "/data/features")?;
+    }
+    reader.finish("/data/features")
+}
+
+fn complete(answer: &Answer) -> PredictCompleted {
+    let classifier = answer.is_classifier();
+    let predictions = if classifier {
+        answer.labels().map(|label| serde_json::to_value(label).unwrap_or_default()).collect()
+    } else {
+        answer.outputs.iter().copied().map(Value::from).collect()
+    };
+    PredictCompleted {
+        version: answer.served.version.version.clone(),
+        n_rows: answer.n_rows as u64,
+        predictions: Some(predictions),
+        probabilities: classifier.then(|| answer.by_row().map(<[f64]>::to_vec).collect()),
+        output: None,
+    }
+}

@@ -1,0 +1,239 @@
+//! The program itself: starts, answers, drains.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
+
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use regrove_events::event::ModelLoaded;
+use regrove_events::log::serving_stream;
+use regrove_events::{Event, SwitchedBy};
+use regrove_forest::{Frame, Label, RandomForestParams, Target, fit};
+use regrove_store::Control;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// How long anything here may take on a busy machine. Reaching it is a failure, never a measurement.
+const DEADLINE: Duration = Duration::from_mins(1);
+const CLIENTS: usize = 4;
+
+/// A home with one model, version 1.
+async fn home() -> tempfile::TempDir {
+    let home = tempfile::tempdir().unwrap();
+    let columns = (0_u8..40).map(|at| f32::from(at % 20)).collect();
+    let classes = vec![Label::Int(0), Label::Int(1)];
+    let target = Target::Classes { classes, indexes: (0..20).map(|row| row % 2).collect() };
+    let frame = Frame::new(vec!["a".into(), "b".into()], columns, "target", target).unwrap();
+    let params = RandomForestParams { n_estimators: 3, random_state: 1, ..RandomForestParams::default() };
+    let control = Control::embedded(home.path());
+    let loaded = ModelLoaded {
+        name: "Drained".into(),
+        version: "1".into(),
+        uri: "models:/Drained/1".into(),
+        model: control.artifacts.put(fit(&frame, &params).unwrap().to_bytes().unwrap()).await.unwrap(),
+        previous: None,
+        by: SwitchedBy::Request,
+        stage: "None".into(),
+        description: String::new(),
+        creation_timestamp: 0,
+        columns: None,
+        example: None,
+        actor: None,
+        reason: None,
+    };
+    let at = "2026-11-27T08:00:00Z".parse().unwrap();
+    let event = Event::ModelLoaded(loaded).first("1", "/test", "Drained", at).unwrap();
+    control.log.append(&serving_stream("Drained"), 0, &[event]).await.unwrap();
+    home
+}
+
+fn start(home: &std::path::Path, environment: &[(&str, &str)]) -> (Child, SocketAddr) {
+    // A port that was free a moment ago; nobody else here asks for this one.
+    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let process = Command::new(env!("CARGO_BIN_EXE_predict"))
+        .env("PORT", address.port().to_string())
+        .env("REGROVE_HOME", home)
+        .env("REGROVE_MODEL_NAME", "Drained")
+        .env_remove("REDIS_URL")
+        .envs(environment.iter().copied())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let begun = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        assert!(begun.elapsed() < DEADLINE, "nothing listens");
+        std::thread::yield_now();
+    }
+    (process, address)
+}
+
+/// Sends a request and reads its answer: status, whether the connection ends, body.
+fn ask(stream: &mut BufReader<TcpStream>, head: &str, body: &str) -> std::io::Result<(u16, bool, String)> {
+    let request =
+        format!("{head}\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    stream.get_mut().write_all(request.as_bytes())?;
+    let (mut status, mut length, mut closes) = (0, 0, false);
+    loop {
+        let mut line = String::new();
+        if stream.read_line(&mut line)? == 0 {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        let line = line.trim_end().to_ascii_lowercase();
+        if line.is_empty() {
+            break;
+        }
+        if let Some(rest) = line.strip_prefix("http/1.1 ") {
+            status = rest[..3].parse().unwrap();
+        } else if let Some(value) = line.strip_prefix("content-length: ") {
+            length = value.parse().unwrap();
+        } else if line == "connection: close" {
+            closes = true;
+        }
+    }
+    let mut body = vec![0; length];
+    stream.read_exact(&mut body)?;
+    Ok((status, closes, String::from_utf8(body).unwrap()))
+}
+
+fn predict(stream: &mut BufReader<TcpStream>) -> std::io::Result<(u16, bool, String)> {
+    ask(stream, "POST /predict HTTP/1.1", r#"{"features": [[1, 2]]}"#)
+}
+
+fn connect(address: SocketAddr) -> BufReader<TcpStream> {
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    BufReader::new(stream)
+}
+
+fn terminate(process: &Child) {
+    kill_process(Pid::from_child(process), Signal::TERM).unwrap();
+}
+
+#[tokio::test]
+async fn sigterm_under_load_breaks_no_request() {
+    let home = home().await;
+    let (mut process, address) = start(home.path(), &[]);
+    let answered = Arc::new(AtomicUsize::new(0));
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let answered = Arc::clone(&answered);
+            std::thread::spawn(move || {
+                let mut stream = connect(address);
+                loop {
+                    let (status, closes, body) = predict(&mut stream).expect("every request is answered");
+                    assert_eq!(status, 200, "{body}");
+                    answered.fetch_add(1, Ordering::Relaxed);
+                    if closes {
+                        return;
+                    }
+                }
+            })
+        })
+        .collect();
+    // One that is idle when the signal comes, and asks again afterwards.
+    let mut idle = connect(address);
+    assert_eq!(predict(&mut idle).unwrap().0, 200);
+    while answered.load(Ordering::Relaxed) < 100 * CLIENTS {
+        std::thread::yield_now();
+    }
+    terminate(&process);
+    let (status, closes, _) = loop {
+        let answer = predict(&mut idle).expect("an idle connection is not cut while its client may be asking");
+        if answer.1 {
+            break answer;
+        }
+    };
+    assert_eq!((status, closes), (200, true));
+    for client in clients {
+        client.join().unwrap();
+    }
+    assert!(process.wait().unwrap().success());
+}
+
+#[tokio::test]
+async fn the_access_log_has_a_line_per_request_and_joins_the_callers_trace() {
+    let home = home().await;
+    let (mut process, address) = start(home.path(), &[("REGROVE_ACCESS_LOG", "true")]);
+    let mut stream = connect(address);
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let head = format!("POST /predict HTTP/1.1\r\ntraceparent: 00-{trace}-00f067aa0ba902b7-01");
+    assert_eq!(ask(&mut stream, &head, r#"{"features": [[1, 2]]}"#).unwrap().0, 200);
+    assert_eq!(ask(&mut stream, "GET /healthz HTTP/1.1", "").unwrap().0, 200);
+    drop(stream);
+    terminate(&process);
+    let mut log = String::new();
+    process.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert!(process.wait().unwrap().success());
+    let lines: Vec<serde_json::Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
+    let access: Vec<_> = lines.iter().filter(|line| line["message"] == "answered").collect();
+    assert_eq!(access.len(), 1, "{log}");
+    assert_eq!(
+        (&access[0]["method"], &access[0]["route"], &access[0]["status"]),
+        (&"POST".into(), &"/predict".into(), &200.into())
+    );
+    assert_eq!(access[0]["trace"], trace);
+    assert!(access[0]["seconds"].as_f64().unwrap() > 0.0 && access[0]["bytes"].as_u64().unwrap() > 0);
+}
+
+/// A collector of spans: the bodies of what is posted.
+fn collector() -> (String, std::sync::mpsc::Receiver<serde_json::Value>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut length = 0;
+            let mut first = String::new();
+            stream.read_line(&mut first).unwrap();
+            assert!(first.starts_with("POST /v1/traces "), "{first}");
+            loop {
+                let mut line = String::new();
+                stream.read_line(&mut line).unwrap();
+                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
+                    length = value.trim().parse().unwrap();
+                }
+                if line == "\r\n" {
+                    break;
+                }
+            }
+            let mut body = vec![0; length];
+            stream.read_exact(&mut body).unwrap();
+            stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}").unwrap();
+            sender.send(serde_json::from_slice(&body).unwrap()).unwrap();
+        }
+    });
+    (address, receiver)
+}
+
+#[tokio::test]
+async fn spans_go_to_the_collector_below_the_callers() {
+    let home = home().await;
+    let (endpoint, received) = collector();
+    let (mut process, address) =
+        start(home.path(), &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("OTEL_SERVICE_NAME", "under-test")]);
+    let mut stream = connect(address);
+    let head = "POST /predict HTTP/1.1\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    assert_eq!(ask(&mut stream, head, r#"{"features": [[1, 2]]}"#).unwrap().0, 200);
+    let unsampled = "POST /predict HTTP/1.1\r\ntraceparent: 00-5bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+    assert_eq!(ask(&mut stream, unsampled, r#"{"features": [[1, 2]]}"#).unwrap().0, 200);
+    drop(stream);
+    terminate(&process);
+    assert!(process.wait().unwrap().success());
+    let body = received.recv_timeout(DEADLINE).unwrap();
+    let resource = &body["resourceSpans"][0];
+    assert_eq!(resource["resource"]["attributes"][0]["value"]["stringValue"], "under-test");
+    let spans = resource["scopeSpans"][0]["spans"].as_array().unwrap();
+    assert_eq!(spans.len(), 1, "what the caller does not record is not recorded: {body}");
+    assert_eq!(
+        (&spans[0]["traceId"], &spans[0]["parentSpanId"]),
+        (&"4bf92f3577b34da6a3ce929d0e0e4736".into(), &"00f067aa0ba902b7".into())
+    );
+    assert_eq!((&spans[0]["name"], &spans[0]["kind"]), (&"POST /predict".into(), &2.into()));
+    let nanos = |name: &str| spans[0][name].as_str().unwrap().parse::<u128>().unwrap();
+    assert!(nanos("endTimeUnixNano") > nanos("startTimeUnixNano"));
+}

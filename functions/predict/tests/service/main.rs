@@ -1,0 +1,10 @@
+//! The function as its clients see it.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so by panicking")]
+
+mod bodies;
+mod events;
+mod invocations;
+mod models;
+mod stage;
+mod tensors;
