@@ -501,10 +501,14 @@ fn describe(served: &Served, versions: &[String]) -> Value {
     })
 }
 
+/// The datatype of `predict`: that of the labels, texts if they are of several.
 fn label_type(served: &Served) -> &'static str {
-    match served.model.classes().first() {
+    let classes = served.model.classes();
+    match classes.first() {
         None => "FP64",
-        Some(_) if served.model.classes().iter().all(|label| matches!(label, Label::Int(_))) => "INT64",
+        Some(Label::Bool(_)) if classes.iter().all(|label| matches!(label, Label::Bool(_))) => "BOOL",
+        Some(Label::Int(_)) if classes.iter().all(|label| matches!(label, Label::Int(_))) => "INT64",
+        Some(Label::Float(_)) if classes.iter().all(|label| matches!(label, Label::Float(_))) => "FP64",
         Some(_) => "BYTES",
     }
 }
@@ -536,11 +540,12 @@ fn reply(answer: &Answer, request: &Request, wanted: &[(Output, bool)]) -> Respo
         }
         json.raw("\"data\":");
         if *output == Output::Predict && answer.is_classifier() {
-            json.list(answer.labels(), |json, label| match label {
-                // A tensor has one type: beside texts, numbers are texts.
-                Label::Int(number) if datatype == "BYTES" => json.value(&number.to_string()),
-                label => json.label(label),
-            });
+            // A tensor has one type: beside texts, everything is a text.
+            let texts = datatype == "BYTES";
+            json.list(
+                answer.labels(),
+                |json, label| if texts { json.value(&label.to_string()) } else { json.label(label) },
+            );
         } else {
             json.list(&answer.outputs, |json, value| json.value(value));
         }
@@ -568,7 +573,9 @@ fn encode(answer: &Answer, output: Output, tail: &mut Vec<u8>) {
     let texts = label_type(&answer.served) == "BYTES";
     for label in answer.labels() {
         match label {
+            Label::Bool(truth) if !texts => tail.push(u8::from(*truth)),
             Label::Int(number) if !texts => tail.extend(number.to_le_bytes()),
+            Label::Float(number) if !texts => tail.extend(number.to_le_bytes()),
             label => {
                 let text = label.to_string();
                 tail.extend(u32::try_from(text.len()).unwrap_or(u32::MAX).to_le_bytes());

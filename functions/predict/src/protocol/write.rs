@@ -37,7 +37,9 @@ impl Json {
 
     pub(super) fn label(&mut self, label: &Label) -> &mut Self {
         match label {
+            Label::Bool(truth) => self.value(truth),
             Label::Int(number) => self.value(number),
+            Label::Float(number) => self.value(number),
             Label::Str(text) => self.value(text),
         }
     }

@@ -89,7 +89,8 @@ async fn outputs_come_as_bytes_when_asked_for() {
             .chunks(3)
             .flat_map(|row| match model.label(row) {
                 regrove_forest::Label::Int(number) => number.to_le_bytes().to_vec(),
-                regrove_forest::Label::Str(text) => {
+                label => {
+                    let text = label.to_string();
                     [&u32::try_from(text.len()).unwrap().to_le_bytes(), text.as_bytes()].concat()
                 }
             })
