@@ -46,7 +46,9 @@ fn kinds() -> BTreeSet<String> {
                 let Some(kind) = part.trim_start().strip_prefix('"').and_then(|rest| rest.split('"').next()) else {
                     continue;
                 };
-                if kind.contains('-') && kind.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-') {
+                if kind.contains('-')
+                    && kind.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
+                {
                     kinds.insert(kind.to_owned());
                 }
             }

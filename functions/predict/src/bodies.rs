@@ -13,8 +13,15 @@ use crate::signature::Signature;
 /// # Errors
 /// What is wrong with it, and where.
 pub fn features(body: &[u8], signature: &Signature) -> Result<Rows, Problem> {
-    let mut scanner = Scanner::new(frame::text(body)?);
-    let rows = frame::object(&mut scanner, signature, "", "features")?;
+    let text = frame::text(body)?;
+    let mut scanner = Scanner::new(text);
+    let rows = frame::object(&mut scanner, signature, "", "features").or_else(|problem| {
+        // Whether it is JSON at all comes before what is wrong with its rows.
+        let mut whole = Scanner::new(text);
+        whole.skip()?;
+        whole.end()?;
+        Err(problem)
+    })?;
     scanner.end()?;
     Ok(rows)
 }

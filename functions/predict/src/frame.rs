@@ -14,7 +14,7 @@ use crate::signature::Signature;
 pub(crate) fn text(body: &[u8]) -> Result<&str, Problem> {
     std::str::from_utf8(body).map_err(|error| {
         let detail = format!("the body is not UTF-8 at byte {}", error.valid_up_to());
-        Fault::value("invalid-utf8", String::new(), detail, "UTF-8").into()
+        Fault::value("not-utf-8", String::new(), detail, "UTF-8").into()
     })
 }
 

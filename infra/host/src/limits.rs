@@ -111,7 +111,7 @@ async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Respons
     let Some(_taken) = Taken::try_new(&inner.in_flight, inner.in_flight_max) else {
         let detail =
             format!("{} requests are under way, no more are taken on (REGROVE_IN_FLIGHT_MAX)", inner.in_flight_max);
-        return Problem::new("overloaded", StatusCode::SERVICE_UNAVAILABLE, detail)
+        return Problem::new("over-capacity", StatusCode::SERVICE_UNAVAILABLE, detail)
             .retry_after(RETRY_AFTER)
             .into_response();
     };

@@ -121,7 +121,7 @@ async fn what_is_over_the_limit_is_told_to_come_again() {
     let second = client.get(format!("http://{address}/fast")).send().await.unwrap();
     assert_eq!(second.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(second.headers()["retry-after"], "1");
-    assert_eq!(problem(&second.bytes().await.unwrap()), "overloaded");
+    assert_eq!(problem(&second.bytes().await.unwrap()), "over-capacity");
     let health = client.get(format!("http://{address}/healthz")).send().await.unwrap();
     assert_eq!(health.status(), StatusCode::OK, "probes are not turned away");
     go_on.notify_one();

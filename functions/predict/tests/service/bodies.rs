@@ -135,7 +135,7 @@ async fn bodies_that_are_no_json_are_refused() {
         "float32",
     );
     let utf8 = stage.post("/predict", JSON, b"{\"features\": \"\xff\"}".to_vec()).await;
-    utf8.is_problem(400, "invalid-utf8", "at byte 14");
+    utf8.is_problem(400, "not-utf-8", "at byte 14");
     for content_type in ["text/plain", "application/x-www-form-urlencoded", ""] {
         let good = r#"{"features": [[1, 2, 3]]}"#;
         stage.post("/predict", content_type, good).await.is_problem(422, "invalid-request", "Content-Type");

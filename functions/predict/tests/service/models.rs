@@ -73,6 +73,7 @@ async fn a_canary_gets_its_exact_share_and_keeps_its_sessions() {
         if moved > 0 {
             break;
         }
+        pause().await;
     }
     stage.traffic(change(None, None)).await;
     until_versions(&stage, &["1"]).await;
@@ -181,6 +182,7 @@ async fn a_hundred_swaps_under_load_lose_no_request_and_mix_no_answers() {
                     let at = usize::from(json["model_version"] == "2");
                     assert_eq!(json["probabilities"], expected[at]);
                     answers += 1;
+                    tokio::task::yield_now().await;
                 }
                 answers
             })

@@ -152,7 +152,7 @@ async fn tensors_that_lie_are_refused() {
         (with("data", json!("abc")), "invalid-request", "is a string"),
         (with("data", json!([[1, 2, "3"], [1, 2, 3]])), "invalid-request", "`/inputs/0/data/0/2` is a string"),
         (with("data", json!([[1, 2, 1e39], [1, 2, 3]])), "number-too-large", "row 0, column 2"),
-        (with("parameters", json!({"binary_data_size": 4})), "wrong-tensor", "4"),
+        (with("parameters", json!({"binary_data_size": 4})), "wrong-tensor", "has both `data`"),
         (json!({"inputs": []}), "wrong-columns", "missing"),
         (json!({"id": "1"}), "invalid-request", "`inputs` is missing"),
         (
