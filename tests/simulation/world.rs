@@ -209,6 +209,7 @@ fn subscribers(ty: &str) -> &'static [&'static str] {
         names::SHARD_REQUESTED => &["train-shard"],
         names::MODEL_AGGREGATED | names::JOB_FAILED | names::JOB_CANCELLED | names::SWEEP_COMPLETED => &["register"],
         names::MODEL_REGISTERED => &["load-model"],
+        names::PREDICT_REQUESTED => &["predict"],
         _ => &[],
     }
 }
