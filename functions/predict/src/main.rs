@@ -39,11 +39,17 @@ async fn main() -> Result<(), Fatal> {
     regrove_host::init_telemetry();
     let control = Control::open(&args.store)?;
     let host = args.host.needing(&control, None);
+    // Without a log there is nothing to say, and no sink is needed.
+    let log = if args.prediction_log_rate > 0.0 {
+        PredictionLog::new(args.prediction_log_rate, Arc::new(Emitter::open(&host)?))
+    } else {
+        PredictionLog::off()
+    };
     let ports = Ports {
         models: Models::follow(control, &args.model_name, args.models_bytes_max),
         model_name: args.model_name,
         gate: Gate::new(&args.limits),
-        log: PredictionLog::new(args.prediction_log_rate, Arc::new(Emitter::open(&host)?)),
+        log,
     };
     regrove_host::serve(&host, router(ports)).await?;
     Ok(())
