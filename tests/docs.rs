@@ -22,17 +22,8 @@ fn sources(folder: &Path, found: &mut Vec<String>) {
 
 /// Strings that look like a problem's kind and stand where one is made.
 fn kinds() -> BTreeSet<String> {
-    const MAKERS: [&str; 9] = [
-        "Problem::new(",
-        "Self::new(",
-        "Fault::value(",
-        "refuse(",
-        "because(",
-        "kind: ",
-        "problem: ",
-        "} => ",
-        "=> (",
-    ];
+    const MAKERS: [&str; 9] =
+        ["Problem::new(", "Self::new(", "Fault::value(", "refuse(", "because(", "kind: ", "problem: ", "} => ", "=> ("];
     let mut texts = Vec::new();
     for folder in ["functions", "infra/host/src", "infra/data/src"] {
         sources(&root().join(folder), &mut texts);
