@@ -74,7 +74,7 @@ impl Reach {
     pub(crate) async fn emit(&self, event: &CloudEvent) -> anyhow::Result<()> {
         #[cfg(feature = "aws")]
         if let Some(queues) = self.sqs.open()? {
-            return Ok(queues.send(std::slice::from_ref(event)).await?);
+            return Ok(Box::pin(queues.send(std::slice::from_ref(event))).await?);
         }
         let (headers, body) = http_binding::to_binary(event)?;
         let response =

@@ -1,4 +1,4 @@
-//! The list of parts of a function: the crates that are linked into it, as CycloneDX 1.5 (ECMA-424).
+//! The list of parts of a function: the crates that are linked into it, as `CycloneDX` 1.5 (ECMA-424).
 
 use std::collections::BTreeSet;
 
