@@ -97,6 +97,7 @@ def describe(case, trees, output, model, y):
 
 
 def make(number):
+    """A case, or None if a class has too few rows to be split and measured."""
     rng = np.random.RandomState(number)
     estimator = ["RandomForestClassifier", "RandomForestRegressor", "ExtraTreesClassifier", "ExtraTreesRegressor"][number % 4]
     regressor = estimator.endswith("Regressor")
@@ -111,6 +112,8 @@ def make(number):
     }
     params = parameters(rng, regressor, case["n_samples"], case["n_features"])
     x, y = data(case)
+    if not regressor and np.bincount(y, minlength=case["n_classes"]).min() < 2:
+        return None
     if not regressor and case["n_classes"] == 2 and not case["missing"] and rng.randint(2):
         params["monotonic_cst"] = [int(sign) for sign in rng.randint(-1, 2, case["n_features"])]
     case["params"] = params

@@ -5,7 +5,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use regrove_forest::{Error, Forest, Frame, FrameLimits, Label, Level, Model, RandomForestParams, fit, model_file};
+use regrove_forest::{
+    Error, Forest, Frame, FrameLimits, Label, Level, Model, RandomForestParams, fit, model_file, onnx,
+};
 
 fn iris() -> Frame {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/sklearn/iris.csv");
@@ -152,4 +154,19 @@ fn every_version_stays_readable_and_the_newest_written() {
         }
     }
     assert_eq!(written, std::fs::read(golden("iris-v3.rgf")).unwrap());
+}
+
+#[test]
+fn an_imported_model_stays_readable_and_written() {
+    let bytes = onnx::export(&forest(3)).unwrap();
+    let imported = onnx::import(&bytes, &onnx::Limits::default()).unwrap();
+    assert_eq!(imported.as_bytes(), std::fs::read(golden("iris-v2.rgf")).unwrap());
+    let model = read(std::fs::read(golden("iris-v2.rgf")).unwrap()).unwrap();
+    assert_eq!((model.producer(), model.params(), model.n_trees()), (Some("regrove"), None, 3));
+    assert_eq!(model.feature_names(), iris().feature_names());
+    for level in Level::all() {
+        let model = model.with_level(level).unwrap();
+        assert_eq!(model.predict_rows(&iris().rows(), 150).unwrap(), forest(3).predict(&iris().rows()).unwrap());
+    }
+    assert!(model.to_forest().is_err());
 }

@@ -4,6 +4,7 @@ Usage: ask_sklearn.py SEED N_FORESTS > cases.json
 The product in make_regression has NumPy's bits of one thread; the caller sets OPENBLAS_NUM_THREADS=1.
 """
 
+import copy
 import hashlib
 import importlib.util
 import json
@@ -113,9 +114,18 @@ def evaluation(rng, name):
     }
 
 
-def single_tree(rng, number):
-    """A decision tree, whose seed is the model's own."""
-    case = make_cases.make(number)
+def forests(rng, n):
+    cases = []
+    while len(cases) < n:
+        case = make_cases.make(int(rng.randint(2**31 - 1)))
+        if case is not None:
+            cases.append(case)
+    return cases
+
+
+def single_tree(of_forest):
+    """A decision tree on a forest's data and parameters, whose seed is the model's own."""
+    case = copy.deepcopy(of_forest)
     regressor = case["estimator"].endswith("Regressor")
     case["estimator"] = "DecisionTreeRegressor" if regressor else "DecisionTreeClassifier"
     forest_only = ("n_estimators", "bootstrap", "max_samples", "oob_score")
@@ -136,7 +146,7 @@ def single_tree(rng, number):
 if __name__ == "__main__":
     seed, n_forests = int(sys.argv[1]), int(sys.argv[2])
     rng = np.random.RandomState(seed)
-    numbers = rng.randint(2**31 - 1, size=n_forests)
+    grown = forests(rng, n_forests)
     print(
         json.dumps(
             {
@@ -144,8 +154,8 @@ if __name__ == "__main__":
                 "classification_data": [classification_data(rng) for _ in range(60)],
                 "areas": [areas(rng) for _ in range(40)],
                 "evaluations": [evaluation(rng, name) for name in ESTIMATORS for _ in range(6)],
-                "trees": [single_tree(rng, int(number)) for number in numbers[: n_forests // 4]],
-                "forests": [make_cases.make(int(number)) for number in numbers],
+                "trees": [single_tree(case) for case in grown[: n_forests // 4]],
+                "forests": grown,
             }
         )
     )
