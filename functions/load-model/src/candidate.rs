@@ -12,7 +12,7 @@ use regrove_mlflow::model_dir::NATIVE_FILE;
 use regrove_mlflow::record::{BYTES_TAG, JOB_TAG, SHA256_TAG};
 use regrove_mlflow::{ModelVersion, Selector};
 
-use crate::Ports;
+use crate::{Ports, foreign};
 
 /// Who wants a version to be served, and why.
 #[derive(Debug, Clone)]
@@ -32,7 +32,11 @@ pub(crate) struct Wish {
 /// does not answer.
 pub(crate) async fn fetch(ports: &Ports, name: &str, selector: &Selector, wish: Wish) -> Result<ModelLoaded, Problem> {
     let version = ports.record.resolve(name, selector).await?;
-    let artifact = artifact(ports, &version).await?;
+    let (artifact, columns) = match version.tag(SHA256_TAG) {
+        Some(sha256) => (artifact(ports, &version, sha256).await?, None),
+        // Somebody else's: its ONNX form becomes the native one.
+        None => foreign::fetch(ports, &version).await.map(|foreign| (foreign.model, foreign.columns))?,
+    };
     let bytes = ports.control.artifacts.get(&artifact).await?;
     tokio::task::spawn_blocking(move || Model::from_bytes(Arc::new(bytes)).map(|_| ()))
         .await
@@ -49,7 +53,7 @@ pub(crate) async fn fetch(ports: &Ports, name: &str, selector: &Selector, wish: 
         stage: version.current_stage,
         description: version.description,
         creation_timestamp: version.creation_timestamp,
-        columns: None,
+        columns,
         example,
         actor: wish.actor,
         reason: wish.reason,
@@ -66,11 +70,7 @@ async fn example(ports: &Ports, job: Option<&str>, artifact: &Artifact) -> Resul
 }
 
 /// The native form in the artifact store: already there, or copied from MLflow and checked against the version's tag.
-async fn artifact(ports: &Ports, version: &ModelVersion) -> Result<Artifact, Problem> {
-    let Some(sha256) = version.tag(SHA256_TAG) else {
-        let reason = format!("it has no tag `{SHA256_TAG}`, so it was not registered by Regrove");
-        return Err(unsupported(version, &reason));
-    };
+async fn artifact(ports: &Ports, version: &ModelVersion, sha256: &str) -> Result<Artifact, Problem> {
     if let Some(bytes) = version.tag(BYTES_TAG).and_then(|bytes| bytes.parse().ok()) {
         let known = Artifact { sha256: sha256.to_owned(), bytes };
         if ports.control.artifacts.contains(&known).await? {
@@ -88,7 +88,8 @@ async fn artifact(ports: &Ports, version: &ModelVersion) -> Result<Artifact, Pro
     Ok(stored)
 }
 
-fn unsupported(version: &ModelVersion, reason: &str) -> Problem {
+/// The version is there, but it is none that can be served.
+pub(crate) fn unsupported(version: &ModelVersion, reason: &str) -> Problem {
     let detail = format!("{} version {} cannot be served: {reason}", version.name, version.version);
     Problem::new("model-unsupported", StatusCode::UNPROCESSABLE_ENTITY, detail)
 }

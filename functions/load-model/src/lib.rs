@@ -11,6 +11,7 @@
 
 mod candidate;
 pub mod decide;
+mod foreign;
 mod openapi;
 mod request;
 
