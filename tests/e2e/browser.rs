@@ -1,4 +1,4 @@
-//! A real Chromium, driven over WebDriver (W3C, <https://www.w3.org/TR/webdriver2/>).
+//! A real Chromium, driven over `WebDriver` (W3C, <https://www.w3.org/TR/webdriver2/>).
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 use crate::polling::{DEADLINE, until};
 
-/// What WebDriver calls an element reference.
+/// What `WebDriver` calls an element reference.
 const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 /// Says where the driver listens.
 const STARTED: &str = "started successfully on port ";
