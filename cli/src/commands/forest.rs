@@ -51,7 +51,7 @@ pub(crate) enum Command {
         /// Model file: native or ONNX
         model: PathBuf,
     },
-    /// Write a model in the other form: ONNX of scikit-learn, XGBoost, LightGBM or `CatBoost` becomes native, native becomes ONNX
+    /// Write a model in the other form: ONNX of scikit-learn, XGBoost or LightGBM becomes native, native becomes ONNX
     #[command(
         after_help = "Examples:\n  regrove forest convert xgboost.onnx -o xgboost.rgf\n  regrove forest convert iris.rgf -o iris.onnx"
     )]
