@@ -1,6 +1,7 @@
 //! A real Chromium, driven over `WebDriver` (W3C, <https://www.w3.org/TR/webdriver2/>).
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
@@ -42,6 +43,8 @@ impl Browser {
             .arg("--port=0")
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
+            // The browser is in it too, and ends with it.
+            .process_group(0)
             .spawn()
             .expect("chromedriver: `cargo xtask test` installs it");
         let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
@@ -162,16 +165,18 @@ impl Browser {
         std::fs::write(folder.join(format!("{name}.png")), bytes).unwrap();
     }
 
-    /// Fails when the page has written an error or a warning to its console since it was asked last.
-    pub(crate) async fn assert_quiet(&self) {
+    /// Errors and warnings that pages have written to their console since this was asked last.
+    pub(crate) async fn complaints(&self) -> Vec<String> {
         let written = self.ask(Method::POST, "/se/log", Some(&json!({"type": "browser"}))).await;
-        let bad: Vec<&Value> = written
-            .as_array()
-            .unwrap()
-            .iter()
-            .filter(|entry| ["SEVERE", "WARNING"].contains(&entry["level"].as_str().unwrap_or_default()))
-            .collect();
-        assert!(bad.is_empty(), "{bad:#?}");
+        let entries = written.as_array().unwrap().iter();
+        let bad = entries.filter(|entry| ["SEVERE", "WARNING"].contains(&entry["level"].as_str().unwrap_or_default()));
+        bad.map(|entry| entry["message"].to_string()).collect()
+    }
+
+    /// Fails when a page has written an error or a warning to its console since that was asked last.
+    pub(crate) async fn assert_quiet(&self) {
+        let complaints = self.complaints().await;
+        assert!(complaints.is_empty(), "{complaints:#?}");
     }
 
     /// Fails when axe-core finds anything that keeps people from using the page (WCAG 2.2 A and AA, best practices).
@@ -196,9 +201,8 @@ impl Browser {
 
 impl Drop for Browser {
     fn drop(&mut self) {
-        // The driver ends its browser with itself.
-        let pid = rustix::process::Pid::from_child(&self.driver);
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap_or_default();
+        let group = rustix::process::Pid::from_child(&self.driver);
+        rustix::process::kill_process_group(group, rustix::process::Signal::KILL).unwrap_or_default();
         self.driver.wait().unwrap();
     }
 }
