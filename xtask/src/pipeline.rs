@@ -1,7 +1,9 @@
 //! The steps of `check` and `test`, in the order in which they fail soonest.
 
 use std::fs;
+use std::panic::resume_unwind;
 use std::path::PathBuf;
+use std::thread;
 
 use anyhow::Result;
 
@@ -29,10 +31,18 @@ pub(crate) fn check(workspace: &Workspace) -> Result<()> {
 /// When a program or service is missing and cannot be installed.
 pub(crate) fn setup(workspace: &Workspace) -> Result<()> {
     let _lock = workspace.lock_installs()?;
+    programs(workspace)?;
+    environments(workspace)
+}
+
+fn programs(workspace: &Workspace) -> Result<()> {
     step("install Redis", || redis::ensure(workspace))?;
     step("install Chromium and axe-core", || browser::ensure(workspace))?;
     step("install cargo-deny", || tools::ensure(workspace, &DENY))?;
-    step("install cargo-nextest", || tools::ensure(workspace, &NEXTEST))?;
+    step("install cargo-nextest", || tools::ensure(workspace, &NEXTEST))
+}
+
+fn environments(workspace: &Workspace) -> Result<()> {
     step("install MLflow and the Python clients", || python::ensure(workspace, &python::TESTS))?;
     step("install what stands in for clouds and clusters", || python::ensure(workspace, &python::PLATFORM))?;
     step("install older versions of ONNX Runtime", || {
@@ -62,15 +72,17 @@ pub(crate) fn bench(workspace: &Workspace, bench_args: &[String]) -> Result<()> 
 ///
 /// The first step that fails.
 pub(crate) fn test(workspace: &Workspace, no_check: bool, nextest_args: &[String]) -> Result<()> {
-    setup(workspace)?;
-    if !no_check {
-        checks(workspace)?;
+    {
+        let _lock = workspace.lock_installs()?;
+        programs(workspace)?;
+        // Packages come over the network while the compiler keeps the processors busy.
+        thread::scope(|scope| {
+            let installed = scope.spawn(|| environments(workspace));
+            let built = build(workspace, no_check);
+            let installed = installed.join().unwrap_or_else(|panic| resume_unwind(panic));
+            built.and(installed)
+        })?;
     }
-    // Together with the tests: alone, the programs would be built with fewer features, and everything twice.
-    step("build", || run(workspace.cargo()?.args(["build", "--workspace", "--locked", "--bins", "--tests"])))?;
-    step("documentation tests", || {
-        run(workspace.cargo()?.args(["test", "--doc", "--workspace", "--locked", "--quiet"]))
-    })?;
     say("\n==> tests");
     let venv = workspace.venv(python::TESTS.venv);
     run(workspace
@@ -82,6 +94,18 @@ pub(crate) fn test(workspace: &Workspace, no_check: bool, nextest_args: &[String
         .env("REGROVE_TEST_AXE", workspace.target.join("axe"))
         .env("REGROVE_TEST_BIN_DIR", workspace.target.join("debug"))
         .env("PATH", workspace.path_with(&[venv.join("bin")])?))
+}
+
+/// What only the compiler is needed for.
+fn build(workspace: &Workspace, no_check: bool) -> Result<()> {
+    if !no_check {
+        checks(workspace)?;
+    }
+    // Together with the tests: alone, the programs would be built with fewer features, and everything twice.
+    step("build", || run(workspace.cargo()?.args(["build", "--workspace", "--locked", "--bins", "--tests"])))?;
+    step("documentation tests", || {
+        run(workspace.cargo()?.args(["test", "--doc", "--workspace", "--locked", "--quiet"]))
+    })
 }
 
 /// Fetches the advisory database, then checks `Cargo.lock` against it.
