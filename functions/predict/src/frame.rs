@@ -97,7 +97,7 @@ pub(crate) fn columns(scanner: &mut Scanner<'_>, signature: &Signature, pointer:
     reader.finish(pointer)
 }
 
-/// Rows as text with a header: columns by name, an empty cell for a missing value.
+/// Rows as text with a header: columns by name, categories as texts, an empty cell for a missing value.
 ///
 /// # Errors
 /// Where the text is no CSV, or the columns or cells are wrong.
@@ -117,6 +117,9 @@ pub(crate) fn csv(body: &[u8], signature: &Signature) -> Result<Rows, Problem> {
             let Some(position) = *position else { continue };
             cells[position] = match cell.trim() {
                 "" => None,
+                text if signature.codes(position).is_some() => {
+                    Some(f64::from(reader.category(text, row, position, String::new)))
+                }
                 text => {
                     let value = text.parse::<f64>().ok();
                     if value.is_none() {

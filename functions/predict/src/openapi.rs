@@ -38,8 +38,9 @@ pub(crate) struct Refused(ProblemBody);
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "read by hand, described here")]
 pub(crate) struct Features {
-    /// Rows: lists of numbers in the model's order, or objects with a number for each column. `null` is a missing value.
-    #[schema(value_type = Vec<Vec<Option<f64>>>, example = json!([[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]]))]
+    /// Rows: lists in the model's order, or objects with a member for each column. A cell is a number, or a text in a
+    /// column of categories; `null` is a missing value.
+    #[schema(value_type = Vec<Vec<Value>>, example = json!([[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]]))]
     features: Vec<Vec<Option<f64>>>,
     /// Names of the columns, if they are not in the model's order.
     columns: Option<Vec<String>>,
@@ -76,6 +77,9 @@ pub(crate) struct ModelInfo {
     n_features: usize,
     /// Their names, in order.
     feature_names: Vec<String>,
+    /// The texts of the columns of categories: the k-th text has the code k.
+    #[schema(value_type = Object)]
+    categories: Value,
     /// Class labels, in the order of the probabilities; empty for a regressor.
     #[schema(value_type = Vec<Value>)]
     classes: Vec<Label>,
@@ -91,7 +95,7 @@ pub(crate) struct ModelInfo {
 pub(crate) struct InferenceRequest {
     /// Comes back in the answer.
     id: Option<String>,
-    /// One tensor of shape `[n_rows, n_features]`, or one of shape `[n_rows]` per column.
+    /// One tensor of shape `[n_rows, n_features]`, or one of shape `[n_rows]` per column; `BYTES` for categories.
     #[schema(value_type = Vec<Value>, example = json!([{"name": "input-0", "shape": [1, 4], "datatype": "FP32", "data": [5.1, 3.5, 1.4, 0.2]}]))]
     inputs: Vec<Value>,
     /// Outputs wanted: `predict`, `predict_proba`; both without it.

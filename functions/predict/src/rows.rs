@@ -5,8 +5,10 @@ use regrove_host::Problem;
 
 use crate::json::{Kind, Read, Scanner};
 use crate::refusal::{Fault, Faults, Stop, part};
-use crate::signature::Signature;
+use crate::signature::{Codes, Signature};
 
+/// Characters of a text that a message repeats.
+const TEXT_CHARS_SHOWN: usize = 40;
 /// Most rows in one request.
 pub const ROWS_MAX: usize = 100_000;
 
@@ -204,7 +206,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// A number for a column; NaN for `null`.
+    /// A number for a column, or the code of a text; NaN for `null`.
     fn cell(
         &mut self,
         scanner: &mut Scanner<'_>,
@@ -215,13 +217,11 @@ impl<'a> Reader<'a> {
         match scanner.kind()? {
             Kind::Number => {
                 let value = scanner.number()?;
-                if let Some(narrow) = narrow(value) {
-                    return Ok(narrow);
-                }
-                let detail = format!("row {row}, column {position}: {value} is beyond float32");
-                let column = self.signature.names().get(position).cloned();
-                let fault = Fault::value("number-too-large", pointer(), detail, "a number within ±3.4e38");
-                self.fault(fault.at(row, column.as_deref()));
+                return Ok(self.checked(Some(value), row, position, pointer));
+            }
+            Kind::String if self.signature.codes(position).is_some() => {
+                let text = scanner.string()?;
+                return Ok(self.category(&text, row, position, pointer));
             }
             Kind::Null => scanner.null()?,
             other => {
@@ -280,15 +280,66 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
+    /// One column of texts, at `position` of the model. The first one says how many rows there are.
+    pub(crate) fn text_column(
+        &mut self,
+        texts: impl IntoIterator<Item = Option<String>>,
+        pointer: &str,
+        position: usize,
+        first: bool,
+    ) -> Read<()> {
+        let n_features = self.signature.len();
+        for (row, text) in texts.into_iter().enumerate() {
+            if first {
+                self.begin_row(pointer)?;
+                self.rows.values.resize((row + 1) * n_features, f32::NAN);
+            }
+            let place = || format!("{pointer}/{row}");
+            let cell = text.map_or(f32::NAN, |text| self.category(&text, row, position, place));
+            if let Some(place) = self.rows.values.get_mut(row * n_features + position) {
+                *place = cell;
+            }
+        }
+        Ok(())
+    }
+
+    /// The code of a text in the column at `position`.
+    pub(crate) fn category(&mut self, text: &str, row: usize, position: usize, pointer: impl Fn() -> String) -> f32 {
+        let Some(codes) = self.signature.codes(position) else {
+            let column = self.signature.names().get(position).cloned();
+            let fault = Fault::shape(pointer(), "a number or null", Kind::String.name());
+            self.fault(fault.at(row, column.as_deref()));
+            return f32::NAN;
+        };
+        codes.of(text).unwrap_or_else(|| {
+            let shown: String = text.chars().take(TEXT_CHARS_SHOWN).collect();
+            self.unknown_category(codes, &format!("`{shown}`"), row, position, pointer());
+            f32::NAN
+        })
+    }
+
+    fn unknown_category(&mut self, codes: &Codes, given: &str, row: usize, position: usize, pointer: String) {
+        let column = self.signature.names().get(position).cloned().unwrap_or_default();
+        let known = codes.shown();
+        let detail = format!("row {row}, column `{column}`: {given} is no category that the model knows: {known}");
+        let expected = format!("one of {known}, its code, or null");
+        self.fault(Fault::value("unknown-category", pointer, detail, expected).at(row, Some(&column)));
+    }
+
     fn checked(&mut self, value: Option<f64>, row: usize, position: usize, pointer: impl Fn() -> String) -> f32 {
         let Some(value) = value.filter(|value| !value.is_nan()) else { return f32::NAN };
-        narrow(value).unwrap_or_else(|| {
+        let Some(narrow) = narrow(value) else {
             let column = self.signature.names().get(position).cloned();
             let detail = format!("row {row}, column {position}: {value} is beyond float32");
             let fault = Fault::value("number-too-large", pointer(), detail, "a finite number within ±3.4e38");
             self.fault(fault.at(row, column.as_deref()));
-            f32::NAN
-        })
+            return f32::NAN;
+        };
+        if let Some(codes) = self.signature.codes(position).filter(|codes| !codes.has(narrow)) {
+            self.unknown_category(codes, &format!("code {value}"), row, position, pointer());
+            return f32::NAN;
+        }
+        narrow
     }
 }
 

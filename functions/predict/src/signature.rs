@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use regrove_forest::Categories;
+
 use crate::refusal::Fault;
 
 /// Names of columns that a message lists.
@@ -12,13 +14,61 @@ const NAMES_SHOWN: usize = 8;
 pub struct Signature {
     names: Vec<String>,
     by_name: BTreeMap<String, usize>,
+    /// Per column its texts, if it holds codes; empty if no column does.
+    codes: Vec<Option<Codes>>,
+}
+
+/// The texts of a column that the model knows by their codes: the k-th text stands for k.
+#[derive(Debug)]
+pub(crate) struct Codes {
+    texts: Vec<String>,
+    by_text: BTreeMap<String, f32>,
+}
+
+impl Codes {
+    fn new(texts: &[String]) -> Self {
+        #[expect(clippy::cast_precision_loss, reason = "a frame has fewer codes than float32 has whole numbers")]
+        let by_text = texts.iter().enumerate().map(|(code, text)| (text.clone(), code as f32)).collect();
+        Self { texts: texts.to_vec(), by_text }
+    }
+
+    /// The code of a text.
+    pub(crate) fn of(&self, text: &str) -> Option<f32> {
+        self.by_text.get(text).copied()
+    }
+
+    /// Whether a number is the code of a text.
+    pub(crate) fn has(&self, code: f32) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "as above")]
+        let end = self.texts.len() as f32;
+        code >= 0.0 && code < end && code.fract() == 0.0
+    }
+
+    /// The texts for people: the first few, and how many more.
+    pub(crate) fn shown(&self) -> String {
+        shortened(&self.texts)
+    }
 }
 
 impl Signature {
     /// The columns of these names.
     pub fn new(names: &[String]) -> Self {
         let by_name = names.iter().enumerate().map(|(at, name)| (name.clone(), at)).collect();
-        Self { names: names.to_vec(), by_name }
+        Self { names: names.to_vec(), by_name, codes: Vec::new() }
+    }
+
+    /// The same, where some of the columns hold codes of texts.
+    #[must_use]
+    pub fn with_categories(mut self, categories: &Categories) -> Self {
+        if !categories.is_empty() {
+            self.codes = self.names.iter().map(|name| categories.get(name).map(|texts| Codes::new(texts))).collect();
+        }
+        self
+    }
+
+    /// What the column at a position of the model knows texts by; none for numbers.
+    pub(crate) fn codes(&self, position: usize) -> Option<&Codes> {
+        self.codes.get(position)?.as_ref()
     }
 
     /// Number of columns.

@@ -1,7 +1,8 @@
 //! The Open Inference Protocol, version 2, over REST, with the binary tensor data extension.
 //!
 //! Source: KServe's `open_inference_rest.yaml` and Triton's `extension_binary_data`. Inputs are one tensor
-//! `[n_rows, n_features]`, or one tensor per column `[n_rows]` or `[n_rows, 1]` under the column's name. Outputs are
+//! `[n_rows, n_features]`, or one tensor per column `[n_rows]` or `[n_rows, 1]` under the column's name; `BYTES` for the
+//! texts of a column of categories. Outputs are
 //! `predict` (labels, or values of a regressor) and, of a classifier, `predict_proba` `[n_rows, n_classes]`.
 
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use regrove_forest::Label;
 use regrove_host::{Payload, Problem};
 use serde_json::{Value, json};
 
-use super::tensor::{Data, Datatype, Tensor};
+use super::tensor::{Data, Elements, Tensor};
 use super::{reference, write};
 use crate::Service;
 use crate::answer::Answer;
@@ -342,7 +343,7 @@ fn outputs(scanner: &mut Scanner<'_>, request: &mut Request) -> Read<()> {
 }
 
 fn tensor<'a>(scanner: &mut Scanner<'a>, pointer: &str, rest: &mut &'a [u8]) -> Read<Tensor<'a>> {
-    let (mut name, mut shape, mut datatype, mut data, mut bytes) = (None, None, None, None, None);
+    let (mut name, mut shape, mut elements, mut data, mut bytes) = (None, None, None, None, None);
     if let Some(fault) = not(scanner, Kind::Object, pointer, "a tensor")? {
         return Err(fault.into());
     }
@@ -352,8 +353,8 @@ fn tensor<'a>(scanner: &mut Scanner<'a>, pointer: &str, rest: &mut &'a [u8]) -> 
             "name" => name = Some(string(scanner, &place)?),
             "datatype" => {
                 let given = string(scanner, &place)?;
-                datatype = Some(Datatype::parse(&given).ok_or_else(|| {
-                    Fault::shape(place, format!("one of {}", Datatype::names()), &format!("`{given}`"))
+                elements = Some(Elements::parse(&given).ok_or_else(|| {
+                    Fault::shape(place, format!("one of {}", Elements::names()), &format!("`{given}`"))
                 })?);
             }
             "shape" => shape = Some(sizes(scanner, &place)?),
@@ -389,7 +390,7 @@ fn tensor<'a>(scanner: &mut Scanner<'a>, pointer: &str, rest: &mut &'a [u8]) -> 
     Ok(Tensor {
         name: name.ok_or_else(|| missing("name", "a string"))?,
         shape: shape.ok_or_else(|| missing("shape", "a list of whole numbers"))?,
-        datatype: datatype.ok_or_else(|| missing("datatype", "a type's name"))?,
+        elements: elements.ok_or_else(|| missing("datatype", "a type's name"))?,
         data,
         pointer: pointer.to_owned(),
     })
@@ -446,7 +447,7 @@ fn rows(mut tensors: Vec<Tensor<'_>>, signature: &Signature) -> Result<Rows, Pro
     if whole && let Some(tensor) = tensors.pop() {
         let pointer = tensor.pointer.clone();
         let count = count(&tensor, &[tensor.shape.first().copied().unwrap_or_default(), n_features])?;
-        reader.numbers(tensor.elements(count)?, &format!("{pointer}/data"))?;
+        reader.numbers(tensor.numbers(count)?, &format!("{pointer}/data"))?;
         return reader.finish(&pointer);
     }
     let names: Vec<String> = tensors.iter().map(|tensor| tensor.name.clone()).collect();
@@ -460,7 +461,11 @@ fn rows(mut tensors: Vec<Tensor<'_>>, signature: &Signature) -> Result<Rows, Pro
         let pointer = tensor.pointer.clone();
         let wanted: &[usize] = if tensor.shape.len() == 2 { &[n_rows, 1] } else { &[n_rows] };
         let count = count(&tensor, wanted)?;
-        reader.number_column(tensor.elements(count)?, &format!("{pointer}/data"), position, first)?;
+        let place = format!("{pointer}/data");
+        match tensor.elements {
+            Elements::Numbers(_) => reader.number_column(tensor.numbers(count)?, &place, position, first)?,
+            Elements::Texts => reader.text_column(tensor.texts(count)?, &place, position, first)?,
+        }
         first = false;
     }
     reader.finish("/inputs")
@@ -495,7 +500,7 @@ fn describe(served: &Served, versions: &[String]) -> Value {
             "name": "input-0",
             "datatype": "FP32",
             "shape": [-1, n_features],
-            "parameters": {"columns": served.signature.names()},
+            "parameters": {"columns": served.signature.names(), "categories": served.model.categories()},
         }],
         "outputs": outputs,
     })

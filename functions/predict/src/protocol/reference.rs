@@ -111,6 +111,7 @@ fn describe(served: &Served) -> Value {
         "sha256": served.version.model.sha256,
         "n_features": model.n_features(),
         "feature_names": served.signature.names(),
+        "categories": model.categories(),
         "classes": model.classes(),
         "n_estimators": model.n_trees(),
         "timestamp": now().to_string(),

@@ -94,6 +94,28 @@ impl Datatype {
     }
 }
 
+/// What a tensor's elements are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Elements {
+    /// Numbers of a type.
+    Numbers(Datatype),
+    /// Texts in UTF-8: `BYTES`.
+    Texts,
+}
+
+impl Elements {
+    const TEXTS: &'static str = "BYTES";
+
+    pub(super) fn parse(name: &str) -> Option<Self> {
+        if name == Self::TEXTS { Some(Self::Texts) } else { Datatype::parse(name).map(Self::Numbers) }
+    }
+
+    /// All names, for people.
+    pub(super) fn names() -> String {
+        format!("{}, {}", Datatype::names(), Self::TEXTS)
+    }
+}
+
 /// IEEE 754 binary16.
 fn half(bits: u16) -> f64 {
     let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
@@ -112,7 +134,7 @@ fn half(bits: u16) -> f64 {
 pub(super) enum Data<'a> {
     /// In the JSON text.
     Json(Scanner<'a>),
-    /// Little-endian, behind it.
+    /// Behind it: little-endian numbers, or texts each after its length in 4 bytes.
     Binary(&'a [u8]),
 }
 
@@ -121,7 +143,7 @@ pub(super) enum Data<'a> {
 pub(super) struct Tensor<'a> {
     pub(super) name: String,
     pub(super) shape: Vec<usize>,
-    pub(super) datatype: Datatype,
+    pub(super) elements: Elements,
     pub(super) data: Data<'a>,
     /// Where it stands in the body.
     pub(super) pointer: String,
@@ -133,63 +155,123 @@ impl Tensor<'_> {
         self.shape.iter().try_fold(1_usize, |count, size| count.checked_mul(*size))
     }
 
-    /// The elements in order, `None` for a missing one. There are `count` of them.
-    pub(super) fn elements(mut self, count: usize) -> Read<Vec<Option<f64>>> {
-        let wrong = |got: usize| {
-            let detail = format!("`{}` has {got} elements, its shape {:?} has {count}", self.pointer, self.shape);
-            Fault::value("wrong-tensor", self.pointer.clone(), detail, format!("{count} elements"))
+    /// The numbers in order, `None` for a missing one. There are `count` of them.
+    pub(super) fn numbers(mut self, count: usize) -> Read<Vec<Option<f64>>> {
+        let Elements::Numbers(datatype) = self.elements else {
+            let place = format!("{}/datatype", self.pointer);
+            return Err(Fault::shape(place, format!("one of {}", Datatype::names()), "`BYTES`").into());
         };
         match &mut self.data {
             Data::Binary(bytes) => {
-                let width = self.datatype.width();
+                let width = datatype.width();
                 if Some(bytes.len()) != count.checked_mul(width) {
                     let expected = count.saturating_mul(width);
                     let (place, shape) = (&self.pointer, &self.shape);
                     let detail = format!("`{place}` has {} bytes, its shape {shape:?} takes {expected}", bytes.len());
                     return Err(Fault::value("wrong-tensor", place.clone(), detail, format!("{expected} bytes")).into());
                 }
-                Ok(bytes.chunks_exact(width).map(|element| Some(self.datatype.decode(element))).collect())
+                Ok(bytes.chunks_exact(width).map(|element| Some(datatype.decode(element))).collect())
             }
             Data::Json(scanner) => {
-                let mut elements = Vec::with_capacity(count.min(1 << 20));
                 let place = format!("{}/data", self.pointer);
-                flatten(scanner, self.datatype, &place, count, DIMENSIONS_MAX, &mut elements)?;
-                if elements.len() == count { Ok(elements) } else { Err(wrong(elements.len()).into()) }
+                let elements = flat(scanner, &place, count, &mut |scanner, place| number(scanner, datatype, place))?;
+                self.complete(elements, count)
             }
         }
     }
+
+    /// The texts in order, `None` for a missing one. There are `count` of them.
+    pub(super) fn texts(mut self, count: usize) -> Read<Vec<Option<String>>> {
+        match &mut self.data {
+            Data::Binary(bytes) => {
+                let texts = texts(bytes).filter(|texts| texts.len() == count);
+                let texts = texts.ok_or_else(|| {
+                    let detail = format!("the {} bytes of `{}` are not {count} texts", bytes.len(), self.pointer);
+                    let expected = "each text's length in 4 bytes, little-endian, and its bytes in UTF-8";
+                    Fault::value("wrong-tensor", self.pointer.clone(), detail, expected)
+                })?;
+                Ok(texts.into_iter().map(Some).collect())
+            }
+            Data::Json(scanner) => {
+                let place = format!("{}/data", self.pointer);
+                let elements = flat(scanner, &place, count, &mut text)?;
+                self.complete(elements, count)
+            }
+        }
+    }
+
+    fn complete<T>(&self, elements: Vec<T>, count: usize) -> Read<Vec<T>> {
+        if elements.len() == count {
+            return Ok(elements);
+        }
+        let got = elements.len();
+        let detail = format!("`{}` has {got} elements, its shape {:?} has {count}", self.pointer, self.shape);
+        Err(Fault::value("wrong-tensor", self.pointer.clone(), detail, format!("{count} elements")).into())
+    }
 }
 
-/// Nested or flat lists of numbers, in order. Stops to keep what is more than `count`.
-fn flatten(
+/// Texts, each after its length in 4 bytes; `None` if the bytes are others.
+fn texts(mut bytes: &[u8]) -> Option<Vec<String>> {
+    let mut texts = Vec::new();
+    while let Some((length, behind)) = bytes.split_first_chunk::<4>() {
+        let (text, rest) = behind.split_at_checked(usize::try_from(u32::from_le_bytes(*length)).ok()?)?;
+        texts.push(std::str::from_utf8(text).ok()?.to_owned());
+        bytes = rest;
+    }
+    bytes.is_empty().then_some(texts)
+}
+
+/// Reads one element.
+type ReadElement<'r, T> = dyn FnMut(&mut Scanner<'_>, &dyn Fn() -> String) -> Read<T> + 'r;
+
+/// A number of a type, or null.
+fn number(scanner: &mut Scanner<'_>, datatype: Datatype, place: &dyn Fn() -> String) -> Read<Option<f64>> {
+    let value = match scanner.kind()? {
+        Kind::Number => scanner.number()?,
+        Kind::Null => return scanner.null().map(|()| None),
+        other => return Err(Fault::shape(place(), "a number or null", other.name()).into()),
+    };
+    if let Some((low, high)) = datatype.range()
+        && (value.fract() != 0.0 || value < low || value > high)
+    {
+        let expected = format!("a whole number of type {datatype:?}");
+        return Err(Fault::shape(place(), expected, &value.to_string()).into());
+    }
+    Ok(Some(value))
+}
+
+/// A text, or null.
+fn text(scanner: &mut Scanner<'_>, place: &dyn Fn() -> String) -> Read<Option<String>> {
+    match scanner.kind()? {
+        Kind::String => scanner.string().map(|text| Some(text.into_owned())),
+        Kind::Null => scanner.null().map(|()| None),
+        other => Err(Fault::shape(place(), "a text or null", other.name()).into()),
+    }
+}
+
+/// The elements of nested or flat lists, in order.
+fn flat<T>(scanner: &mut Scanner<'_>, pointer: &str, count: usize, read: &mut ReadElement<'_, T>) -> Read<Vec<T>> {
+    let mut elements = Vec::with_capacity(count.min(1 << 20));
+    flatten(scanner, pointer, count, DIMENSIONS_MAX, &mut elements, read)?;
+    Ok(elements)
+}
+
+/// Stops to keep what is more than `count`.
+fn flatten<T>(
     scanner: &mut Scanner<'_>,
-    datatype: Datatype,
     pointer: &str,
     count: usize,
     depth: usize,
-    elements: &mut Vec<Option<f64>>,
+    elements: &mut Vec<T>,
+    read: &mut ReadElement<'_, T>,
 ) -> Read<()> {
     scanner
         .array(|scanner, at| {
             let place = || format!("{pointer}/{at}");
-            let element = match scanner.kind()? {
-                Kind::Number => Some(scanner.number()?),
-                Kind::Null => {
-                    scanner.null()?;
-                    None
-                }
-                Kind::Array if depth > 1 => {
-                    return flatten(scanner, datatype, &place(), count, depth - 1, elements);
-                }
-                other => return Err(Fault::shape(place(), "a number or null", other.name()).into()),
-            };
-            if let (Some(value), Some((low, high))) = (element, datatype.range())
-                && (value.fract() != 0.0 || value < low || value > high)
-            {
-                let expected = format!("a whole number of type {datatype:?}");
-                return Err(Fault::shape(place(), expected, &value.to_string()).into());
+            if depth > 1 && scanner.kind()? == Kind::Array {
+                return flatten(scanner, &place(), count, depth - 1, elements, read);
             }
-            elements.push(element);
+            elements.push(read(scanner, &place)?);
             if elements.len() > count {
                 let detail = format!("`{pointer}` has more elements than the {count} of its shape");
                 return Err(
@@ -216,6 +298,24 @@ mod tests {
     }
 
     #[test]
+    fn texts_follow_their_lengths() {
+        let bytes = |texts: &[&str]| -> Vec<u8> {
+            let lengths = texts.iter().map(|text| u32::try_from(text.len()).unwrap().to_le_bytes());
+            lengths.zip(texts).flat_map(|(length, text)| [&length[..], text.as_bytes()].concat()).collect()
+        };
+        assert_eq!(
+            texts(&bytes(&["north", "", "süd"])),
+            Some(vec!["north".to_owned(), String::new(), "süd".to_owned()])
+        );
+        assert_eq!(texts(&[]), Some(Vec::new()));
+        let whole = bytes(&["north"]);
+        for end in 1..whole.len() {
+            assert_eq!(texts(&whole[..end]), None, "cut at {end}");
+        }
+        assert_eq!(texts(&[1, 0, 0, 0, 0xff]), None, "no UTF-8");
+    }
+
+    #[test]
     fn every_type_is_decoded_at_its_width() {
         for (name, datatype) in Datatype::ALL {
             assert_eq!(Datatype::parse(name), Some(datatype));
@@ -225,6 +325,7 @@ mod tests {
             assert!(datatype.decode(&bytes) > 0.0, "{name}");
         }
         assert!((Datatype::Int16.decode(&[0xfe, 0xff]) + 2.0).abs() < f64::EPSILON);
-        assert_eq!(Datatype::parse("BYTES"), None);
+        assert_eq!(Elements::parse("BYTES"), Some(Elements::Texts));
+        assert_eq!((Datatype::parse("BYTES"), Elements::parse("TEXT")), (None, None));
     }
 }
