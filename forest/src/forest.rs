@@ -7,7 +7,7 @@ mod rows;
 
 use std::ops::Range;
 
-pub use fit::{FitOptions, fit, fit_more, fit_range, fit_tree};
+pub use fit::{FitOptions, fit, fit_more, fit_part, fit_range, fit_tree};
 pub use predict::OutOfBag;
 pub(crate) use predict::check_rows;
 

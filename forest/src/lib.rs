@@ -19,11 +19,13 @@
 //! | [`random`] | NumPy's legacy streams and the tree's xorshift |
 //! | [`params`] | hyperparameters under scikit-learn's names |
 //! | [`forest`] | training by tree ranges, merging, predicting, out-of-bag score |
+//! | [`row_parts`] | forests whose trees each learn from one part of the rows |
 //! | [`tree`] | one tree's node arrays |
 //! | [`metrics`], [`model_selection`] | evaluation, splitting and cross-validation |
 //! | [`inspection`] | importances by permutation |
 //! | [`model_file`] | the native file, which is also the shard artifact |
 //! | [`onnx`] | the interchange form, out and in |
+//! | [`linfa_tree`] | linfa-trees' decision tree, as one more estimator |
 //! | [`linfa_traits`] | the same behind linfa's `ParamGuard`, `Fit` and `Predict` |
 
 #[cfg(target_endian = "big")]
@@ -38,6 +40,7 @@ mod grow;
 pub mod inspection;
 mod kernel;
 pub mod linfa_traits;
+pub mod linfa_tree;
 pub mod metrics;
 pub mod model_file;
 pub mod model_selection;
@@ -46,12 +49,14 @@ pub mod onnx;
 mod pages;
 pub mod params;
 pub mod random;
+pub mod row_parts;
 pub mod tree;
 
 pub use error::{Error, MergeError};
-pub use forest::{FitOptions, Forest, OutOfBag, fit, fit_more, fit_range, fit_tree};
+pub use forest::{FitOptions, Forest, OutOfBag, fit, fit_more, fit_part, fit_range, fit_tree};
 pub use frame::{Categories, Frame, FrameLimits, Label, Target};
 pub use kernel::Level;
 pub use model_file::Model;
 pub use params::{Estimator, RandomForestParams};
+pub use row_parts::RowParts;
 pub use tree::Tree;

@@ -1,4 +1,5 @@
-//! The forests behind linfa's traits: `RandomForest::from(params).fit(&dataset)?.predict(&dataset)`.
+//! The estimators behind linfa's traits: `RandomForest::from(params).fit(&dataset)?.predict(&dataset)` for labels,
+//! `ForestRegression::from(params)` for numbers. Which estimator it is, the parameters say.
 
 use linfa::dataset::{AsSingleTargets, DatasetBase, Label as LinfaLabel};
 use linfa::traits::{Fit, PredictInplace};
@@ -78,19 +79,26 @@ where
             classes: (0_i64..).take(classes.len()).map(Label::Int).collect(),
             indexes: targets.iter().map(index).collect(),
         };
-        let records = dataset.records();
-        let names = match dataset.feature_names() {
-            [] => (0..records.ncols()).map(|feature| format!("x{feature}")).collect(),
-            names => names.to_vec(),
-        };
-        let columns = records.columns().into_iter().flat_map(|column| column.iter().map(float).collect::<Vec<_>>());
-        let frame = Frame::new(names, columns.collect(), TARGET_NAME, target)?;
+        let frame = frame(dataset.records(), dataset.feature_names(), target)?;
         Ok(FittedForest { forest: fit(&frame, &self.0)?, classes })
     }
 }
 
 /// Name of the target in the frame made of a data set; unlikely enough to be no feature's name.
 const TARGET_NAME: &str = "linfa target";
+
+fn frame<F: Float, D: Data<Elem = F>>(
+    records: &ArrayBase<D, Ix2>,
+    names: &[String],
+    target: Target,
+) -> Result<Frame, Error> {
+    let names = match names {
+        [] => (0..records.ncols()).map(|feature| format!("x{feature}")).collect(),
+        names => names.to_vec(),
+    };
+    let columns = records.columns().into_iter().flat_map(|column| column.iter().map(float).collect::<Vec<_>>());
+    Ok(Frame::new(names, columns.collect(), TARGET_NAME, target)?)
+}
 
 /// A number as float32; what is no number is missing.
 fn float<F: Float>(value: &F) -> f32 {
@@ -100,22 +108,105 @@ fn float<F: Float>(value: &F) -> f32 {
 impl<F: Float, L: LinfaLabel, D: Data<Elem = F>> PredictInplace<ArrayBase<D, Ix2>, Array1<L>> for FittedForest<L> {
     /// Predicts the label of each row. Rows of another width than the training data, or with infinite values, have no
     /// answer; as linfa's trait knows no errors, this then panics as its own models do.
-    #[expect(clippy::panic, reason = "linfa's trait has no way to return an error")]
     fn predict_inplace(&self, x: &ArrayBase<D, Ix2>, y: &mut Array1<L>) {
-        assert_eq!(x.nrows(), y.len(), "the number of rows must match the number of targets");
-        assert_eq!(x.ncols(), self.forest.n_features(), "the number of columns must match the number of features");
-        let rows: Vec<f32> = x.iter().map(float).collect();
-        match self.forest.predict_proba(&rows) {
-            Ok(proba) => {
-                for (label, row) in y.iter_mut().zip(proba.chunks_exact(self.classes.len())) {
-                    *label = self.classes[argmax(row)].clone();
-                }
-            }
-            Err(error) => panic!("{error}"),
+        let proba = answers(&self.forest, x, y.len(), Forest::predict_proba);
+        for (label, row) in y.iter_mut().zip(proba.chunks_exact(self.classes.len())) {
+            *label = self.classes[argmax(row)].clone();
         }
     }
 
     fn default_target(&self, x: &ArrayBase<D, Ix2>) -> Array1<L> {
         Array1::default(x.nrows())
+    }
+}
+
+/// What a forest says of rows.
+#[expect(clippy::panic, reason = "linfa's trait has no way to return an error")]
+fn answers<F: Float, D: Data<Elem = F>>(
+    forest: &Forest,
+    x: &ArrayBase<D, Ix2>,
+    n_targets: usize,
+    predict: impl Fn(&Forest, &[f32]) -> Result<Vec<f64>, Error>,
+) -> Vec<f64> {
+    assert_eq!(x.nrows(), n_targets, "the number of rows must match the number of targets");
+    assert_eq!(x.ncols(), forest.n_features(), "the number of columns must match the number of features");
+    let rows: Vec<f32> = x.iter().map(float).collect();
+    match predict(forest, &rows) {
+        Ok(answers) => answers,
+        Err(error) => panic!("{error}"),
+    }
+}
+
+/// Parameters of a regressor before the check.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForestRegression(ForestRegressionValid);
+
+/// Parameters of a regressor that passed [`RandomForestParams::check`].
+#[derive(Debug, Clone, PartialEq)]
+pub struct ForestRegressionValid(RandomForestParams);
+
+impl From<RandomForestParams> for ForestRegression {
+    fn from(params: RandomForestParams) -> Self {
+        Self(ForestRegressionValid(params))
+    }
+}
+
+impl ParamGuard for ForestRegression {
+    type Checked = ForestRegressionValid;
+    type Error = ParamError;
+
+    fn check_ref(&self) -> Result<&ForestRegressionValid, ParamError> {
+        let params = &self.0.0;
+        if !params.estimator.is_regressor() {
+            let allowed = "DecisionTreeRegressor, RandomForestRegressor or ExtraTreesRegressor".to_owned();
+            return Err(ParamError { name: "estimator", value: format!("{:?}", params.estimator), allowed });
+        }
+        params.check()?;
+        Ok(&self.0)
+    }
+
+    fn check(self) -> Result<ForestRegressionValid, ParamError> {
+        self.check_ref()?;
+        Ok(self.0)
+    }
+}
+
+/// A fitted regressor.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FittedRegression(Forest);
+
+impl FittedRegression {
+    /// The trees.
+    pub fn forest(&self) -> &Forest {
+        &self.0
+    }
+}
+
+impl<F, D, T> Fit<ArrayBase<D, Ix2>, T, Error> for ForestRegressionValid
+where
+    F: Float,
+    D: Data<Elem = F>,
+    T: AsSingleTargets<Elem = F>,
+{
+    type Object = FittedRegression;
+
+    fn fit(&self, dataset: &DatasetBase<ArrayBase<D, Ix2>, T>) -> Result<FittedRegression, Error> {
+        let values = dataset.as_single_targets().iter().map(|value| value.to_f64().unwrap_or(f64::NAN)).collect();
+        let frame = frame(dataset.records(), dataset.feature_names(), Target::Values(values))?;
+        Ok(FittedRegression(fit(&frame, &self.0)?))
+    }
+}
+
+impl<F: Float, D: Data<Elem = F>> PredictInplace<ArrayBase<D, Ix2>, Array1<F>> for FittedRegression {
+    /// Predicts the value of each row. Panics as [`FittedForest`] does.
+    fn predict_inplace(&self, x: &ArrayBase<D, Ix2>, y: &mut Array1<F>) {
+        let values = answers(&self.0, x, y.len(), Forest::predict_values);
+        for (target, value) in y.iter_mut().zip(values) {
+            *target = F::cast(value);
+        }
+    }
+
+    fn default_target(&self, x: &ArrayBase<D, Ix2>) -> Array1<F> {
+        Array1::zeros(x.nrows())
     }
 }

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::linfa_tree;
 use crate::random::tree_seeds;
 
 /// Largest number of trees that a job may ask for.
@@ -39,6 +40,9 @@ pub enum Estimator {
     DecisionTreeClassifier,
     /// One tree on all rows, best cuts, numbers.
     DecisionTreeRegressor,
+    /// linfa-trees' decision tree: [`crate::linfa_tree`].
+    #[serde(rename = "linfa-tree")]
+    LinfaTree,
 }
 
 impl Estimator {
@@ -49,7 +53,7 @@ impl Estimator {
 
     /// Whether it is a single tree.
     pub fn is_tree(self) -> bool {
-        matches!(self, Self::DecisionTreeClassifier | Self::DecisionTreeRegressor)
+        matches!(self, Self::DecisionTreeClassifier | Self::DecisionTreeRegressor | Self::LinfaTree)
     }
 
     /// Whether cuts are drawn at random.
@@ -81,7 +85,7 @@ pub enum Splitter {
     #[default]
     Best,
     /// The best cut between the bins of a histogram over all training rows, of at most `max_bins`: another model than
-    /// scikit-learn's forest, faster for many rows, classes and for regression.
+    /// scikit-learn's forest.
     Hist,
 }
 
@@ -195,6 +199,10 @@ pub struct RandomForestParams {
     /// Bins per feature with `splitter = "hist"`, 2 to [`MAX_BINS`]. Missing values have one of their own.
     #[serde(skip_serializing_if = "is_all_bins")]
     pub max_bins: u32,
+    /// Parts into which the rows are cut, 1 to `n_estimators`; each tree learns from one of them ([`crate::row_parts`]).
+    /// `None`: every tree may learn from every row. Not a parameter of scikit-learn.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub row_parts: Option<u32>,
 }
 
 /// What models did not say before there was a choice stays unsaid, so that their bytes stay the same.
@@ -230,6 +238,7 @@ impl Default for RandomForestParams {
             monotonic_cst: None,
             splitter: Splitter::Best,
             max_bins: MAX_BINS,
+            row_parts: None,
         }
     }
 }
@@ -244,7 +253,11 @@ impl RandomForestParams {
         let classifier = Self { estimator, bootstrap: !estimator.is_extra(), ..Self::default() };
         if estimator.is_tree() {
             let criterion = if estimator.is_regressor() { Criterion::SquaredError } else { Criterion::Gini };
-            Self { criterion, n_estimators: 1, bootstrap: false, max_features: MaxFeatures::All, ..classifier }
+            let tree =
+                Self { criterion, n_estimators: 1, bootstrap: false, max_features: MaxFeatures::All, ..classifier };
+            let min_impurity_decrease =
+                if estimator == Estimator::LinfaTree { linfa_tree::MIN_IMPURITY_DECREASE } else { 0.0 };
+            Self { min_impurity_decrease, ..tree }
         } else if estimator.is_regressor() {
             Self { criterion: Criterion::SquaredError, max_features: MaxFeatures::Fraction(1.0), ..classifier }
         } else {
@@ -298,6 +311,10 @@ impl RandomForestParams {
         }
         self.check_estimator()?;
         self.check_splitter()?;
+        if self.row_parts.is_some_and(|parts| parts == 0 || parts > self.n_estimators) {
+            let allowed = format!("a whole number in 1..={} (`n_estimators`), or null", self.n_estimators);
+            return refuse("row_parts", self.row_parts.unwrap_or(0), &allowed);
+        }
         check_at_least_zero("min_impurity_decrease", self.min_impurity_decrease)?;
         check_at_least_zero("ccp_alpha", self.ccp_alpha)?;
         if self.oob_score && !self.bootstrap {
@@ -359,8 +376,40 @@ impl RandomForestParams {
                 return refuse("class_weight", "balanced_subsample", "\"balanced\", a map or null for a single tree");
             }
         }
+        if self.estimator == Estimator::LinfaTree {
+            self.check_linfa_tree()?;
+        }
         if regressor && self.class_weight.is_some() {
             return refuse("class_weight", "weights", "null for a regressor");
+        }
+        Ok(())
+    }
+}
+
+impl RandomForestParams {
+    /// What linfa's tree does not know must be as it is when nothing is said.
+    fn check_linfa_tree(&self) -> Result<(), ParamError> {
+        let usual = Self::of(Estimator::LinfaTree);
+        let only = |name: &'static str, same: bool, allowed: &str| {
+            if same { Ok(()) } else { refuse(name, "something else", &format!("{allowed} for linfa-tree")) }
+        };
+        only("max_features", self.max_features == usual.max_features, "null")?;
+        only("max_leaf_nodes", self.max_leaf_nodes.is_none(), "null")?;
+        only("class_weight", self.class_weight.is_none(), "null")?;
+        only("monotonic_cst", self.monotonic_cst.is_none(), "null")?;
+        only("splitter", self.splitter == usual.splitter, "\"best\"")?;
+        let zero = |value: f64| value.abs() < f64::MIN_POSITIVE;
+        only("ccp_alpha", zero(self.ccp_alpha), "0.0")?;
+        only("min_weight_fraction_leaf", zero(self.min_weight_fraction_leaf), "0.0")?;
+        let whole = |rows: RowCount| matches!(rows, RowCount::Count(_));
+        only("min_samples_split", whole(self.min_samples_split), "a whole number of at least 2")?;
+        only("min_samples_leaf", whole(self.min_samples_leaf), "a whole number of at least 1")?;
+        if self.max_depth.is_some_and(|depth| depth > linfa_tree::MAX_DEPTH) {
+            let allowed = format!("a whole number in 1..={} or null for linfa-tree", linfa_tree::MAX_DEPTH);
+            return refuse("max_depth", self.max_depth.unwrap_or(0), &allowed);
+        }
+        if self.min_impurity_decrease < f64::EPSILON {
+            return refuse("min_impurity_decrease", self.min_impurity_decrease, "a number above 0.0 for linfa-tree");
         }
         Ok(())
     }

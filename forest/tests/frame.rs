@@ -242,3 +242,19 @@ fn the_layout_is_that_of_the_bytes() {
     assert_eq!(at(layout.column(1), 4), 3.0_f32.to_le_bytes());
     assert_eq!(at(layout.target(), 8), [1, 0, 0, 0, 0, 0, 0, 0]);
 }
+
+/// Rows that no index type can number, claimed by a few bytes or by a name: refused before memory is asked for.
+#[test]
+fn claims_of_four_billion_rows_are_refused() {
+    let mut bytes = small().to_bytes().unwrap();
+    for rows in [1_u64 << 32, 1 << 61, u64::MAX] {
+        bytes[16..24].copy_from_slice(&rows.to_le_bytes());
+        let error = Frame::from_bytes(&bytes).unwrap_err().to_string();
+        assert!(error.contains("cut short"), "{rows}: {error}");
+    }
+    for call in ["make_classification?n_samples=4294967296", "make_regression?n_samples=4294967296"] {
+        let error =
+            Synthetic::parse(call).map_err(regrove_forest::Error::from).and_then(|set| set.frame()).unwrap_err();
+        assert!(error.to_string().contains("n_samples"), "{error}");
+    }
+}

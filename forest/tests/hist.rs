@@ -2,11 +2,15 @@
 
 #![expect(clippy::unwrap_used, reason = "tests: a failure is the answer")]
 
+use std::sync::Arc;
+
 use regrove_forest::datasets::Synthetic;
 use regrove_forest::model_selection::train_test_split_stratified;
 use regrove_forest::params::{Criterion, Estimator, MaxFeatures, RowCount, Splitter};
 use regrove_forest::random::RandomState;
-use regrove_forest::{FitOptions, Forest, Frame, Label, RandomForestParams, Target, Tree, fit, fit_range, metrics};
+use regrove_forest::{
+    FitOptions, Forest, Frame, Label, Model, RandomForestParams, Target, Tree, fit, fit_range, metrics, onnx,
+};
 
 const N_ROWS: u32 = 600;
 const N_FEATURES: u32 = 5;
@@ -89,6 +93,35 @@ fn held_out_accuracy_is_close_to_exact_cuts_and_falls_with_the_bins() {
     let hist = RandomForestParams { splitter: Splitter::Hist, ..params };
     assert!((accuracy(hist.clone()) - exact).abs() < 0.015);
     assert!(accuracy(RandomForestParams { max_bins: 2, ..hist }) < exact - 0.01);
+}
+
+/// Through a file and through ONNX, missing values and numbers as targets among them.
+#[test]
+fn models_of_histograms_are_models_as_any_other() {
+    let mut stream = RandomState::new(8);
+    for (n_classes, estimator) in [(3, Estimator::RandomForestClassifier), (0, Estimator::RandomForestRegressor)] {
+        let frame = frame(&mut stream, n_classes);
+        let params = RandomForestParams {
+            n_estimators: 7,
+            splitter: Splitter::Hist,
+            max_bins: 16,
+            ..RandomForestParams::of(estimator)
+        };
+        let forest = fit(&frame, &params).unwrap();
+        let model = Model::from_bytes(Arc::new(forest.to_bytes().unwrap())).unwrap();
+        let rows = frame.rows();
+        let answer = |model: &Model| {
+            let mut out = vec![0.0; frame.n_samples() * model.n_outputs()];
+            model.predict_proba_rows(&rows, frame.n_samples(), &mut out).unwrap();
+            out
+        };
+        let expected = if n_classes == 0 { forest.predict_values(&rows) } else { forest.predict_proba(&rows) }.unwrap();
+        assert_eq!(answer(&model), expected);
+        let imported = onnx::import(&onnx::export(&forest).unwrap(), &onnx::Limits::default()).unwrap();
+        for (imported, expected) in answer(&imported).iter().zip(&expected) {
+            assert!((imported - expected).abs() <= 1e-6 * expected.abs().max(1.0), "{imported} for {expected}");
+        }
+    }
 }
 
 #[test]

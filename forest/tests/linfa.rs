@@ -6,8 +6,8 @@ use linfa::prelude::*;
 use linfa::traits::{Fit, Predict};
 use ndarray::{Array1, Array2};
 use regrove_forest::datasets::{ClassificationParams, make_classification};
-use regrove_forest::linfa_traits::RandomForest;
-use regrove_forest::{Error, RandomForestParams, fit};
+use regrove_forest::linfa_traits::{ForestRegression, RandomForest};
+use regrove_forest::{Error, Estimator, Frame, RandomForestParams, Target, fit};
 
 fn params() -> RandomForestParams {
     RandomForestParams { n_estimators: 9, ..RandomForestParams::default() }
@@ -58,4 +58,52 @@ fn bad_parameters_do_not_reach_the_fit() {
     let targets: Array1<usize> = y.iter().map(|class| *class as usize).collect();
     let error = RandomForest::from(bad).fit(&Dataset::new(x, targets)).unwrap_err();
     assert!(matches!(error, Error::Param(error) if error.name == "n_estimators"));
+}
+
+/// Every regressor, in both widths, is the one of the frame.
+#[test]
+fn regressors_give_the_trees_of_the_frame_in_float32_and_float64() {
+    let (x, y) = records(90);
+    let values: Array1<f64> = y.iter().zip(x.rows()).map(|(class, row)| f64::from(*class) * 3.0 + row[0]).collect();
+    let names: Vec<String> = (0..x.ncols()).map(|feature| format!("x{feature}")).collect();
+    #[expect(clippy::cast_possible_truncation, reason = "what is fitted are float32 features")]
+    let (narrow, narrow_values) = (x.mapv(|value| value as f32), values.mapv(|value| value as f32));
+    let columns: Vec<f32> = narrow.columns().into_iter().flat_map(|column| column.to_vec()).collect();
+    for estimator in
+        [Estimator::DecisionTreeRegressor, Estimator::RandomForestRegressor, Estimator::ExtraTreesRegressor]
+    {
+        let mut params = RandomForestParams::of(estimator);
+        if !estimator.is_tree() {
+            params.n_estimators = 7;
+        }
+        let of = |values: Vec<f64>| {
+            let frame = Frame::new(names.clone(), columns.clone(), "y", Target::Values(values)).unwrap();
+            fit(&frame, &params).unwrap()
+        };
+        let expected = of(values.to_vec());
+        let model = ForestRegression::from(params.clone()).fit(&Dataset::new(x.clone(), values.clone())).unwrap();
+        assert_eq!(model.forest().trees(), expected.trees(), "{estimator:?}");
+        let said: Array1<f64> = model.predict(&x);
+        let rows: Vec<f32> = narrow.iter().copied().collect();
+        assert_eq!(said.to_vec(), expected.predict_values(&rows).unwrap());
+
+        let expected = of(narrow_values.iter().map(|value| f64::from(*value)).collect());
+        let dataset = Dataset::new(narrow.clone(), narrow_values.clone());
+        let model = ForestRegression::from(params.clone()).fit(&dataset).unwrap();
+        assert_eq!(model.forest().trees(), expected.trees(), "{estimator:?}");
+        let r2 = model.predict(&dataset).r2(&dataset).unwrap();
+        assert!(r2 > 0.6, "{estimator:?}: {r2}");
+    }
+}
+
+#[test]
+fn a_classifier_is_no_regression_and_values_must_be_finite() {
+    let error = ForestRegression::from(params()).check().unwrap_err().to_string();
+    assert!(error.contains("`estimator` must be DecisionTreeRegressor, RandomForestRegressor"), "{error}");
+    let (x, y) = records(20);
+    let mut values: Array1<f64> = y.iter().map(|class| f64::from(*class)).collect();
+    values[3] = f64::INFINITY;
+    let regression = ForestRegression::from(RandomForestParams::of(Estimator::RandomForestRegressor));
+    let error = regression.fit(&Dataset::new(x, values)).unwrap_err().to_string();
+    assert!(error.contains("row 4") && error.contains("not finite"), "{error}");
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use regrove_forest::datasets::Synthetic;
 use regrove_forest::onnx::{Limits, export, export_model, import};
+use regrove_forest::params::Splitter;
 use regrove_forest::{Estimator, Forest, Frame, FrameLimits, Label, Model, RandomForestParams, Target, fit};
 use serde::Deserialize;
 
@@ -133,6 +134,7 @@ fn forests() -> Vec<(&'static str, Forest, Vec<f32>)> {
         "make_classification?n_samples=2500&n_features=20&n_informative=10&n_redundant=10&random_state=42",
     );
     let seed_job = seed_job.unwrap().frame().unwrap();
+    let hist = RandomForestParams { n_estimators: 20, splitter: Splitter::Hist, max_bins: 31, ..Default::default() };
     vec![
         grow("iris", &csv("iris.csv"), Estimator::RandomForestClassifier, 100, None),
         grow("wine", &csv("wine.csv"), Estimator::ExtraTreesClassifier, 64, None),
@@ -144,6 +146,8 @@ fn forests() -> Vec<(&'static str, Forest, Vec<f32>)> {
         grow("regressor", &numbers, Estimator::RandomForestRegressor, 40, None),
         grow("regressor-extra", &numbers, Estimator::ExtraTreesRegressor, 40, Some(7)),
         grow("one-tree", &words, Estimator::RandomForestClassifier, 1, Some(1)),
+        ("hist", fit(&words, &hist).unwrap(), words.rows()),
+        ("linfa-tree", fit(&seed_job, &RandomForestParams::of(Estimator::LinfaTree)).unwrap(), seed_job.rows()),
     ]
 }
 

@@ -12,7 +12,9 @@ use crate::Error;
 use crate::frame::{Frame, Target};
 use crate::grow::{self, Ground, Plan, RowWeights, Workspace};
 use crate::kernel::Level;
+use crate::linfa_tree;
 use crate::params::{Estimator, ParamError, RandomForestParams};
+use crate::row_parts::{self, RowParts};
 use crate::tree::Tree;
 
 /// What a caller may want to know or do while trees grow.
@@ -58,47 +60,117 @@ pub fn fit_range(
     range: Range<u32>,
     options: &FitOptions<'_>,
 ) -> Result<Forest, Error> {
-    params.check()?;
-    check_target(frame, params.estimator)?;
-    if range.is_empty() || range.end > params.n_estimators {
-        return Err(ParamError {
-            name: "range",
-            value: format!("{}..{}", range.start, range.end),
-            allowed: format!("a non-empty part of 0..{} trees", params.n_estimators),
+    check_range(params, &range)?;
+    let crew = Crew::new(range.end - range.start, options);
+    let data_sha256 = frame.sha256()?;
+    let Some(n_parts) = params.row_parts else {
+        return crew.grow(frame, params, range, data_sha256);
+    };
+    let parts = RowParts::new(frame.n_samples(), n_parts, params.random_state)?;
+    let mut shards = Vec::new();
+    for part in 0..n_parts {
+        let trees = row_parts::trees(params, part);
+        let trees = trees.start.max(range.start)..trees.end.min(range.end);
+        if !trees.is_empty() {
+            shards.push(crew.grow(&parts.frame(frame, part)?, params, trees, data_sha256.clone())?);
         }
-        .into());
     }
-    let ground = Ground::new(frame, Plan::new(frame, params)?, Level::best());
-    let sampler = RowSampler::new(frame, params)?;
-    let seeds: Vec<u32> = params.tree_seeds().take(range.end as usize).skip(range.start as usize).collect();
-    let done = AtomicU32::new(0);
-    let workspaces = Workspaces::default();
-    let trees = seeds
-        .par_iter()
-        .map(|&seed| {
-            if options.cancelled() {
-                return None;
-            }
-            let mut work = workspaces.take();
-            let tree = grow::grow(&ground, &sampler.weights(seed), seed, &mut work);
-            workspaces.put(work);
-            let done = done.fetch_add(1, Ordering::Relaxed) + 1;
-            if let Some(progress) = options.progress {
-                progress(done);
-            }
-            Some(tree)
+    Ok(Forest::merge(shards)?)
+}
+
+/// Grows trees that learn from one part of the rows, without the others: the trees that [`fit_range`] grows on the whole
+/// frame. `data_sha256` is the whole frame's identity, `part` is [`RowParts::frame`].
+///
+/// # Errors
+///
+/// As [`fit_range`]; trees that learn from more than one part.
+pub fn fit_part(
+    part: &Frame,
+    data_sha256: &str,
+    params: &RandomForestParams,
+    range: Range<u32>,
+    options: &FitOptions<'_>,
+) -> Result<Forest, Error> {
+    check_range(params, &range)?;
+    if row_parts::part_of_trees(params, &range).is_none() {
+        return Err(refuse_range(&range, "trees of one part of the rows"));
+    }
+    Crew::new(range.end - range.start, options).grow(part, params, range, data_sha256.to_owned())
+}
+
+fn check_range(params: &RandomForestParams, range: &Range<u32>) -> Result<(), Error> {
+    params.check()?;
+    if range.is_empty() || range.end > params.n_estimators {
+        return Err(refuse_range(range, &format!("a non-empty part of 0..{} trees", params.n_estimators)));
+    }
+    Ok(())
+}
+
+fn refuse_range(range: &Range<u32>, allowed: &str) -> Error {
+    let value = format!("{}..{}", range.start, range.end);
+    ParamError { name: "range", value, allowed: allowed.to_owned() }.into()
+}
+
+/// Those who grow the trees of one call, and what they share.
+struct Crew<'a> {
+    options: &'a FitOptions<'a>,
+    n_trees: u32,
+    done: AtomicU32,
+    workspaces: Workspaces,
+}
+
+impl<'a> Crew<'a> {
+    fn new(n_trees: u32, options: &'a FitOptions<'a>) -> Self {
+        Self { options, n_trees, done: AtomicU32::new(0), workspaces: Workspaces::default() }
+    }
+
+    /// Grows trees on a frame, in parallel.
+    fn grow(
+        &self,
+        frame: &Frame,
+        params: &RandomForestParams,
+        range: Range<u32>,
+        data_sha256: String,
+    ) -> Result<Forest, Error> {
+        check_target(frame, params.estimator)?;
+        let trees = if params.estimator == Estimator::LinfaTree {
+            vec![linfa_tree::grow(frame, params)?]
+        } else {
+            self.grow_trees(frame, params, &range)?
+        };
+        Ok(Forest {
+            params: params.clone(),
+            classes: frame.classes().to_vec(),
+            feature_names: frame.feature_names().to_vec(),
+            categories: frame.categories().clone(),
+            data_sha256,
+            range,
+            trees,
         })
-        .collect::<Option<Vec<Tree>>>()
-        .ok_or_else(|| Error::Cancelled { trees_done: done.load(Ordering::Relaxed), trees: range.end - range.start })?;
-    Ok(Forest {
-        params: params.clone(),
-        classes: frame.classes().to_vec(),
-        feature_names: frame.feature_names().to_vec(),
-        categories: frame.categories().clone(),
-        data_sha256: frame.sha256()?,
-        range,
-        trees,
-    })
+    }
+
+    fn grow_trees(&self, frame: &Frame, params: &RandomForestParams, range: &Range<u32>) -> Result<Vec<Tree>, Error> {
+        let ground = Ground::new(frame, Plan::new(frame, params)?, Level::best());
+        let sampler = RowSampler::new(frame, params)?;
+        let seeds: Vec<u32> = params.tree_seeds().take(range.end as usize).skip(range.start as usize).collect();
+        let trees: Option<Vec<Tree>> = seeds.par_iter().map(|&seed| self.grow_tree(&ground, &sampler, seed)).collect();
+        trees.ok_or_else(|| Error::Cancelled { trees_done: self.done.load(Ordering::Relaxed), trees: self.n_trees })
+    }
+
+    /// `None` once the caller has cancelled.
+    fn grow_tree(&self, ground: &Ground<'_>, sampler: &RowSampler<'_>, seed: u32) -> Option<Tree> {
+        if self.options.cancelled() {
+            return None;
+        }
+        let mut work = self.workspaces.take();
+        let tree = grow::grow(ground, &sampler.weights(seed), seed, &mut work);
+        self.workspaces.put(work);
+        let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
+        if let Some(progress) = self.options.progress {
+            progress(done);
+        }
+        Some(tree)
+    }
 }
 
 /// Adds trees to a forest until it has `params.n_estimators`: scikit-learn's `warm_start`. The result is the forest that
@@ -152,9 +224,7 @@ impl Workspaces {
 }
 
 fn check_target(frame: &Frame, estimator: Estimator) -> Result<(), Error> {
-    if u32::try_from(frame.n_samples()).is_err() {
-        return refuse(format!("{} rows; a tree numbers rows with 32 bits", frame.n_samples()));
-    }
+    check_row_numbers(frame.n_samples())?;
     match frame.target() {
         Target::Values(_) if !estimator.is_regressor() => {
             refuse(format!("{estimator:?} needs class labels as target, not numbers"))
@@ -174,6 +244,27 @@ fn check_target(frame: &Frame, estimator: Estimator) -> Result<(), Error> {
     }
 }
 
+/// Whether every row has a number.
+fn check_row_numbers(n_samples: usize) -> Result<(), Error> {
+    if u32::try_from(n_samples).is_ok() {
+        return Ok(());
+    }
+    refuse(format!("{n_samples} rows; a tree numbers rows with 32 bits, so at most {} can be learned from", u32::MAX))
+}
+
 fn refuse(reason: String) -> Result<(), Error> {
     Err(Error::Unsupported(reason))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::check_row_numbers;
+
+    /// Such a frame takes 16 GiB, so only the check is tested.
+    #[test]
+    fn more_rows_than_an_index_can_number_are_refused() {
+        assert!(check_row_numbers(u32::MAX as usize).is_ok());
+        let error = check_row_numbers(1 << 32).unwrap_err().to_string();
+        assert!(error.starts_with("4294967296 rows;") && error.contains("at most 4294967295"), "{error}");
+    }
 }

@@ -33,7 +33,7 @@ impl Forest {
     }
 
     /// The same trees as part of a forest of another size: tree k does not depend on `n_estimators` or `oob_score`, so a
-    /// job with more trees can use those that exist.
+    /// job with more trees can use those that exist. With `row_parts` it does depend on `n_estimators`.
     ///
     /// # Errors
     ///
@@ -45,7 +45,8 @@ impl Forest {
             oob_score: params.oob_score,
             ..self.params.clone()
         };
-        if same != *params || to > params.n_estimators {
+        let other_rows = self.params.row_parts.is_some() && self.params.n_estimators != params.n_estimators;
+        if same != *params || to > params.n_estimators || other_rows {
             return Err(MergeError::Differs { field: "params", from, to });
         }
         self.params = same;

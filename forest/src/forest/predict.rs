@@ -7,6 +7,7 @@ use super::rows::RowSampler;
 use crate::Error;
 use crate::frame::{Frame, Label, Target};
 use crate::numeric::{argmax, pairwise_sum};
+use crate::row_parts::{self, RowParts};
 use crate::tree::Tree;
 
 /// Rows that one task predicts.
@@ -81,26 +82,54 @@ impl Forest {
         Ok(proba.chunks_exact(self.classes.len()).map(|row| self.classes[argmax(row)].clone()).collect())
     }
 
-    /// Out-of-bag estimates; `frame` must be the training data.
+    /// Out-of-bag estimates; `frame` must be the training data. With `row_parts` a row is out of the bag of every tree that
+    /// learned from another part.
     ///
     /// # Errors
     ///
     /// Other data than the training data, a forest without bootstrap.
     pub fn oob(&self, frame: &Frame) -> Result<OutOfBag, Error> {
-        if !self.params.bootstrap {
-            return Err(Error::Unsupported("out-of-bag estimates need `bootstrap`".to_owned()));
-        }
         if frame.sha256()? != self.data_sha256 {
             return Err(Error::Unsupported("out-of-bag estimates need the very training data".to_owned()));
         }
+        let Some(n_parts) = self.params.row_parts else { return self.oob_part(frame, 0) };
+        let parts = RowParts::new(frame.n_samples(), n_parts, self.params.random_state)?;
+        let n_outputs = self.n_outputs();
+        let mut decision_function = vec![0.0; frame.n_samples() * n_outputs];
+        let mut n_never_out = 0;
+        for part in 0..n_parts {
+            let of_part = self.oob_part(&parts.frame(frame, part)?, part)?;
+            for (row, values) in parts.rows(part).into_iter().zip(of_part.decision_function.chunks_exact(n_outputs)) {
+                decision_function[row * n_outputs..][..n_outputs].copy_from_slice(values);
+            }
+            n_never_out += of_part.n_never_out;
+        }
+        Ok(OutOfBag { score: score(frame.target(), &decision_function, n_outputs)?, decision_function, n_never_out })
+    }
+
+    /// Out-of-bag estimates of the rows of one part, for those who do not hold the others: `frame` must be
+    /// [`RowParts::frame`] of the training data. A forest without `row_parts` has one part, 0.
+    ///
+    /// # Errors
+    ///
+    /// A forest without bootstrap, other features than the forest's.
+    pub fn oob_part(&self, frame: &Frame, part: u32) -> Result<OutOfBag, Error> {
+        if !self.params.bootstrap {
+            return Err(Error::Unsupported("out-of-bag estimates need `bootstrap`".to_owned()));
+        }
         let (n_samples, n_features, n_outputs) = (frame.n_samples(), frame.n_features(), self.n_outputs());
+        if n_features != self.n_features() {
+            return Err(Error::Shape { what: "the features", got: n_features, expected: self.n_features() });
+        }
+        let own = row_parts::trees(&self.params, part);
         let sampler = RowSampler::new(frame, &self.params)?;
         let rows = frame.rows();
         let mut sums = vec![0.0; n_samples * n_outputs];
         let mut n_out = vec![0_u32; n_samples];
-        for tree in &self.trees {
-            let Some(counts) = sampler.counts(tree.random_state) else { continue };
-            for (row, _) in counts.iter().enumerate().filter(|(_, count)| **count == 0) {
+        for (index, tree) in self.range.clone().zip(&self.trees) {
+            let counts = if own.contains(&index) { sampler.counts(tree.random_state) } else { None };
+            let is_out = |row: usize| counts.as_ref().is_none_or(|counts| counts[row] == 0);
+            for row in (0..n_samples).filter(|row| is_out(*row)) {
                 let value = tree.predict(&rows[row * n_features..(row + 1) * n_features]);
                 add(&mut sums[row * n_outputs..(row + 1) * n_outputs], value);
                 n_out[row] += 1;
@@ -111,12 +140,8 @@ impl Forest {
                 *sum /= f64::from((*n_out).max(1));
             }
         }
-        let score = match frame.target() {
-            Target::Classes { indexes, .. } => accuracy(indexes, &sums, n_outputs),
-            Target::Values(values) => crate::metrics::regression(values, &sums)?.r2,
-        };
         let n_never_out = n_out.iter().filter(|n_out| **n_out == 0).count();
-        Ok(OutOfBag { score, decision_function: sums, n_never_out })
+        Ok(OutOfBag { score: score(frame.target(), &sums, n_outputs)?, decision_function: sums, n_never_out })
     }
 
     /// Mean decrease of impurity per feature, summing to 1, `(n_features,)`; zeros if no tree has a split.
@@ -137,6 +162,13 @@ impl Forest {
         }
         sums
     }
+}
+
+fn score(target: &Target, predicted: &[f64], n_outputs: usize) -> Result<f64, Error> {
+    Ok(match target {
+        Target::Classes { indexes, .. } => accuracy(indexes, predicted, n_outputs),
+        Target::Values(values) => crate::metrics::regression(values, predicted)?.r2,
+    })
 }
 
 #[expect(clippy::cast_precision_loss, reason = "row counts below 2^53")]

@@ -30,6 +30,7 @@ struct Written {
     monotonic_cst: Option<Vec<i8>>,
     splitter: Option<Splitter>,
     max_bins: Option<u32>,
+    row_parts: Option<u32>,
 }
 
 fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MaxFeatures>, D::Error> {
@@ -60,6 +61,7 @@ impl<'de> Deserialize<'de> for RandomForestParams {
             monotonic_cst: written.monotonic_cst,
             splitter: written.splitter.unwrap_or(default.splitter),
             max_bins: written.max_bins.unwrap_or(default.max_bins),
+            row_parts: written.row_parts,
         })
     }
 }
