@@ -171,12 +171,14 @@ impl Model {
         Ok(form)
     }
 
-    /// Children lie after their parents inside one tree, so every walk ends; features and values exist.
+    /// Children lie after their parents inside one tree, so every walk ends; features and values exist; no node has two
+    /// parents, so that blocks made of a tree are not more than its nodes.
     fn check_nodes<N: Form>(&self, are_sound: impl Fn(&[N], usize, usize) -> bool) -> Result<(), ModelFileError> {
         let n_values = self.values().len() / self.width();
         if self.roots().first() != Some(&0) {
             return refuse("the trees do not cover the nodes");
         }
+        let feature_bits = feature_bits(self.n_features());
         for (at, tree) in self.roots().windows(2).enumerate() {
             let nodes = self.numbers(Kind::Nodes).get(tree[0] as usize..tree[1] as usize).unwrap_or(&[]);
             if nodes.is_empty() {
@@ -184,6 +186,9 @@ impl Model {
             }
             if !are_sound(nodes, self.n_features(), n_values) {
                 return refuse(format!("a node of tree {at} points outside its tree, the features or the values"));
+            }
+            if !is_breadth_first(nodes, feature_bits) {
+                return refuse(format!("the nodes of tree {at} are not breadth first"));
             }
         }
         Ok(())
@@ -289,6 +294,21 @@ impl Model {
         }
         Ok(tree)
     }
+}
+
+/// Whether the children of each node that has some follow those of the node before, and all nodes but the root are children.
+fn is_breadth_first<N: Form>(nodes: &[N], feature_bits: u32) -> bool {
+    let mut next = 1;
+    for node in nodes {
+        let node: Node = node.unpack(feature_bits);
+        if !node.is_leaf() {
+            if node.child as usize != next {
+                return false;
+            }
+            next += 2;
+        }
+    }
+    next == nodes.len()
 }
 
 impl Identity {

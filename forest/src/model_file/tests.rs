@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Model;
+use super::layout::Kind;
 use super::nodes::{Form, Node, Packed, Wide, are_sound, feature_bits, fits_packed, leaf};
 use super::pack::{BlockTrees, sizes};
 use crate::datasets::Synthetic;
@@ -284,4 +285,32 @@ fn a_node_that_points_anywhere_else_is_unsound_at_every_level() {
     for nodes in unsound {
         assert!(!sound(nodes), "{nodes:?}");
     }
+}
+
+/// A node with two parents would be copied for each of them, and theirs for each of their parents: found by fuzzing.
+#[test]
+fn nodes_with_two_parents_or_none_are_refused() {
+    let uri = "make_classification?n_samples=200&n_features=4&flip_y=0.3&random_state=1";
+    let frame = Synthetic::parse(uri).unwrap().frame().unwrap();
+    let file = fit(&frame, &RandomForestParams { n_estimators: 1, ..RandomForestParams::default() }).unwrap();
+    let file = file.to_bytes().unwrap();
+    let model = Model::from_bytes(Arc::new(file.clone())).unwrap();
+    let bits = feature_bits(4);
+    let packed: Vec<Packed> = model.numbers::<Packed>(Kind::Nodes).to_vec();
+    let nodes: Vec<Node> = packed.iter().map(|node| node.unpack(bits)).collect();
+    let place = model.sections.0[Kind::Nodes.index()].start;
+    let read = |at: usize, node: Node| {
+        let mut bytes = file.clone();
+        bytes[place + at * 8..][..8].copy_from_slice(bytemuck::bytes_of(&Packed::pack(node, bits)));
+        Model::from_verified_bytes(Arc::new(bytes)).map(|_| ()).map_err(|error| error.to_string())
+    };
+    let first_split = nodes.iter().rposition(|node| !node.is_leaf()).unwrap();
+    read(first_split, nodes[first_split]).unwrap();
+    let shared = nodes.iter().position(|node| node.is_leaf()).unwrap();
+    assert!(shared < nodes[first_split].child as usize, "a node before them");
+    let split = Node { threshold: 0.0_f32.to_bits(), feature: 0, child: nodes[first_split].child, ..nodes[shared] };
+    let refused = "not a usable model file: the nodes of tree 0 are not breadth first";
+    assert_eq!(read(shared, split).unwrap_err(), refused);
+    let orphaning = leaf(u32::try_from(first_split).unwrap(), 0);
+    assert_eq!(read(first_split, orphaning).unwrap_err(), refused);
 }
