@@ -218,9 +218,12 @@ pub struct TrainRequested {
     /// Parameters of the forest under scikit-learn's names; absent ones have scikit-learn's defaults.
     #[serde(default)]
     pub params: Map<String, Value>,
-    /// How many shards to grow the forest in: 1 to 1024. Never changes the model.
+    /// How many shards to grow the forest in: 1 to 1024. Never changes the model, unless they divide the rows.
     #[serde(default = "default_shards")]
     pub shards: u32,
+    /// What the shards divide.
+    #[serde(default, skip_serializing_if = "ShardBy::is_trees")]
+    pub shard_by: ShardBy,
     /// Share of rows, 0 ≤ share < 1, that a second forest with the same parameters does not see and is scored on.
     /// The registered model always learns from every row.
     #[serde(default = "default_test_size")]
@@ -237,6 +240,33 @@ pub struct TrainRequested {
     /// The sweep that this job is a trial of. A trial is evaluated and recorded; only the best one becomes a version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sweep: Option<SweepTrial>,
+}
+
+/// What the shards of a job divide among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ShardBy {
+    /// The trees: each shard reads the whole data set, and their number never changes the model.
+    #[default]
+    Trees,
+    /// The rows: each shard holds a part of the data set only, and grows its trees on that. Another model than
+    /// scikit-learn's, which depends on the number of shards.
+    Rows,
+}
+
+impl ShardBy {
+    /// The name in JSON and on a terminal.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trees => "trees",
+            Self::Rows => "rows",
+        }
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+    fn is_trees(&self) -> bool {
+        *self == Self::Trees
+    }
 }
 
 /// A job's place in a sweep.
@@ -300,6 +330,7 @@ impl TrainRequested {
             dataset,
             params: Map::new(),
             shards: default_shards(),
+            shard_by: ShardBy::Trees,
             test_size: default_test_size(),
             model: ModelRequest::default(),
             experiment: default_experiment(),
@@ -307,7 +338,19 @@ impl TrainRequested {
             sweep: None,
         }
     }
+
+    /// The parameters that the trees are grown with. Where shards divide the rows, the number of parts is one of them.
+    pub fn forest_params(&self) -> Map<String, Value> {
+        let mut params = self.params.clone();
+        if self.shard_by == ShardBy::Rows {
+            params.insert(ROW_PARTS.to_owned(), self.shards.into());
+        }
+        params
+    }
 }
+
+/// The parameter that says into how many parts the rows are cut.
+pub const ROW_PARTS: &str = "row_parts";
 
 fn default_shards() -> u32 {
     2
@@ -376,6 +419,24 @@ pub struct ShardRequested {
     pub test_size: f64,
     /// 1 for the first request, one more each time that it was overdue.
     pub attempt: u32,
+    /// The rows that the trees learn from, where shards divide the rows; all rows of the data set otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<RowPart>,
+}
+
+/// A part of a data set's rows.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowPart {
+    /// Which part: `0..shards`.
+    pub index: u32,
+    /// Its rows as a canonical frame.
+    pub frame: Artifact,
+    /// How many rows.
+    pub n_samples: u64,
+    /// Classes of the data set that have no row here: these trees never vote for them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub classes_missing: Vec<Value>,
 }
 
 /// Data of `shard-trained`.

@@ -55,6 +55,7 @@ fn shard_requested(shard: u32, of: u32, attempt: u32, second: i64) -> CloudEvent
         params: Map::new(),
         test_size: 0.2,
         attempt,
+        part: None,
     });
     recorded(&event, &ids::shard_requested(JOB, shard, attempt), second)
 }

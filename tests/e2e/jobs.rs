@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use regrove_events::event::{DatasetRequest, ModelRequest, Objective, TrainRequested};
+use regrove_events::event::{DatasetRequest, ModelRequest, Objective, ShardBy, TrainRequested};
 use regrove_events::log::job_stream;
 use regrove_events::{Event, Job, http_binding, job};
 use serde_json::{Value, json};
@@ -53,6 +53,7 @@ fn request(uri: &str, params: &Value, model: &str, objective: Option<Objective>)
         dataset: DatasetRequest::new(uri, "target"),
         params: params.as_object().unwrap().clone(),
         shards: 4,
+        shard_by: ShardBy::Trees,
         test_size: 0.2,
         model: ModelRequest { name: model.to_owned(), ..ModelRequest::default() },
         experiment: "end-to-end".to_owned(),

@@ -17,6 +17,7 @@ mod demo;
 mod doctor;
 mod foreign;
 mod forest_files;
+mod forest_kinds;
 mod jobs;
 mod kills;
 mod lambda;

@@ -5,10 +5,11 @@
 
 mod bad_input;
 mod delivery;
+mod row_shards;
 mod sweeps;
 mod world;
 
-use regrove_events::event::{DatasetRequest, ModelRequest, TrainRequested};
+use regrove_events::event::{DatasetRequest, ModelRequest, ShardBy, TrainRequested};
 use serde_json::json;
 
 /// A small job: 12 trees in 4 shards on 300 rows.
@@ -21,6 +22,7 @@ fn request() -> TrainRequested {
         ),
         params: params.as_object().unwrap().clone(),
         shards: 4,
+        shard_by: ShardBy::Trees,
         test_size: 0.25,
         model: ModelRequest { name: "Simulated".to_owned(), alias: Some("champion".to_owned()), description: None },
         experiment: "simulation".to_owned(),

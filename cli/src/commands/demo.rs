@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use regrove_events::JobState;
-use regrove_events::event::{DatasetRequest, ModelRequest, TrainRequested};
+use regrove_events::event::{DatasetRequest, ModelRequest, ShardBy, TrainRequested};
 use regrove_runtime::{Runtime, RuntimeConfig};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -115,6 +115,7 @@ fn breast_cancer(shards: u32, reach: &Reach) -> anyhow::Result<TrainRequested> {
         dataset: DatasetRequest::new(uri, "target"),
         params: params.as_object().cloned().unwrap_or_default(),
         shards,
+        shard_by: ShardBy::Trees,
         test_size: 0.2,
         model: ModelRequest { name: "BreastCancerModel".to_owned(), alias: None, description: None },
         experiment: "regrove".to_owned(),

@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use regrove_events::event::{self, CsvFormat, DatasetRequest, ModelRequest, Objective, SweepRequested, TrainRequested};
+use regrove_events::event::{
+    self, CsvFormat, DatasetRequest, ModelRequest, Objective, ShardBy, SweepRequested, TrainRequested,
+};
 use regrove_events::log::Position;
 use regrove_events::{Event, Job, JobState};
 use serde_json::{Value, json};
@@ -24,7 +26,8 @@ use crate::watch;
     --metric accuracy --alias champion --wait\n  \
     regrove train --file job.yaml --set n_estimators=200 --wait\n  \
     regrove train --data 'synthetic:make_classification?n_samples=2500&random_state=42' \\\n    \
-    --set n_estimators=75 --set max_depth=30 --set random_state=42 --shards 4 --id my-job --wait\n\n\
+    --set n_estimators=75 --set max_depth=30 --set random_state=42 --shards 4 --id my-job --wait\n  \
+    regrove train --data rides.parquet --target tip --shards 8 --shard-by rows\n\n\
     A file has the fields of the event `train-requested` (docs/events.md), as YAML or JSON; flags go before it.\n\n\
     Exit codes: 0 asked for, or with --wait succeeded; 1 failed; 2 wrong arguments; 3 cancelled while waiting.")]
 pub(crate) struct Args {
@@ -42,9 +45,13 @@ pub(crate) struct Args {
     /// A parameter of the forest under scikit-learn's name; may be repeated
     #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
     params: Vec<(String, Value)>,
-    /// How many shards to grow the forest in; never changes the model [default: 2]
+    /// How many shards to grow the forest in; never changes the model, unless they divide the rows [default: 2]
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     shards: Option<u32>,
+    /// What the shards divide: `trees`, or `rows` for data larger than one worker, which makes another model than
+    /// scikit-learn's: each shard grows its trees on a part of the rows [default: trees]
+    #[arg(long, value_name = "WHAT", value_parser = shard_by)]
+    shard_by: Option<ShardBy>,
     /// Share of rows that a second forest does not see and is scored on; 0 for none [default: 0.2]
     #[arg(long)]
     test_size: Option<f64>,
@@ -135,6 +142,11 @@ pub(crate) fn assignment(text: &str) -> Result<(String, Value), String> {
     Ok((name.trim().to_owned(), setting(value)))
 }
 
+/// `trees` or `rows`.
+fn shard_by(text: &str) -> Result<ShardBy, String> {
+    serde_json::from_value(text.into()).map_err(|_| "expected trees or rows".to_owned())
+}
+
 /// `name=v1,v2`; a value that holds commas is written as JSON in a list: `name=["a,b"]`.
 fn values(text: &str) -> Result<(String, Vec<Value>), String> {
     let (name, values) = text.split_once('=').ok_or("expected NAME=V1,V2,…")?;
@@ -188,6 +200,7 @@ fn request(args: Args) -> anyhow::Result<TrainRequested> {
     dataset.categorical.extend(args.columns.categorical);
     request.params.extend(args.params);
     request.shards = args.shards.unwrap_or(request.shards);
+    request.shard_by = args.shard_by.unwrap_or(request.shard_by);
     request.test_size = args.test_size.unwrap_or(request.test_size);
     request.model.name = args.model.unwrap_or(request.model.name);
     request.model.alias = args.alias.or(request.model.alias);
@@ -268,6 +281,7 @@ pub(crate) fn reference_request(shards: u32) -> TrainRequested {
         dataset: DatasetRequest { name: Some("make_classification".to_owned()), ..DatasetRequest::new(data, "target") },
         params: params.as_object().cloned().unwrap_or_default(),
         shards,
+        shard_by: ShardBy::Trees,
         test_size: 0.2,
         model: ModelRequest::default(),
         experiment: "regrove".to_owned(),

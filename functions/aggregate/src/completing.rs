@@ -1,14 +1,15 @@
 //! The forest is put together when its last shard is in.
 
-use regrove_events::event::{JobFailed, ModelAggregated, ShardTrained};
+use regrove_events::event::{Dataset, JobFailed, ModelAggregated, ShardTrained};
+use regrove_events::job::Shard;
 use regrove_events::log::{append_once, job_stream};
 use regrove_events::{Artifact, Cause, CloudEvent, Event, Job, ids, job};
-use regrove_forest::Frame;
 use regrove_host::{Problem, now};
+use tokio::runtime::Handle;
 
 use crate::decide::{self, Completion};
 use crate::failing::fail;
-use crate::merge::{Merged, merge};
+use crate::merge::{self, Merged, Rows, merge};
 use crate::{FUNCTION, Ports};
 
 /// Puts the forest together when the last shard is in. Returns what is to be said.
@@ -40,23 +41,24 @@ async fn aggregate(
     let (Some(dataset), Some(request)) = (state.dataset.clone(), state.request.clone()) else {
         return Ok(Err(failure("the job has shards but no data set".to_owned())));
     };
-    let frame = ports.control.artifacts.get(&dataset.frame).await?;
+    let frames = frames(state, &dataset);
     let models = fetch(ports, shards.iter().map(|shard| &shard.model)).await?;
     let holdout = fetch(ports, shards.iter().filter_map(|shard| shard.holdout.as_ref())).await?;
-    let test_size = request.test_size;
+    let (test_size, artifacts) = (request.test_size, ports.control.artifacts.clone());
     let merged = tokio::task::spawn_blocking(move || {
-        let frame = Frame::from_bytes(frame.as_ref())?;
-        merge(&frame, models, holdout, test_size)
+        let get = |artifact: &Artifact| Handle::current().block_on(artifacts.get(artifact));
+        merge(&Rows { frames, get: &get }, models, holdout, test_size)
     })
     .await
     .map_err(|error| Problem::internal(&error))?;
     let merged: Merged = match merged {
         Ok(merged) => merged,
-        Err(error) => return Ok(Err(failure(error.to_string()))),
+        Err(merge::Error::Store(error)) => return Err(error.into()),
+        Err(merge::Error::Forest(error)) => return Ok(Err(failure(error.to_string()))),
     };
     Ok(Ok(ModelAggregated {
         dataset,
-        params: request.params,
+        params: request.forest_params(),
         n_estimators: merged.n_estimators,
         model: ports.control.artifacts.put(merged.native).await?,
         onnx: ports.control.artifacts.put(merged.onnx).await?,
@@ -65,6 +67,16 @@ async fn aggregate(
         metrics: merged.metrics,
         feature_importances: merged.feature_importances,
     }))
+}
+
+/// The frames with all rows: the whole one, or the parts that the shards learned from, in order.
+fn frames(state: &Job, dataset: &Dataset) -> Vec<Artifact> {
+    let part = |shard: &Shard| match Event::read(&shard.request) {
+        Ok(Event::ShardRequested(request)) => request.part.map(|part| part.frame),
+        _ => None,
+    };
+    let parts: Vec<Artifact> = state.shards.values().filter_map(part).collect();
+    if parts.is_empty() { vec![dataset.frame.clone()] } else { parts }
 }
 
 fn failure(reason: String) -> JobFailed {

@@ -1,14 +1,19 @@
 //! From a data set's URI to a canonical frame: fetched, read, checked, hashed, in bounded memory.
 
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 
-use regrove_data::{Limits, Location, Policy, Prepared, Table, TargetKind, Wish, fetch, prepare};
+use regrove_data::{
+    CutPart, FrameHead, Limits, Location, Policy, Prepared, Table, TargetKind, Wish, cut, fetch, prepare,
+};
 use regrove_events::Artifact;
-use regrove_events::event::{DatasetRequest, JobFailed};
+use regrove_events::event::{DatasetRequest, JobFailed, RowPart};
 use regrove_forest::datasets::Synthetic;
-use regrove_forest::{Categories, Error, Frame, Label};
+use regrove_forest::{Categories, Error, Frame, Label, RowParts};
 use regrove_host::Problem;
-use regrove_store::Artifacts;
+use regrove_store::{Artifacts, artifact};
+use serde_json::Value;
+use tempfile::NamedTempFile;
 
 use crate::FUNCTION;
 
@@ -24,7 +29,7 @@ pub struct DataAccess {
     pub limits: Limits,
     /// Folder for what is fetched and written before it is stored.
     pub spool: PathBuf,
-    /// Largest frame in bytes.
+    /// Largest frame, or part of one, that is stored, in bytes.
     pub frame_bytes_max: u64,
 }
 
@@ -63,7 +68,7 @@ impl Refused {
         Self::Final(JobFailed { step: FUNCTION.to_owned(), problem: problem.to_owned(), reason: reason.into() })
     }
 
-    fn of(request: &DatasetRequest, error: &regrove_data::Error) -> Self {
+    pub(crate) fn of(request: &DatasetRequest, error: &regrove_data::Error) -> Self {
         if error.is_retryable() {
             return Self::Later(Problem::unavailable("the data set", error));
         }
@@ -73,11 +78,16 @@ impl Refused {
     }
 }
 
-/// Reads a data set for classes or for numbers.
+/// Reads a data set for classes or for numbers. It will be stored in `n_parts` parts, each of which may be as large as a frame.
 ///
 /// # Errors
 /// [`Refused`].
-pub async fn read(request: &DatasetRequest, kind: TargetKind, access: &DataAccess) -> Result<Data, Refused> {
+pub async fn read(
+    request: &DatasetRequest,
+    kind: TargetKind,
+    n_parts: u32,
+    access: &DataAccess,
+) -> Result<Data, Refused> {
     if let Some(call) = request.uri.strip_prefix(SYNTHETIC) {
         return synthetic(request, call);
     }
@@ -89,7 +99,7 @@ pub async fn read(request: &DatasetRequest, kind: TargetKind, access: &DataAcces
         kind,
         drop: request.drop.clone(),
         categorical: request.categorical.clone(),
-        frame_bytes_max: access.frame_bytes_max,
+        frame_bytes_max: access.frame_bytes_max.saturating_mul(n_parts.into()),
     };
     let (csv, limits, spool) = (request.csv.clone().unwrap_or_default(), access.limits, access.spool.clone());
     let prepared = tokio::task::spawn_blocking(move || {
@@ -136,6 +146,92 @@ fn data_of(frame: &Frame) -> Result<Data, Error> {
         categories: frame.categories().clone(),
         frame: Content::Bytes(frame.to_bytes()?),
     })
+}
+
+/// A class label as JSON has it.
+pub fn label(label: &Label) -> Value {
+    serde_json::to_value(label).unwrap_or(Value::Null)
+}
+
+/// A data set cut into parts of its rows.
+#[derive(Debug)]
+pub struct CutData {
+    /// What the whole frame would be as an artifact. It is not stored: nobody reads it whole.
+    pub frame: Artifact,
+    classes: Vec<Label>,
+    parts: Vec<CutPart>,
+}
+
+impl CutData {
+    /// Rows of each class in each part.
+    pub fn class_rows(&self) -> impl Iterator<Item = &[u64]> {
+        self.parts.iter().map(|part| part.class_rows.as_slice())
+    }
+}
+
+/// Cuts a data set into parts.
+///
+/// # Errors
+/// [`Refused`]: a part that is too large.
+pub async fn cut_rows(
+    data: &mut Data,
+    request: &DatasetRequest,
+    kind: TargetKind,
+    parts: RowParts,
+    access: &DataAccess,
+) -> Result<CutData, Refused> {
+    let refused = |error: regrove_data::Error| Refused::of(request, &error);
+    let content = std::mem::replace(&mut data.frame, Content::Bytes(Vec::new()));
+    let (spool, part_bytes_max) = (access.spool.clone(), access.frame_bytes_max);
+    let classes: Vec<Label> = data.classes.iter().map(|(label, _)| label.clone()).collect();
+    let (n_samples, names, categories) = (data.n_samples, data.feature_names.clone(), data.categories.clone());
+    let target = request.target.clone();
+    let work = move || {
+        let (file, frame) = content.into_file(&spool)?;
+        let classes_of = (kind == TargetKind::Classes).then_some(classes.as_slice());
+        let head = FrameHead {
+            n_samples,
+            feature_names: &names,
+            target: &target,
+            classes: classes_of,
+            categories: &categories,
+        };
+        let parts = cut(file.path(), &head, &parts, part_bytes_max, &spool)?;
+        Ok(CutData { frame, classes, parts })
+    };
+    tokio::task::spawn_blocking(work).await.map_err(|error| Refused::Later(Problem::internal(&error)))?.map_err(refused)
+}
+
+impl Content {
+    /// A file with the frame, and what it is as an artifact.
+    fn into_file(self, spool: &Path) -> Result<(NamedTempFile, Artifact), regrove_data::Error> {
+        match self {
+            Self::File(prepared) => Ok((prepared.file, Artifact { sha256: prepared.sha256, bytes: prepared.bytes })),
+            Self::Bytes(bytes) => {
+                let wrong = |source| regrove_data::Error::Io { place: spool.display().to_string(), source };
+                std::fs::create_dir_all(spool).map_err(wrong)?;
+                let file = NamedTempFile::new_in(spool).map_err(wrong)?;
+                file.as_file().write_all(&bytes).map_err(wrong)?;
+                Ok((file, Artifact { sha256: artifact::sha256(&bytes), bytes: bytes.len() as u64 }))
+            }
+        }
+    }
+}
+
+/// Stores the parts.
+///
+/// # Errors
+/// What the store says.
+pub async fn store_parts(data: CutData, artifacts: &Artifacts) -> Result<Vec<RowPart>, Problem> {
+    let mut stored = Vec::new();
+    for (index, part) in (0..).zip(data.parts) {
+        let frame = Artifact { sha256: part.sha256, bytes: part.bytes };
+        artifacts.put_file(&frame, part.path.to_path_buf()).await?;
+        let missing = data.classes.iter().zip(&part.class_rows).filter(|(_, rows)| **rows == 0);
+        let classes_missing = missing.map(|(class, _)| label(class)).collect();
+        stored.push(RowPart { index, frame, n_samples: part.n_samples, classes_missing });
+    }
+    Ok(stored)
 }
 
 /// Stores the frame.

@@ -220,7 +220,9 @@ pub fn cancel(job: &Job, history: &[CloudEvent], reason: Option<String>) -> Resu
 
 #[cfg(test)]
 mod tests {
-    use regrove_events::event::{Artifact, Dataset, DatasetRequest, ModelRequest, ShardRequested, TrainRequested};
+    use regrove_events::event::{
+        Artifact, Dataset, DatasetRequest, ModelRequest, ShardBy, ShardRequested, TrainRequested,
+    };
     use regrove_events::{Cause, ids, job};
 
     use super::*;
@@ -240,6 +242,7 @@ mod tests {
             dataset: DatasetRequest::new("synthetic:x", "target"),
             params: serde_json::Map::new(),
             shards: 2,
+            shard_by: ShardBy::Trees,
             test_size: 0.0,
             model: ModelRequest::default(),
             experiment: "regrove".into(),
@@ -273,7 +276,7 @@ mod tests {
     fn asked(shard: u32, attempt: u32, seconds: i64) -> CloudEvent {
         let trees = TreeRange { from: shard, to: shard + 1 };
         let (dataset, params) = (dataset(), serde_json::Map::new());
-        let event = ShardRequested { shard, of: 2, trees, dataset, params, test_size: 0.0, attempt };
+        let event = ShardRequested { shard, of: 2, trees, dataset, params, test_size: 0.0, attempt, part: None };
         fact(&Event::ShardRequested(event), &ids::shard_requested(JOB, shard, attempt), seconds)
     }
 

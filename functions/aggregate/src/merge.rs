@@ -3,8 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use regrove_events::Artifact;
 use regrove_forest::model_selection::train_test_split_stratified;
-use regrove_forest::{Error, Forest, Frame, MergeError, Model, metrics, onnx};
+use regrove_forest::{Forest, Frame, MergeError, Model, metrics, onnx};
+use regrove_store::artifact;
 
 /// A whole forest, ready to be registered.
 #[derive(Debug)]
@@ -25,6 +28,26 @@ pub(crate) struct Merged {
     pub(crate) output_example: Vec<f64>,
 }
 
+/// The rows of a job as they lie in the artifact store: whole, or in the parts of its shards, of which one at a time is in
+/// memory.
+pub(crate) struct Rows<'a> {
+    /// The frames.
+    pub(crate) frames: Vec<Artifact>,
+    /// Gets the bytes of one.
+    pub(crate) get: &'a dyn Fn(&Artifact) -> Result<Bytes, artifact::Error>,
+}
+
+/// Why there is no forest.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Error {
+    /// The shards do not make one, ever.
+    #[error(transparent)]
+    Forest(#[from] regrove_forest::Error),
+    /// The rows cannot be got now.
+    #[error(transparent)]
+    Store(#[from] artifact::Error),
+}
+
 /// Puts shards together in tree order and measures the result.
 ///
 /// `holdout` holds the same trees grown without the held-out rows; empty when nothing was held out. The artifact store
@@ -33,30 +56,28 @@ pub(crate) struct Merged {
 /// # Errors
 /// Shards that do not make one whole forest, or artifacts that are none.
 pub(crate) fn merge(
-    frame: &Frame,
+    rows: &Rows<'_>,
     shards: Vec<Vec<u8>>,
     holdout: Vec<Vec<u8>>,
     test_size: f64,
 ) -> Result<Merged, Error> {
     let forest = whole(shards)?;
-    let mut measured = BTreeMap::new();
-    let trained = measure(&forest, frame)?;
-    measured.insert("accuracy".to_owned(), trained.accuracy);
-    measured.insert("log_loss".to_owned(), trained.log_loss);
-    if forest.params().bootstrap {
-        measured.insert("oob_accuracy".to_owned(), forest.oob(frame)?.score);
+    let without = if holdout.is_empty() { None } else { Some(whole(holdout)?) };
+    let (mut trained, mut out_of_bag, mut held_out) = (Answers::default(), Answers::default(), Answers::default());
+    let mut input_example = None;
+    for (part, artifact) in (0..).zip(&rows.frames) {
+        let frame = Frame::from_bytes(&(rows.get)(artifact)?)?;
+        trained.add(&frame, forest.predict_proba(&frame.rows())?);
+        if forest.params().bootstrap {
+            out_of_bag.add(&frame, forest.oob_part(&frame, part)?.decision_function);
+        }
+        if let Some(without) = &without {
+            let (_, unseen) = train_test_split_stratified(&frame, test_size, forest.params().random_state)?;
+            held_out.add(&unseen, without.predict_proba(&unseen.rows())?);
+        }
+        input_example.get_or_insert_with(|| example(&frame));
     }
-    if !holdout.is_empty() {
-        let (_, held_out) = train_test_split_stratified(frame, test_size, forest.params().random_state)?;
-        let held = measure(&whole(holdout)?, &held_out)?;
-        measured.insert("holdout_accuracy".to_owned(), held.accuracy);
-        measured.insert("holdout_balanced_accuracy".to_owned(), held.balanced_accuracy);
-        measured.insert("holdout_log_loss".to_owned(), held.log_loss);
-        measured.insert("holdout_f1_macro".to_owned(), held.f1_macro);
-        measured.extend(held.roc_auc.map(|auc| ("holdout_roc_auc".to_owned(), auc)));
-    }
-    measured.retain(|_, value| value.is_finite());
-    let input_example = example(frame);
+    let input_example = input_example.unwrap_or_default();
     #[expect(clippy::cast_possible_truncation, reason = "they were float32")]
     let row: Vec<f32> = input_example.iter().map(|value| *value as f32).collect();
     let regressor = forest.params().estimator.is_regressor();
@@ -65,11 +86,59 @@ pub(crate) fn merge(
         native: forest.to_bytes()?,
         onnx: onnx::export(&forest)?,
         n_estimators: forest.params().n_estimators,
-        metrics: measured,
+        metrics: metrics_of(&trained, &out_of_bag, &held_out, forest.n_classes())?,
         feature_importances: forest.feature_importances(),
         input_example,
         output_example,
     })
+}
+
+/// True classes, and what a forest says of their rows.
+#[derive(Debug, Default)]
+struct Answers {
+    classes: Vec<u32>,
+    proba: Vec<f64>,
+}
+
+impl Answers {
+    fn add(&mut self, frame: &Frame, proba: Vec<f64>) {
+        self.classes.extend(frame.class_indexes());
+        self.proba.extend(proba);
+    }
+
+    /// `None` where nothing was asked.
+    fn measure(&self, n_classes: usize) -> Result<Option<metrics::Classification>, Error> {
+        if self.classes.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(metrics::classification(&self.classes, &self.proba, n_classes)?))
+    }
+}
+
+/// Metrics by MLflow's key.
+fn metrics_of(
+    trained: &Answers,
+    out_of_bag: &Answers,
+    held_out: &Answers,
+    n_classes: usize,
+) -> Result<BTreeMap<String, f64>, Error> {
+    let mut measured = BTreeMap::new();
+    if let Some(trained) = trained.measure(n_classes)? {
+        measured.insert("accuracy".to_owned(), trained.accuracy);
+        measured.insert("log_loss".to_owned(), trained.log_loss);
+    }
+    if let Some(out_of_bag) = out_of_bag.measure(n_classes)? {
+        measured.insert("oob_accuracy".to_owned(), out_of_bag.accuracy);
+    }
+    if let Some(held) = held_out.measure(n_classes)? {
+        measured.insert("holdout_accuracy".to_owned(), held.accuracy);
+        measured.insert("holdout_balanced_accuracy".to_owned(), held.balanced_accuracy);
+        measured.insert("holdout_log_loss".to_owned(), held.log_loss);
+        measured.insert("holdout_f1_macro".to_owned(), held.f1_macro);
+        measured.extend(held.roc_auc.map(|auc| ("holdout_roc_auc".to_owned(), auc)));
+    }
+    measured.retain(|_, value| value.is_finite());
+    Ok(measured)
 }
 
 fn example(frame: &Frame) -> Vec<f64> {
@@ -78,7 +147,7 @@ fn example(frame: &Frame) -> Vec<f64> {
     row(complete).map(|value| if value.is_nan() { 0.0 } else { f64::from(value) }).collect()
 }
 
-fn whole(shards: Vec<Vec<u8>>) -> Result<Forest, Error> {
+fn whole(shards: Vec<Vec<u8>>) -> Result<Forest, regrove_forest::Error> {
     let forests = shards
         .into_iter()
         .map(|bytes| Model::from_verified_bytes(Arc::new(bytes)).and_then(|model| model.to_forest()))
@@ -88,9 +157,4 @@ fn whole(shards: Vec<Vec<u8>>) -> Result<Forest, Error> {
         return Err(MergeError::Gap { from: forest.range().end, to: forest.params().n_estimators }.into());
     }
     Ok(forest)
-}
-
-fn measure(forest: &Forest, frame: &Frame) -> Result<metrics::Classification, Error> {
-    let proba = forest.predict_proba(&frame.rows())?;
-    metrics::classification(frame.class_indexes(), &proba, frame.classes().len())
 }

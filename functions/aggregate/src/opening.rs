@@ -4,7 +4,6 @@ use regrove_events::event::{Dataset, TrainRequested};
 use regrove_events::log::{self, ATTEMPTS_MAX, Version, job_stream};
 use regrove_events::{Cause, CloudEvent, Event, ids, job};
 use regrove_host::{Problem, now};
-use serde_json::Value;
 
 use crate::dataset::{self, Refused};
 use crate::decide::{self, Opening};
@@ -54,24 +53,33 @@ async fn plan_events(
     request: &TrainRequested,
 ) -> Result<Vec<CloudEvent>, Problem> {
     let cause = Cause { function: FUNCTION, event: received, at: now() };
-    let Plan { data, params } = match plan::check(request, &ports.data).await {
+    let Plan { data, cut, params } = match plan::check(request, &ports.data).await {
         Ok(plan) => plan,
         Err(Refused::Later(problem)) => return Err(problem),
         Err(Refused::Final(failure)) => {
             return Ok(vec![Event::JobFailed(failure).caused_by(&cause, &ids::job_failed(job), job)?]);
         }
     };
+    let labels = data.classes.iter().map(|(label, _)| dataset::label(label)).collect();
+    let (n_samples, feature_names, categories) = (data.n_samples, data.feature_names.clone(), data.categories.clone());
+    let (frame, cut_parts) = match cut {
+        None => (dataset::store(data, &ports.control.artifacts).await?, Vec::new()),
+        Some(cut) => (cut.frame.clone(), dataset::store_parts(cut, &ports.control.artifacts).await?),
+    };
+    for part in cut_parts.iter().filter(|part| !part.classes_missing.is_empty()) {
+        tracing::warn!(job, part = part.index, missing = ?part.classes_missing, "a part of the rows lacks classes");
+    }
     let dataset = Dataset {
         name: dataset::name(&request.dataset),
         uri: request.dataset.uri.clone(),
         target: request.dataset.target.clone(),
-        n_samples: data.n_samples,
-        feature_names: data.feature_names.clone(),
-        classes: data.classes.iter().map(|(label, _)| serde_json::to_value(label).unwrap_or(Value::Null)).collect(),
-        categories: data.categories.clone(),
-        frame: dataset::store(data, &ports.control.artifacts).await?,
+        n_samples,
+        feature_names,
+        classes: labels,
+        categories,
+        frame,
     };
-    plan::shards(request, params.n_estimators, &dataset)
+    plan::shards(request, &params, &dataset, cut_parts)
         .into_iter()
         .map(|shard| {
             let id = ids::shard_requested(job, shard.shard, shard.attempt);

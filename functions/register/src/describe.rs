@@ -27,13 +27,15 @@ pub fn run(job_id: &str, job: &Job, request: &TrainRequested) -> JobRun {
 
 /// Every parameter of the forest, defaults included, and what the reference job logs beside them.
 fn params(job: &Job, request: &TrainRequested) -> Vec<Param> {
-    let mut all: Map<String, Value> = serde_json::from_value::<RandomForestParams>(request.params.clone().into())
+    let mut all: Map<String, Value> = serde_json::from_value::<RandomForestParams>(request.forest_params().into())
         .ok()
         .and_then(|complete| serde_json::to_value(complete).ok())
         .and_then(|complete| complete.as_object().cloned())
-        .unwrap_or_else(|| request.params.clone());
-    all.insert("model_type".to_owned(), "RandomForestClassifier".into());
+        .unwrap_or_else(|| request.forest_params());
+    let estimator = all.get("estimator").cloned().unwrap_or_else(|| "RandomForestClassifier".into());
+    all.insert("model_type".to_owned(), estimator);
     all.insert("shards".to_owned(), request.shards.into());
+    all.insert("shard_by".to_owned(), request.shard_by.as_str().into());
     all.insert("test_size".to_owned(), request.test_size.into());
     if let Some(objective) = request.objective {
         all.insert("width".to_owned(), objective.width.to_string().into());

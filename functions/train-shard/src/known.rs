@@ -2,7 +2,7 @@
 //! grown it for everybody.
 //!
 //! What was trained is also kept in the stream `trees/KEY`, where KEY is the hash of all that the trees depend on. The
-//! number of trees is not part of it: a job with more trees uses those that exist.
+//! number of trees is not part of it, unless shards divide the rows: a job with more trees uses those that exist.
 
 use regrove_events::event::{ShardRequested, ShardTrained, TreeRange};
 use regrove_events::log::{self, TREES_PREFIX, append_once};
@@ -16,7 +16,8 @@ use crate::train::Piece;
 /// The stream of the trees that a request asks for.
 pub fn stream(request: &ShardRequested, params: &RandomForestParams) -> String {
     // What `Forest::for_params` may change does not tell trees apart.
-    let same = RandomForestParams { n_estimators: 1, oob_score: false, ..params.clone() };
+    let n_estimators = if params.row_parts.is_none() { 1 } else { params.n_estimators };
+    let same = RandomForestParams { n_estimators, oob_score: false, ..params.clone() };
     let meaning = json!({"data": request.dataset.frame.sha256, "params": same, "test_size": request.test_size});
     format!("{TREES_PREFIX}{}", artifact::sha256(meaning.to_string().as_bytes()))
 }
@@ -103,6 +104,20 @@ mod tests {
         };
         let at = "2026-11-23T08:00:00Z".parse().unwrap();
         Event::ShardTrained(trained).first(&ids::shard_trained(job, 0), "/test", job, at).unwrap()
+    }
+
+    #[test]
+    fn trees_are_the_same_whatever_their_number_unless_shards_divide_the_rows() {
+        let path = format!("{}/../../events/testdata/shard-requested.v1+part.json", env!("CARGO_MANIFEST_DIR"));
+        let event = regrove_events::json_format::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        let Ok(Event::ShardRequested(request)) = Event::read(&event) else { panic!("golden") };
+        let key = |n_estimators, row_parts| {
+            stream(&request, &RandomForestParams { n_estimators, row_parts, ..RandomForestParams::default() })
+        };
+        assert_eq!(key(10, None), key(20, None));
+        assert_ne!(key(10, Some(2)), key(20, Some(2)), "other trees learn from a part");
+        assert_ne!(key(10, Some(2)), key(10, Some(5)));
+        assert_ne!(key(10, Some(2)), key(10, None));
     }
 
     #[test]

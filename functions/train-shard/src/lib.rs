@@ -71,7 +71,8 @@ async fn handle(
         Decision::Train => {}
     }
     let params = serde_json::from_value(request.params.clone().into()).map_err(|error| refused(&error))?;
-    let frame = ports.control.artifacts.get(&request.dataset.frame).await?;
+    let rows = request.part.as_ref().map_or(&request.dataset.frame, |part| &part.frame);
+    let frame = ports.control.artifacts.get(rows).await?;
     let started = Instant::now();
     let trees_stream = known::stream(&request, &params);
     let pieces = known::find(&ports.control, &trees_stream, &request).await?;

@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 
 use regrove_events::event::{ShardRequested, TreeRange};
 use regrove_forest::model_selection::train_test_split_stratified;
-use regrove_forest::{Error, FitOptions, Forest, Frame, Model, RandomForestParams, fit_range};
+use regrove_forest::{Error, FitOptions, Forest, Frame, Model, RandomForestParams, fit_part, fit_range};
 
 /// The trees of one shard.
 #[derive(Debug)]
@@ -29,7 +29,8 @@ pub struct Piece {
     pub holdout: Option<Vec<u8>>,
 }
 
-/// Grows what a request asks for from the canonical frame's bytes, but for the trees that are there already.
+/// Grows what a request asks for from the canonical frame's bytes, but for the trees that are there already. The frame is that
+/// of the request's part of the rows, if it has one.
 ///
 /// The bytes are the same as if all of them had been grown here. `cancel`, once raised, ends the work after the trees
 /// under way.
@@ -44,11 +45,12 @@ pub fn train(
     cancel: &AtomicBool,
 ) -> Result<Trained, Error> {
     let frame = Frame::from_bytes(frame)?;
-    let forest = grow(&frame, params, request.trees, cancel, known.iter().map(|piece| (piece.trees, &piece.model)))?;
+    let ground = Ground { frame: &frame, request, params, cancel };
+    let forest = ground.grow(known.iter().map(|piece| (piece.trees, &piece.model)))?;
     let holdout = if request.test_size > 0.0 {
         let (seen, _) = train_test_split_stratified(&frame, request.test_size, params.random_state)?;
         let known = known.iter().filter_map(|piece| Some((piece.trees, piece.holdout.as_ref()?)));
-        Some(grow(&seen, params, request.trees, cancel, known)?.to_bytes()?)
+        Some(Ground { frame: &seen, ..ground }.grow(known)?.to_bytes()?)
     } else {
         None
     };
@@ -56,35 +58,40 @@ pub fn train(
     Ok(Trained { model: forest.to_bytes()?, holdout, n_nodes })
 }
 
-fn grow<'a>(
-    frame: &Frame,
-    params: &RandomForestParams,
-    trees: TreeRange,
-    cancel: &AtomicBool,
-    known: impl Iterator<Item = (TreeRange, &'a Vec<u8>)>,
-) -> Result<Forest, Error> {
-    let mut parts = Vec::new();
-    let mut from = trees.from;
-    for (range, bytes) in known {
-        parts.extend(gap(frame, params, from, range.from, cancel)?);
-        let model = Model::from_verified_bytes(Arc::new(bytes.clone()))?;
-        parts.push(model.to_forest()?.part(range.from..range.to)?.for_params(params)?);
-        from = range.to;
-    }
-    parts.extend(gap(frame, params, from, trees.to, cancel)?);
-    Ok(Forest::merge(parts)?)
+/// What trees grow on.
+#[derive(Clone, Copy)]
+struct Ground<'a> {
+    frame: &'a Frame,
+    request: &'a ShardRequested,
+    params: &'a RandomForestParams,
+    cancel: &'a AtomicBool,
 }
 
-/// The trees `from..to`, grown; nothing when there are none.
-fn gap(
-    frame: &Frame,
-    params: &RandomForestParams,
-    from: u32,
-    to: u32,
-    cancel: &AtomicBool,
-) -> Result<Option<Forest>, Error> {
-    if from >= to {
-        return Ok(None);
+impl Ground<'_> {
+    fn grow<'p>(&self, known: impl Iterator<Item = (TreeRange, &'p Vec<u8>)>) -> Result<Forest, Error> {
+        let trees = self.request.trees;
+        let mut parts = Vec::new();
+        let mut from = trees.from;
+        for (range, bytes) in known {
+            parts.extend(self.gap(from, range.from)?);
+            let model = Model::from_verified_bytes(Arc::new(bytes.clone()))?;
+            parts.push(model.to_forest()?.part(range.from..range.to)?.for_params(self.params)?);
+            from = range.to;
+        }
+        parts.extend(self.gap(from, trees.to)?);
+        Ok(Forest::merge(parts)?)
     }
-    fit_range(frame, params, from..to, &FitOptions { progress: None, cancel: Some(cancel) }).map(Some)
+
+    /// The trees `from..to`, grown; nothing when there are none.
+    fn gap(&self, from: u32, to: u32) -> Result<Option<Forest>, Error> {
+        if from >= to {
+            return Ok(None);
+        }
+        let options = FitOptions { progress: None, cancel: Some(self.cancel) };
+        let forest = match &self.request.part {
+            None => fit_range(self.frame, self.params, from..to, &options),
+            Some(_) => fit_part(self.frame, &self.request.dataset.frame.sha256, self.params, from..to, &options),
+        };
+        forest.map(Some)
+    }
 }

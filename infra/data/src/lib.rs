@@ -13,7 +13,8 @@
 //! * [`Location`] and [`Policy`]: what a URI may name. An event may come from anybody, so what `aggregate` reads is
 //!   bounded by [`DataArgs`] (`REGROVE_DATA_ALLOW`, `REGROVE_DATA_ROOT`); a person at a terminal may read anything.
 //! * [`Table`]: CSV (delimiter, quotes, header, missing values; gzip, zstd) and Parquet (flat columns).
-//! * [`survey`]: what the columns are. [`prepare`]: the canonical frame of `regrove-forest`.
+//! * [`survey`]: what the columns are. [`prepare`]: the canonical frame of `regrove-forest`. [`cut`]: the same in parts of
+//!   its rows.
 //! * [`features`]: rows for a model to predict, batch by batch; [`ResultWriter`] writes what it said.
 //!
 //! Columns of numbers are features as they are, truth values become 0 and 1, and columns of texts are encoded by the
@@ -23,6 +24,7 @@
 mod args;
 mod column;
 mod csv_table;
+mod cut;
 mod error;
 mod features;
 mod fetch;
@@ -37,6 +39,7 @@ mod survey;
 mod table;
 
 pub use args::{DATA_BYTES_MAX, DataArgs, ROWS_MAX};
+pub use cut::{CutPart, FrameHead, cut};
 pub use error::Error;
 pub use features::{Features, VisitRows, features};
 pub use fetch::{Local, fetch};

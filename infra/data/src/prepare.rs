@@ -18,6 +18,8 @@ use crate::{
     CATEGORIES_MAX, CLASSES_MAX, ColumnKind, ColumnSurvey, Error, Format, Progress, Stage, Survey, Table, survey,
 };
 
+/// What bounds a frame.
+pub(crate) const FRAME_LIMIT: &str = "--artifact-bytes-max (REGROVE_ARTIFACT_BYTES_MAX)";
 /// Bytes hashed at once.
 const HASH_BLOCK: usize = 1 << 20;
 
@@ -91,9 +93,8 @@ pub fn prepare(table: &Table, wish: &Wish, spool: &Path, progress: &dyn Progress
         _ => return Err(Error::NoFeatures),
     };
     let layout = layout_of(&seen, &encoders, &target, wish)?;
-    let limit = "--artifact-bytes-max (REGROVE_ARTIFACT_BYTES_MAX)";
     if layout.bytes() > wish.frame_bytes_max {
-        return Err(Error::TooLarge { what: "bytes as a frame", max: wish.frame_bytes_max, setting: limit });
+        return Err(Error::TooLarge { what: "bytes as a frame", max: wish.frame_bytes_max, setting: FRAME_LIMIT });
     }
     let file = write(table, &all, &encoders, &target, &layout, spool, progress)?;
     let sha256 = hash(file.path(), layout.bytes(), progress)?;
@@ -305,7 +306,8 @@ fn column(
     Ok(())
 }
 
-fn hash(path: &Path, total: u64, progress: &dyn Progress) -> Result<String, Error> {
+/// SHA-256 of a file, 64 lower-case hexadecimal digits.
+pub(crate) fn hash(path: &Path, total: u64, progress: &dyn Progress) -> Result<String, Error> {
     let wrong = |source| Error::io(path.display(), source);
     let mut file = BufReader::with_capacity(HASH_BLOCK, File::open(path).map_err(wrong)?);
     let mut hasher = Sha256::new();

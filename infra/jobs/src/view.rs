@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use regrove_events::event::{Artifact, Dataset, JobFailed, ModelRegistered, TrainRequested, TreeRange};
+use regrove_events::event::{Artifact, Dataset, JobFailed, ModelRegistered, RowPart, TrainRequested, TreeRange};
 use regrove_events::{CloudEvent, Event, Job, JobState, TYPE_PREFIX, job};
 use serde::Serialize;
 
@@ -337,6 +337,16 @@ fn timeline(job: &Job, history: &[CloudEvent]) -> Vec<Moment> {
     history.iter().enumerate().map(moment).collect()
 }
 
+/// A part of the rows, and what is missing in it.
+fn rows(part: &RowPart) -> String {
+    let rows = format!("{} rows", part.n_samples);
+    if part.classes_missing.is_empty() {
+        return rows;
+    }
+    let missing: Vec<String> = part.classes_missing.iter().map(ToString::to_string).collect();
+    format!("{rows} without class {}", missing.join(" and "))
+}
+
 /// What an event says, in a few words.
 pub(crate) fn text(event: &CloudEvent) -> String {
     let shard = |number: u32, of: u32, trees: TreeRange| {
@@ -346,10 +356,12 @@ pub(crate) fn text(event: &CloudEvent) -> String {
         Ok(Event::TrainRequested(request)) => request.dataset.uri,
         Ok(Event::TrainCancelled(cancelled)) => cancelled.reason.unwrap_or_default(),
         Ok(Event::JobCancelled(cancelled)) => cancelled.reason.unwrap_or_default(),
-        Ok(Event::ShardRequested(request)) if request.attempt > 1 => {
-            format!("{}, attempt {}", shard(request.shard, request.of, request.trees), request.attempt)
+        Ok(Event::ShardRequested(request)) => {
+            let mut what = vec![shard(request.shard, request.of, request.trees)];
+            what.extend(request.part.as_ref().map(rows));
+            what.extend((request.attempt > 1).then(|| format!("attempt {}", request.attempt)));
+            what.join(", ")
         }
-        Ok(Event::ShardRequested(request)) => shard(request.shard, request.of, request.trees),
         Ok(Event::ShardTrained(trained)) => {
             let what = shard(trained.shard, trained.of, trained.trees);
             format!("{what}, {} nodes in {:.3} s", trained.n_nodes, trained.seconds)

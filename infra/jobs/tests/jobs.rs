@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use regrove_events::event::{
-    Artifact, Dataset, DatasetRequest, JobCancelled, JobFailed, ModelAggregated, ModelLoaded, ModelRegistered,
+    Artifact, Dataset, DatasetRequest, JobCancelled, JobFailed, ModelAggregated, ModelLoaded, ModelRegistered, ShardBy,
     ShardRequested, ShardTrained, SwitchedBy, TrainRequested, TreeRange,
 };
 use regrove_events::log::{EventLog, job_stream, serving_stream};
@@ -51,6 +51,7 @@ fn request(n_estimators: u32) -> TrainRequested {
         dataset: DatasetRequest::new(dataset().uri, "species"),
         params: Map::from_iter([("n_estimators".to_owned(), Value::from(n_estimators))]),
         shards: 2,
+        shard_by: ShardBy::Trees,
         test_size: 0.2,
         model: ModelRequest { name: "Iris".to_owned(), ..ModelRequest::default() },
         experiment: "regrove".to_owned(),
@@ -62,7 +63,16 @@ fn request(n_estimators: u32) -> TrainRequested {
 fn shard_requested(shard: u32, attempt: u32) -> Event {
     let trees = TreeRange { from: shard * 5, to: shard * 5 + 5 };
     let params = request(10).params;
-    Event::ShardRequested(ShardRequested { shard, of: 2, trees, dataset: dataset(), params, test_size: 0.2, attempt })
+    Event::ShardRequested(ShardRequested {
+        shard,
+        of: 2,
+        trees,
+        dataset: dataset(),
+        params,
+        test_size: 0.2,
+        attempt,
+        part: None,
+    })
 }
 
 fn shard_trained(shard: u32) -> Event {

@@ -13,6 +13,7 @@ pub(super) fn describe(job: &JobView) -> String {
     if let Some(request) = &job.request {
         let params: Vec<String> = request.params.iter().map(|(name, value)| format!("{name}={value}")).collect();
         lines.push(format!("parameters  {}", params.join(" ")));
+        lines.push(format!("shards      {} by {}", request.shards, request.shard_by.as_str()));
     }
     if let Some(dataset) = &job.dataset {
         lines.push(format!(

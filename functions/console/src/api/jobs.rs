@@ -230,8 +230,11 @@ pub(crate) struct Submission {
     /// Parameters of the forest under scikit-learn's names.
     #[schema(value_type = Option<Object>)]
     params: Option<Value>,
-    /// 1 to 1024, 2 when absent. Never changes the model.
+    /// 1 to 1024, 2 when absent. Never changes the model, unless they divide the rows.
     shards: Option<u32>,
+    /// What the shards divide: `trees` when absent, or `rows`, which makes another model.
+    #[schema(value_type = Option<String>)]
+    shard_by: Option<Value>,
     /// Share of rows that a second forest does not see and is scored on, 0.2 when absent.
     test_size: Option<f64>,
     /// `name`, `alias` and `description` of the version to make.

@@ -35,6 +35,14 @@ pub(super) async fn ask(wants: Wants) -> Response {
                     div { label for="shards" { "Shards" } input #shards name="shards" type="number" min="1" max="1024" value="4"; }
                     div { label for="test_size" { "Share held out" } input #test_size name="test_size" type="number" min="0" max="0.99" step="0.01" value="0.2"; }
                 }
+                div {
+                    label for="shard_by" { "Shards divide" }
+                    select #shard_by name="shard_by" aria-describedby="shard_by-hint" {
+                        option value="trees" selected { "the trees" }
+                        option value="rows" { "the rows" }
+                    }
+                    p #shard_by-hint .dim { "Rows: for data larger than one worker. Each shard grows its trees on a part of the rows, which makes another model than scikit-learn's." }
+                }
                 div .pair {
                     div { label for="model" { "Registered model" } input #model name="model" value="RandomForestClassifierModel"; }
                     div { label for="alias" { "Alias" } input #alias name="alias" placeholder="champion"; }

@@ -25,6 +25,7 @@ pub(super) struct Fields {
     target: String,
     params: String,
     shards: String,
+    shard_by: String,
     test_size: String,
     model: String,
     alias: String,
@@ -68,6 +69,7 @@ fn request(fields: &Fields) -> Result<Value, Problem> {
             body.insert(name.to_owned(), number(name, &text)?);
         }
     }
+    body.extend(given(&fields.shard_by).map(|what| ("shard_by".to_owned(), json!(what))));
     let mut model = Map::new();
     model.extend(given(&fields.model).map(|name| ("name".to_owned(), json!(name))));
     model.extend(given(&fields.alias).map(|alias| ("alias".to_owned(), json!(alias))));
@@ -130,13 +132,14 @@ mod tests {
             uri: " file:///a.csv ".to_owned(),
             params: "{\"max_depth\": null}".to_owned(),
             shards: "4".to_owned(),
+            shard_by: "rows".to_owned(),
             test_size: "0.25".to_owned(),
             model: "m".to_owned(),
             ..Fields::default()
         };
         let wanted = json!({
             "dataset": {"uri": "file:///a.csv"}, "params": {"max_depth": null}, "shards": 4, "test_size": 0.25,
-            "model": {"name": "m"},
+            "shard_by": "rows", "model": {"name": "m"},
         });
         assert_eq!(request(&fields).unwrap(), wanted);
         for (params, shards) in [("[]", "4"), ("{", "4"), ("{}", "four"), ("{}", "\"4\"")] {

@@ -6,6 +6,7 @@ mod csv;
 mod fetching;
 mod memory;
 mod parquet;
+mod parts;
 mod results;
 
 use std::path::{Path, PathBuf};
