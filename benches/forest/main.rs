@@ -1,88 +1,98 @@
-//! Fit and predict times of the reference workloads, beside scikit-learn's in the same run. See `README.md` here.
+//! What fitting and predicting cost, beside other programs in the same run. See `README.md` here.
 
-#![expect(clippy::print_stdout, reason = "a table is what this command makes")]
+#![expect(clippy::print_stdout, reason = "tables are what this command makes")]
 
+mod accuracy;
+mod clock;
+mod conversation;
 mod curve;
+mod fit;
 mod memory;
-mod ours;
-mod peer;
+mod predict;
 mod workload;
 
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 use workload::Workload;
 
-/// Times of the forest library in CPU seconds, with ratios to scikit-learn where a Python with it is given.
+/// Fit and predict times of the forest library, CPU of one thread, with ratios to other programs.
 #[derive(Debug, Parser)]
+#[command(after_help = "Example:\n  \
+    bench-forest --python target/bench-venv/bin/python --workloads a,b\n\n\
+    `cargo xtask bench` makes the Python environment, builds this program and runs it.")]
 struct Args {
     /// Workloads to run.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "a,b")]
     workloads: Vec<Workload>,
-    /// A Python interpreter with scikit-learn 1.9; without it only our own times are printed.
+    /// What is measured.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "fit,predict")]
+    measure: Vec<Measure>,
+    /// A Python interpreter with the packages of `peers/requirements.txt`; without it only our own times are printed.
     #[arg(long, env = "REGROVE_BENCH_PYTHON")]
     python: Option<PathBuf>,
-    /// Repetitions; the median is printed.
+    /// Rounds, in each of which everything is measured once; medians are printed.
     #[arg(long, default_value_t = 5)]
     repeats: usize,
-    /// Trees that scikit-learn grows per fit; the time is scaled linearly to all trees.
-    #[arg(long, default_value_t = 20)]
+    /// Programs to fit with; `ranger` needs Rscript and Debian's r-cran-ranger.
+    #[arg(long, value_delimiter = ',', default_value = "scikit-learn,LightGBM,ranger")]
+    fit_peers: Vec<String>,
+    /// Trees that other programs grow at most on workloads b and c; their times are scaled linearly to all trees.
+    #[arg(long, default_value_t = 10)]
     peer_trees: u32,
-    /// Print fit time and memory by the number of rows instead, up to so many.
+    /// Programs to predict with.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "scikit-learn,onnxruntime,treelite GTIL,tl2cgen (from C),LightGBM,lleaves"
+    )]
+    predict_peers: Vec<String>,
+    /// Rows per call of a prediction.
+    #[arg(long, value_delimiter = ',', default_value = "1,1000,100000")]
+    rows: Vec<usize>,
+    /// Print JSON, one line per table, instead of tables.
+    #[arg(long)]
+    json: bool,
+    /// Print how exact cuts and those of a histogram compare in accuracy on held-out rows, and nothing else.
+    #[arg(long)]
+    accuracy: bool,
+    /// Print fit time and memory by the number of rows, up to so many, and nothing else.
     #[arg(long, num_args = 0..=1, default_missing_value = "10000000", value_name = "ROWS")]
     curve: Option<u32>,
+    /// Trees of the curve's fits.
+    #[arg(long, default_value_t = 4)]
+    curve_trees: u32,
     /// Measure one point of the curve.
     #[arg(long, hide = true)]
     point: Option<u32>,
 }
 
-/// What was measured, as scikit-learn's side reports it too. Microseconds are CPU time per row.
-#[derive(Debug, Clone, serde::Deserialize)]
-struct Times {
-    /// CPU seconds of a fit on one thread.
-    fit: f64,
-    one_row: f64,
-    thousand_rows: f64,
-    all_rows: f64,
+/// One of the two halves of the comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Measure {
+    Fit,
+    Predict,
 }
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     if let Some(rows) = args.point {
-        return curve::point(rows);
+        return curve::point(rows, args.curve_trees);
     }
     if let Some(rows_max) = args.curve {
-        return curve::print(rows_max);
+        return curve::print(rows_max, args.curve_trees);
+    }
+    if args.accuracy {
+        return accuracy::print(args.repeats);
     }
     for workload in &args.workloads {
-        let ours = ours::measure(*workload, args.repeats)?;
-        let times = &ours.times;
-        println!("workload {workload:?}: {} trees on {} rows", workload.params().n_estimators, ours.n_train);
-        println!(
-            "  model file {} bytes; loaded in {:.0} µs with its hash, {:.0} µs without",
-            ours.file_len, ours.load_micros, ours.load_verified_micros
-        );
-        println!(
-            "  fit, two threads: {:.4} s wall, {:.2} × one thread's {:.4} s wall",
-            ours.fit_wall_two,
-            ours.fit_wall_one / ours.fit_wall_two,
-            ours.fit_wall_one
-        );
-        println!("  fit, peak memory of the process: {:.2} × the float32 data", ours.peak);
-        let peer = args.python.as_deref().map(|python| peer::measure(python, *workload, args.repeats, args.peer_trees));
-        let peer = peer.transpose()?;
-        print_row("fit, CPU s", times.fit, peer.as_ref().map(|peer| peer.fit));
-        print_row("predict 1 row, CPU µs", times.one_row, peer.as_ref().map(|peer| peer.one_row));
-        print_row("predict 1,000 rows, CPU µs/row", times.thousand_rows, peer.as_ref().map(|peer| peer.thousand_rows));
-        print_row("predict all rows, CPU µs/row", times.all_rows, peer.as_ref().map(|peer| peer.all_rows));
+        for measure in &args.measure {
+            match measure {
+                Measure::Fit => fit::print(&args, *workload)?,
+                Measure::Predict => predict::print(&args, *workload)?,
+            }
+        }
     }
     Ok(())
-}
-
-fn print_row(name: &str, ours: f64, peer: Option<f64>) {
-    match peer {
-        None => println!("  {name:32} {ours:10.4}"),
-        Some(peer) => println!("  {name:32} {ours:10.4}   scikit-learn {peer:10.4}   ratio {:7.1}", peer / ours),
-    }
 }

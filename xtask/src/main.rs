@@ -22,7 +22,7 @@ use clap::{Parser, Subcommand};
         cargo xtask test --no-check -- -E 'test(codec)'   only the tests whose name contains `codec`\n  \
         cargo xtask test -- -p regrove-forest             the checks, then one crate's tests\n  \
         cargo xtask check                                 formatting, lints, dependencies\n  \
-        cargo xtask bench -- --workloads a                predictions beside other programs\n  \
+        cargo xtask bench -- --workloads a                fits and predictions beside other programs\n  \
         cargo xtask package images                        what goes into the container images\n  \
         cargo xtask package lambda                        what goes into the Lambda packages\n  \
         cargo xtask advisories                            known vulnerabilities; needs github.com"
@@ -47,9 +47,9 @@ enum Task {
     Check,
     /// Installs what the tests need and runs nothing.
     Setup,
-    /// Installs the programs that predictions are measured beside, and measures. See benches/README.md.
+    /// Installs the programs that fits and predictions are measured beside, and measures. See benches/README.md.
     Bench {
-        /// Passed on to `bench-predict`.
+        /// Passed on to `bench-forest`.
         #[arg(last = true, value_name = "BENCH ARGS")]
         bench_args: Vec<String>,
     },

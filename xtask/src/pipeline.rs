@@ -59,11 +59,17 @@ pub(crate) fn bench(workspace: &Workspace, bench_args: &[String]) -> Result<()> 
     {
         let _lock = workspace.lock_installs()?;
         step("install the other programs", || python::ensure(workspace, &python::PEERS))?;
+        // Without it its line of the table says so.
+        if workspace.which("Rscript")?.is_none()
+            && let Err(error) = step("install ranger", || redis::apt_install(workspace, "r-cran-ranger"))
+        {
+            say(format_args!("ranger is left out: {error:#}"));
+        }
     }
-    let build = ["build", "--release", "--locked", "-p", "regrove-benches", "--bin", "bench-predict"];
+    let build = ["build", "--release", "--locked", "-p", "regrove-benches", "--bin", "bench-forest"];
     step("build", || run(workspace.cargo()?.args(build)))?;
     let python = workspace.venv(python::PEERS.venv).join("bin/python");
-    run(workspace.command(workspace.target.join("release/bench-predict"))?.arg("--python").arg(python).args(bench_args))
+    run(workspace.command(workspace.target.join("release/bench-forest"))?.arg("--python").arg(python).args(bench_args))
 }
 
 /// Everything. Nothing is printed after the test runner's summary.

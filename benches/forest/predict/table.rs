@@ -6,8 +6,9 @@ use std::fmt;
 use regrove_forest::Forest;
 use serde_json::{Value, json};
 
-use crate::ours::{Loads, Ours};
-use crate::peers::{Peer, Peers};
+use super::ours::{Loads, Ours};
+use super::peers::{Peer, Peers};
+use crate::clock::median;
 use crate::workload::Workload;
 
 /// What was measured on one workload: microseconds of CPU time per row, by program and rows per call, a number per round.
@@ -22,7 +23,7 @@ pub(crate) struct Table {
 impl Table {
     pub(crate) fn new(workload: Workload, forest: &Forest, ours: &Ours, peers: Option<&Peers>) -> Self {
         let title = format!(
-            "workload {workload:?}: {} trees, {} nodes, file {} bytes",
+            "predictions of workload {workload:?}: {} trees, {} nodes, file {} bytes",
             forest.trees().len(),
             forest.trees().iter().map(regrove_forest::Tree::node_count).sum::<usize>(),
             ours.file_len()
@@ -113,9 +114,4 @@ impl fmt::Display for Table {
         }
         Ok(())
     }
-}
-
-fn median(mut numbers: Vec<f64>) -> f64 {
-    numbers.sort_by(f64::total_cmp);
-    numbers.get(numbers.len() / 2).copied().unwrap_or(f64::NAN)
 }

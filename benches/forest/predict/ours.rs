@@ -9,7 +9,8 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use regrove_forest::model_file::{ModelBytes, map};
 use regrove_forest::{Forest, Frame, Level, Model};
-use rustix::time::{ClockId, clock_gettime};
+
+use crate::clock::cpu_time;
 
 /// A measurement takes at least so much CPU time.
 const MEASURED: Duration = Duration::from_millis(50);
@@ -96,10 +97,4 @@ impl Ours {
 
 fn map_file(file: &File) -> Result<ModelBytes> {
     map(file).context("map the model file")
-}
-
-/// CPU time of the process.
-fn cpu_time() -> Duration {
-    let time = clock_gettime(ClockId::ProcessCPUTime);
-    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
 }

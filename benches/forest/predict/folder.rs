@@ -8,7 +8,7 @@ use regrove_forest::{Forest, Tree, onnx};
 use serde_json::json;
 use tempfile::TempDir;
 
-use crate::ours::Ours;
+use super::ours::Ours;
 
 /// Writes the folder, which is removed when dropped.
 pub(crate) fn write(forest: &Forest, ours: &Ours) -> Result<TempDir> {
