@@ -141,8 +141,8 @@ async fn fetch(slot: &Slot, control: &Control) -> Result<Served, Unserved> {
     .await
     .map_err(|error| Unserved::Refused(error.to_string()))?
     .map_err(Unserved::Refused)?;
-    let named = slot.version.columns.as_deref().filter(|columns| columns.len() == model.n_features());
-    let names = named.unwrap_or(model.feature_names());
+    let columns = slot.version.columns.as_deref().filter(|columns| columns.len() == model.n_features());
+    let names = columns.unwrap_or(model.feature_names());
     let signature = Signature::new(names).with_categories(model.categories());
     Ok(Served { name: slot.name.clone(), version: slot.version.clone(), model, signature })
 }
