@@ -72,6 +72,9 @@ pub struct Prepared {
 /// A wish that does not fit the table; a cell that is not what its column is, with row and column; a frame that would be
 /// too large.
 pub fn prepare(table: &Table, wish: &Wish, spool: &Path, progress: &dyn Progress) -> Result<Prepared, Error> {
+    if table.names().is_empty() {
+        return Err(Error::NoRows);
+    }
     let places = features_of(table, wish)?;
     let target_place = table.place(&wish.target)?;
     let all: Vec<usize> = places.iter().copied().chain([target_place]).collect();

@@ -134,7 +134,8 @@ fn what_cannot_be_learned_from_is_named_by_its_place() {
         ("a,b\n1,0\n", "column `y` is not in the header: a, b"),
         ("y\n1\n", "no feature column"),
         ("a,y\n", "has no rows"),
-        ("", "no feature column"),
+        ("", "has no rows"),
+        ("\n\n", "has no rows"),
     ] {
         let said = refused(text, &wish("y"));
         assert!(said.contains(says), "`{said}` does not say `{says}`");

@@ -2,7 +2,7 @@
 
 use std::io::{BufWriter, Write as _};
 
-use regrove_data::prepare;
+use regrove_data::{Limits, Location, Policy, fetch, prepare};
 
 use crate::{Folder, table, wish};
 
@@ -40,6 +40,45 @@ fn memory_does_not_grow_with_the_file() {
     assert!(prepared.bytes > 16_000_000);
     let resident = resident_kib();
     assert!(resident < RESIDENT_KIB_MAX, "{resident} KiB were resident for a file of {} KiB", bytes >> 10);
+}
+
+/// Bytes of the stream, and what this process may ever have held, the server in it included.
+const STREAM_BYTES: u64 = 256 << 20;
+const STREAM_RESIDENT_KIB_MAX: u64 = 40 * 1024;
+
+/// A web server that makes a data set up while it is read.
+async fn generator() -> String {
+    let endless = || async {
+        const LINE: &[u8] = b"0.12345678,0.87654321,0.5,yes\n";
+        let piece = axum::body::Bytes::from(LINE.repeat((1 << 16) / LINE.len()));
+        let pieces = STREAM_BYTES.div_ceil(piece.len() as u64);
+        let head = std::iter::once(axum::body::Bytes::from_static(b"a,b,c,y\n"));
+        let rows = std::iter::repeat_n(piece, usize::try_from(pieces).unwrap());
+        axum::body::Body::from_stream(futures_util::stream::iter(head.chain(rows).map(Ok::<_, std::io::Error>)))
+    };
+    let routes = axum::Router::new().route("/large.csv", axum::routing::get(endless));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
+    format!("http://{address}")
+}
+
+#[tokio::test]
+async fn memory_does_not_grow_with_the_stream() {
+    let server = generator().await;
+    let location = Location::parse(&format!("{server}/large.csv")).unwrap();
+    let policy = Policy::for_events(Some(&server), None).unwrap();
+    let spool = Folder::new();
+    let limits = Limits { bytes_max: u64::MAX, ..Limits::default() };
+    let local = fetch(&location, &policy, &limits, spool.dir.path(), &()).await.unwrap();
+    assert!(local.bytes() >= STREAM_BYTES, "{}", local.bytes());
+    assert_eq!(local.path().metadata().unwrap().len(), local.bytes());
+    let resident = resident_kib();
+    assert!(
+        resident < STREAM_RESIDENT_KIB_MAX,
+        "{resident} KiB were resident for a stream of {} KiB",
+        STREAM_BYTES >> 10
+    );
 }
 
 /// The most memory that this process has held.
