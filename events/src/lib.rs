@@ -8,6 +8,7 @@
 //! Nothing here reads a clock, an environment variable or a random number, and nothing here talks to anyone.
 
 mod attribute;
+mod causes;
 mod cloud_event;
 pub mod event;
 pub mod http_binding;
@@ -19,6 +20,7 @@ pub mod serving;
 pub mod sweep;
 
 pub use attribute::AttributeValue;
+pub use causes::with_causes;
 pub use cloud_event::{CloudEvent, CloudEventBuilder, Invalid, SpecVersion};
 pub use event::{
     Artifact, Canary, Cause, CsvFormat, Dataset, DatasetRequest, Event, Example, JobCancelled, JobFailed,

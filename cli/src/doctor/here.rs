@@ -4,6 +4,7 @@ use http::StatusCode;
 use http::header::{DATE, HOST};
 use jiff::fmt::rfc2822;
 use jiff::{SignedDuration, Timestamp};
+use regrove_events::with_causes;
 use regrove_mlflow::{Client, Error, MlflowArgs};
 use regrove_runtime::dead_letters;
 use reqwest::Response;
@@ -41,7 +42,7 @@ async fn state(reach: &Reach) -> Finding {
         Err(error) => {
             let mend = "start Redis, or correct REDIS_URL, REDIS_USERNAME and REDIS_PASSWORD; without REDIS_URL, --home \
                         has to be a folder that this user may write to";
-            Finding::wrong(what, chain(&error), mend)
+            Finding::wrong(what, with_causes(&error), mend)
         }
     }
 }
@@ -73,7 +74,7 @@ fn refused(what: &str, error: &Error) -> Finding {
         Error::NoSuchEndpoint { .. } | Error::NotMlflow { .. } => "correct MLFLOW_TRACKING_URI, or upgrade MLflow",
         _ => "start MLflow (`regrove up` brings an embedded one), or correct MLFLOW_TRACKING_URI",
     };
-    Finding::wrong(what, chain(error), mend)
+    Finding::wrong(what, with_causes(error), mend)
 }
 
 /// A broker takes POST only: 405 tells that it is there, 404 that it is not.
@@ -130,12 +131,13 @@ async fn gateway(reach: &Reach, now: &impl Fn() -> Timestamp) -> Vec<Finding> {
 }
 
 async fn ask(address: &str, host: Option<&str>) -> Result<Response, String> {
-    let client = reqwest::Client::builder().timeout(ANSWER_MAX).no_proxy().build().map_err(|error| chain(&error))?;
+    let client =
+        reqwest::Client::builder().timeout(ANSWER_MAX).no_proxy().build().map_err(|error| with_causes(&error))?;
     let mut request = client.get(address);
     if let Some(host) = host {
         request = request.header(HOST, host);
     }
-    request.send().await.map_err(|error| chain(&error))
+    request.send().await.map_err(|error| with_causes(&error))
 }
 
 /// How far the other side's clock is from this one's, if that is too far.
@@ -163,22 +165,8 @@ fn dead(reach: &Reach) -> Finding {
             let detail = format!("{}{more} are waiting, the newest is event `{newest}`", letters.len());
             Finding::doubt(what, detail, "`regrove event dead` says why, `regrove event redrive` delivers them again")
         }
-        Err(error) => Finding::wrong(what, chain(&error), "--home names the folder of `regrove up`"),
+        Err(error) => Finding::wrong(what, with_causes(&error), "--home names the folder of `regrove up`"),
     }
-}
-
-/// An error with its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let said = inner.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 #[cfg(test)]

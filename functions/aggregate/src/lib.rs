@@ -47,11 +47,9 @@ pub struct Ports {
 
 /// The function as a service.
 pub fn router(ports: Ports) -> Router {
-    Router::new()
-        .route("/", post(receive))
-        .route("/dead-letters", post(dead_letter))
-        .route("/tick", post(tick))
-        .with_state(Arc::new(ports))
+    let ports = Arc::new(ports);
+    let ticks = Router::new().route("/tick", post(tick)).with_state((Arc::clone(&ports), Arc::default()));
+    Router::new().route("/", post(receive)).route("/dead-letters", post(dead_letter)).with_state(ports).merge(ticks)
 }
 
 async fn receive(State(ports): State<Arc<Ports>>, Received(received): Received) -> Result<StatusCode, Problem> {
@@ -83,8 +81,11 @@ async fn dead_letter(State(ports): State<Arc<Ports>>, Received(letter): Received
     Ok(StatusCode::ACCEPTED)
 }
 
-async fn tick(State(ports): State<Arc<Ports>>, Received(tick): Received) -> Result<StatusCode, Problem> {
-    ticking::tick(&ports, &tick).await?;
+async fn tick(
+    State((ports, ended)): State<(Arc<Ports>, Arc<ticking::Ended>)>,
+    Received(tick): Received,
+) -> Result<StatusCode, Problem> {
+    ticking::tick(&ports, &ended, &tick).await?;
     sweeping::tick(&ports, &tick).await?;
     Ok(StatusCode::ACCEPTED)
 }

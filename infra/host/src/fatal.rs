@@ -13,6 +13,6 @@ impl<E: std::error::Error + Send + Sync + 'static> From<E> for Fatal {
 
 impl fmt::Debug for Fatal {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(&crate::problem::chain(&*self.0))
+        out.write_str(&regrove_events::with_causes(&*self.0))
     }
 }

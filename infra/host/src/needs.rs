@@ -7,12 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
+use regrove_events::with_causes;
 use regrove_mlflow::Record;
 use regrove_store::Control;
 use tokio::sync::watch;
 
 use crate::Problem;
-use crate::problem::chain;
 
 /// How long a readiness probe waits for an answer: less than the second that Kubernetes gives it.
 const PROBE_WAIT: Duration = Duration::from_millis(900);
@@ -36,7 +36,7 @@ impl Needs {
         let control = control.clone();
         self.add("REDIS_URL", move || {
             let control = control.clone();
-            async move { control.check().await.map_err(|error| chain(&error)) }
+            async move { control.check().await.map_err(|error| with_causes(&error)) }
         });
     }
 
@@ -44,7 +44,7 @@ impl Needs {
         let record = record.clone();
         self.add("MLFLOW_TRACKING_URI", move || {
             let record = record.clone();
-            async move { record.client().server_version().await.map(drop).map_err(|error| chain(&error)) }
+            async move { record.client().server_version().await.map(drop).map_err(|error| with_causes(&error)) }
         });
     }
 

@@ -6,7 +6,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
-use regrove_events::{Invalid, Unreadable, log};
+use regrove_events::{Invalid, Unreadable, log, with_causes};
 use serde_json::{Map, Value, json};
 
 /// A refusal as `application/problem+json`. `docs/problems.md` has a heading for each kind.
@@ -49,13 +49,13 @@ impl Problem {
 
     /// Something that is needed does not answer: the broker tries again.
     pub fn unavailable(what: &str, error: &dyn std::error::Error) -> Self {
-        Self::new("dependency-unavailable", StatusCode::SERVICE_UNAVAILABLE, format!("{what}: {}", chain(error)))
+        Self::new("dependency-unavailable", StatusCode::SERVICE_UNAVAILABLE, format!("{what}: {}", with_causes(error)))
             .retry_after(Duration::from_secs(1))
     }
 
     /// A defect of ours.
     pub fn internal(error: &dyn std::error::Error) -> Self {
-        Self::new("internal-error", StatusCode::INTERNAL_SERVER_ERROR, chain(error))
+        Self::new("internal-error", StatusCode::INTERNAL_SERVER_ERROR, with_causes(error))
     }
 
     /// The same problem under another status.
@@ -73,21 +73,6 @@ impl Problem {
         }
         words
     }
-}
-
-/// An error with its causes, each once.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let said = inner.to_string();
-        if !text.contains(&said) {
-            text.push_str(": ");
-            text.push_str(&said);
-        }
-        cause = inner.source();
-    }
-    text
 }
 
 impl IntoResponse for Problem {
@@ -153,7 +138,7 @@ impl From<regrove_mlflow::Error> for Problem {
         }
         // Wrong credentials or hosts are mended by people, and then the event must still be there: the dead letters
         // keep it.
-        Self::new("mlflow-refused", StatusCode::UNPROCESSABLE_ENTITY, chain(&error))
+        Self::new("mlflow-refused", StatusCode::UNPROCESSABLE_ENTITY, with_causes(&error))
     }
 }
 

@@ -13,6 +13,7 @@ use aws_sigv4::http_request::{
 use aws_sigv4::sign::v4;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Method, StatusCode};
+use regrove_events::with_causes;
 use tokio::sync::OnceCell;
 use url::Url;
 
@@ -111,7 +112,7 @@ impl Claims {
         let region = config.region().map(|region| region.as_ref().to_owned()).ok_or("AWS_REGION is not set")?;
         let address = self.address(config, &region, key)?;
         let provider = config.credentials_provider().ok_or("no AWS credentials are configured")?;
-        let identity = provider.provide_credentials().await.map_err(|error| chain(&error))?.into();
+        let identity = provider.provide_credentials().await.map_err(|error| with_causes(&error))?.into();
         let mut settings = SigningSettings::default();
         settings.payload_checksum_kind = PayloadChecksumKind::XAmzSha256;
         settings.percent_encoding_mode = PercentEncodingMode::Single;
@@ -123,12 +124,12 @@ impl Claims {
             .time(now())
             .settings(settings)
             .build()
-            .map_err(|error| chain(&error))?
+            .map_err(|error| with_causes(&error))?
             .into();
         let body = SignableBody::Bytes(&data);
         let signable = SignableRequest::new(method.as_str(), address.as_str(), std::iter::empty(), body)
-            .map_err(|error| chain(&error))?;
-        let (instructions, _) = sign(signable, &params).map_err(|error| chain(&error))?.into_parts();
+            .map_err(|error| with_causes(&error))?;
+        let (instructions, _) = sign(signable, &params).map_err(|error| with_causes(&error))?.into_parts();
         let client = self.client.get_or_try_init(async || http_client(&address)).await?;
         let mut request = client.request(method, address);
         for (name, value) in instructions.headers() {
@@ -136,7 +137,7 @@ impl Claims {
             let value = HeaderValue::try_from(value).map_err(|error| error.to_string())?;
             request = request.header(name, value);
         }
-        request.body(data).send().await.map_err(|error| chain(&error))
+        request.body(data).send().await.map_err(|error| with_causes(&error))
     }
 
     /// By path at an endpoint of one's own, by host at Amazon's.
@@ -158,7 +159,7 @@ fn http_client(address: &Url) -> Result<reqwest::Client, String> {
     let builder = reqwest::Client::builder().timeout(TIMEOUT).redirect(reqwest::redirect::Policy::none()).no_proxy();
     // TLS roots cost milliseconds to read, and a FROM-scratch image may have none.
     let builder = if address.scheme() == "https" { builder } else { builder.tls_certs_only([]) };
-    builder.build().map_err(|error| chain(&error))
+    builder.build().map_err(|error| with_causes(&error))
 }
 
 async fn said(status: StatusCode, response: reqwest::Response) -> String {
@@ -169,18 +170,4 @@ async fn said(status: StatusCode, response: reqwest::Response) -> String {
 /// A signature holds for minutes from the time that it names.
 fn now() -> SystemTime {
     SystemTime::now()
-}
-
-/// An error with its causes.
-pub(crate) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        let said = inner.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
-        }
-        cause = inner.source();
-    }
-    text
 }

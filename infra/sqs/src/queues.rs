@@ -7,12 +7,12 @@ use aws_config::{BehaviorVersion, SdkConfig};
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 use bytes::Bytes;
-use regrove_events::{AttributeValue, CloudEvent, json_format};
+use regrove_events::{AttributeValue, CloudEvent, json_format, with_causes};
 use regrove_knative::delivery::{DeadLetterAttributes, ERROR_CODE, ERROR_DATA, ERROR_DESTINATION, Failure};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use crate::claims::{Claims, chain};
+use crate::claims::Claims;
 use crate::{Error, OpenError, Queue, Routes, SqsArgs, message};
 
 /// Most messages that SQS takes in one call.
@@ -163,10 +163,10 @@ impl Queues {
                 .set_message_deduplication_id(once)
                 .message_body(message.body)
                 .build()
-                .map_err(|error| fault(chain(&error)))?;
+                .map_err(|error| fault(with_causes(&error)))?;
             request = request.entries(entry);
         }
-        let answer = request.send().await.map_err(|error| fault(chain(&error)))?;
+        let answer = request.send().await.map_err(|error| fault(with_causes(&error)))?;
         if let Some(failed) = answer.failed().first() {
             return Err(fault(format!("{} {}", failed.code(), failed.message().unwrap_or_default())));
         }
@@ -203,7 +203,7 @@ impl Queues {
         let seconds = seconds as i32;
         let request = self.aws().await.client.change_message_visibility().queue_url(&url);
         let sent = request.receipt_handle(message.receipt_handle).visibility_timeout(seconds).send().await;
-        sent.map(drop).map_err(|error| Error::Queue { queue: url, reason: chain(&error) })
+        sent.map(drop).map_err(|error| Error::Queue { queue: url, reason: with_causes(&error) })
     }
 
     /// Gives up on a message: the dead letter sink hears of the event, and the dead letter queue keeps the message with
@@ -240,9 +240,9 @@ impl Queues {
         // SQS knows no empty attribute.
         for (name, text) in reason.pairs().into_iter().filter(|(_, text)| !text.is_empty()) {
             let value = MessageAttributeValue::builder().data_type("String").string_value(text).build();
-            request = request.message_attributes(name, value.map_err(|error| fault(chain(&error)))?);
+            request = request.message_attributes(name, value.map_err(|error| fault(with_causes(&error)))?);
         }
-        request.send().await.map(drop).map_err(|error| fault(chain(&error)))
+        request.send().await.map(drop).map_err(|error| fault(with_causes(&error)))
     }
 }
 

@@ -11,7 +11,7 @@ use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
-use regrove_events::{CloudEvent, Invalid, http_binding};
+use regrove_events::{CloudEvent, Invalid, http_binding, with_causes};
 use regrove_knative::delivery::EventFormat;
 
 use super::ingress::Broker;
@@ -105,7 +105,7 @@ impl Sender {
             Target::Http(uri) => {
                 let host = uri.authority().map(ToString::to_string).unwrap_or_default();
                 let request = request(uri.clone(), &host, headers, Full::new(body))?;
-                self.read(self.client.request(request).await.map_err(chain)?).await
+                self.read(self.client.request(request).await.map_err(|error| with_causes(&error))?).await
             }
         }
     }
@@ -123,17 +123,6 @@ impl Sender {
         };
         Ok(Reply { status: parts.status, headers: parts.headers, body, too_long })
     }
-}
-
-/// An error with its causes, the last of which usually says what happened.
-fn chain(error: impl std::error::Error) -> String {
-    let mut whole = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        whole = format!("{whole}: {cause}");
-        source = cause.source();
-    }
-    whole
 }
 
 fn write(parcel: &Parcel<'_>) -> Result<(HeaderMap, Bytes), Invalid> {
