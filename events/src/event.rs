@@ -20,6 +20,7 @@ pub mod names {
     pub const TRAIN_CANCELLED: &str = "train-cancelled";
     pub const SHARD_REQUESTED: &str = "shard-requested";
     pub const SHARD_TRAINED: &str = "shard-trained";
+    pub const ROUND_EVALUATED: &str = "round-evaluated";
     pub const MODEL_AGGREGATED: &str = "model-aggregated";
     pub const MODEL_REGISTERED: &str = "model-registered";
     pub const MODEL_LOADED: &str = "model-loaded";
@@ -34,11 +35,12 @@ pub mod names {
 }
 
 /// The JSON Schema of each event type's data, by name.
-pub const SCHEMAS: [(&str, &str); 15] = [
+pub const SCHEMAS: [(&str, &str); 16] = [
     (names::TRAIN_REQUESTED, include_str!("../schemas/train-requested.v1.json")),
     (names::TRAIN_CANCELLED, include_str!("../schemas/train-cancelled.v1.json")),
     (names::SHARD_REQUESTED, include_str!("../schemas/shard-requested.v1.json")),
     (names::SHARD_TRAINED, include_str!("../schemas/shard-trained.v1.json")),
+    (names::ROUND_EVALUATED, include_str!("../schemas/round-evaluated.v1.json")),
     (names::MODEL_AGGREGATED, include_str!("../schemas/model-aggregated.v1.json")),
     (names::MODEL_REGISTERED, include_str!("../schemas/model-registered.v1.json")),
     (names::MODEL_LOADED, include_str!("../schemas/model-loaded.v1.json")),
@@ -63,6 +65,8 @@ pub enum Event {
     ShardRequested(ShardRequested),
     /// A part of the forest has been grown.
     ShardTrained(ShardTrained),
+    /// The forest has been scored between two rounds of growing.
+    RoundEvaluated(RoundEvaluated),
     /// The forest is whole and evaluated.
     ModelAggregated(ModelAggregated),
     /// MLflow has the model as a version.
@@ -237,6 +241,9 @@ pub struct TrainRequested {
     /// The reference stack's objective, if it is to be logged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub objective: Option<Objective>,
+    /// When the forest is to stop growing before it has `n_estimators` trees; it grows all of them without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub early_stop: Option<EarlyStop>,
     /// The sweep that this job is a trial of. A trial is evaluated and recorded; only the best one becomes a version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sweep: Option<SweepTrial>,
@@ -266,6 +273,28 @@ impl ShardBy {
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
     fn is_trees(&self) -> bool {
         *self == Self::Trees
+    }
+}
+
+/// When a forest stops growing: it is grown in rounds of trees and scored after each. What it comes to depends on the
+/// scores only, and these on data, parameters and seed: never on shards or machines.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EarlyStop {
+    /// Trees of a round, at least 1.
+    pub trees: u32,
+    /// So many rounds in a row without a gain end the growing, at least 1. The forest keeps the trees up to the last gain.
+    pub rounds: u32,
+    /// A score is a gain if it is better than the best one so far by more than this, at least 0.
+    pub min_gain: f64,
+    /// What is scored: `accuracy`, `balanced_accuracy`, `f1_macro`, `roc_auc` or `log_loss` on held-out rows; `accuracy` out of
+    /// bag where none are held out.
+    pub metric: String,
+}
+
+impl Default for EarlyStop {
+    fn default() -> Self {
+        Self { trees: 50, rounds: 2, min_gain: 0.0, metric: default_metric() }
     }
 }
 
@@ -335,6 +364,7 @@ impl TrainRequested {
             model: ModelRequest::default(),
             experiment: default_experiment(),
             objective: None,
+            early_stop: None,
             sweep: None,
         }
     }
@@ -466,6 +496,18 @@ pub struct ShardTrained {
     pub trees_reused: u32,
 }
 
+/// Data of `round-evaluated`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RoundEvaluated {
+    /// Trees grown so far.
+    pub trees: u32,
+    /// What was scored, by MLflow's key: `holdout_accuracy`, `oob_accuracy`, …
+    pub metric: String,
+    /// The score, larger is better: a loss counts negatively.
+    pub score: f64,
+}
+
 /// Data of `model-aggregated`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -489,6 +531,45 @@ pub struct ModelAggregated {
     pub metrics: BTreeMap<String, f64>,
     /// Mean decrease in impurity per feature, `(n_features,)`, sums to 1.
     pub feature_importances: Vec<f64>,
+    /// Which classes were taken for which; none for numbers, or for more than [`CONFUSION_CLASSES_MAX`] classes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confusion_matrix: Option<ConfusionMatrix>,
+}
+
+/// Most classes of a recorded confusion matrix.
+pub const CONFUSION_CLASSES_MAX: usize = 100;
+
+/// What a confusion matrix was measured on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MeasuredOn {
+    /// Rows that a forest of the same parameters did not see.
+    Holdout,
+    /// Each row by the trees that did not see it.
+    Oob,
+    /// The training rows.
+    Training,
+}
+
+impl MeasuredOn {
+    /// In words.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Holdout => "held-out rows",
+            Self::Oob => "training rows, each by the trees that did not see it",
+            Self::Training => "training rows",
+        }
+    }
+}
+
+/// How often rows of each class were taken for each class.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ConfusionMatrix {
+    /// Which rows.
+    pub of: MeasuredOn,
+    /// Rows of class i taken for class j: `[i][j]`, classes in the order of the data set's.
+    pub counts: Vec<Vec<u64>>,
 }
 
 /// Data of `model-registered`.
@@ -806,6 +887,7 @@ each_event! {
     TrainCancelled = TRAIN_CANCELLED,
     ShardRequested = SHARD_REQUESTED,
     ShardTrained = SHARD_TRAINED,
+    RoundEvaluated = ROUND_EVALUATED,
     ModelAggregated = MODEL_AGGREGATED,
     ModelRegistered = MODEL_REGISTERED,
     ModelLoaded = MODEL_LOADED,

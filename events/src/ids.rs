@@ -10,6 +10,11 @@ pub fn shard_trained(job: &str, shard: u32) -> String {
     format!("{job}/shard/{shard}")
 }
 
+/// Id of a forest's score after so many trees.
+pub fn round_evaluated(job: &str, trees: u32) -> String {
+    format!("{job}/round/{trees}")
+}
+
 /// Id of the whole forest.
 pub fn model_aggregated(job: &str) -> String {
     format!("{job}/forest")

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::event::{self, Dataset, JobFailed, ModelAggregated, ModelRegistered, TrainRequested, TreeRange};
+use crate::event::{
+    self, Dataset, JobFailed, ModelAggregated, ModelRegistered, RoundEvaluated, TrainRequested, TreeRange,
+};
 use crate::{CloudEvent, Event};
 
 /// Where a job stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum JobState {
     /// Nothing is known of it.
@@ -100,6 +102,8 @@ pub struct Job {
     pub dataset: Option<Dataset>,
     /// Its shards by number.
     pub shards: BTreeMap<u32, Shard>,
+    /// The scores after each round of growing, for a forest that is to stop early.
+    pub rounds: Vec<RoundEvaluated>,
     /// The whole forest.
     pub model: Option<ModelAggregated>,
     /// When it was whole.
@@ -120,6 +124,11 @@ impl Job {
     /// Whether the whole forest can be put together: every shard is in, and the job goes on.
     pub fn is_ready_to_aggregate(&self) -> bool {
         self.state == JobState::Training && self.shards_trained() == self.shards.len() && !self.shards.is_empty()
+    }
+
+    /// One past the last tree that was asked for.
+    pub fn trees_asked(&self) -> u32 {
+        self.shards.values().map(|shard| shard.trees.to).max().unwrap_or(0)
     }
 
     /// How many shards are in.
@@ -187,6 +196,11 @@ pub fn evolve(mut job: Job, recorded: &CloudEvent, event: &Event) -> Job {
             {
                 shard.trained = Some(trained.clone());
                 shard.trained_at = at;
+            }
+        }
+        Event::RoundEvaluated(round) => {
+            if job.rounds.last().is_none_or(|last| last.trees < round.trees) {
+                job.rounds.push(round.clone());
             }
         }
         Event::ModelAggregated(model) => {

@@ -86,6 +86,7 @@ fn aggregated(second: i64) -> CloudEvent {
         output_example: None,
         metrics: BTreeMap::new(),
         feature_importances: vec![1.0],
+        confusion_matrix: None,
     });
     recorded(&event, &ids::model_aggregated(JOB), second)
 }

@@ -15,12 +15,18 @@ model = mlflow.pyfunc.load_model(model_uri)
 columns = model.metadata.get_input_schema().input_names()
 with open(rows, encoding="utf-8") as file:
     frame = pd.DataFrame(json.load(file), columns=columns)
+# Columns of categories hold codes: the k-th category is k.
+categories = (model.metadata.metadata or {}).get("categories", {})
+for name, texts in categories.items():
+    codes = pd.Series(pd.Categorical(frame[name], categories=texts).codes, dtype=float)
+    frame[name] = codes.where(codes >= 0)
 answer = model.predict(frame)
 probabilities = [name for name in answer.columns if name.startswith("probability_")]
 print(
     json.dumps(
         {
             "columns": columns,
+            "categories": categories,
             "classes": [name.removeprefix("probability_") for name in probabilities],
             "labels": answer["label"].tolist(),
             "probabilities": answer[probabilities].to_numpy(dtype=float).tolist(),

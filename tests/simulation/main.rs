@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod delivery;
+mod early_stop;
 mod row_shards;
 mod sweeps;
 mod world;
@@ -27,6 +28,7 @@ fn request() -> TrainRequested {
         model: ModelRequest { name: "Simulated".to_owned(), alias: Some("champion".to_owned()), description: None },
         experiment: "simulation".to_owned(),
         objective: None,
+        early_stop: None,
         sweep: None,
     }
 }

@@ -102,6 +102,7 @@ async fn a_million_combinations_are_refused_with_their_number() {
     let reason = state.completed.unwrap().reason.unwrap();
     assert!(reason.contains("1000000 combinations"), "{reason}");
     assert!(state.asked.is_empty());
+    assert_eq!(world.runs("sweep-1").await[0].info.status, RunStatus::Failed, "refused, not stopped");
 }
 
 #[tokio::test]

@@ -78,7 +78,7 @@ pub enum Completion {
     /// All shards are in: put the forest together.
     Merge(Vec<ShardTrained>),
     /// That has been done: say it again.
-    Repeat(Box<CloudEvent>),
+    Repeat(Vec<CloudEvent>),
 }
 
 /// Whether a job is the trial of a sweep that has its model.
@@ -90,11 +90,22 @@ fn is_evaluated(job: &Job) -> bool {
 ///
 /// What was said before is repeated only to the delivery that caused it: the others need not say it too.
 pub fn complete(job: &Job, history: &[CloudEvent], received: &CloudEvent) -> Completion {
-    if (job.state == JobState::Registering || is_evaluated(job))
-        && let Some(event) = find(history, names::MODEL_AGGREGATED).into_iter().next()
-        && event.attribute("causationid").is_some_and(|cause| cause == received.id())
-    {
-        return Completion::Repeat(Box::new(event));
+    let caused = |event: &CloudEvent| event.attribute("causationid").is_some_and(|cause| cause == received.id());
+    let said: Vec<CloudEvent> = if job.state == JobState::Registering || is_evaluated(job) {
+        find(history, names::MODEL_AGGREGATED).into_iter().filter(caused).collect()
+    } else if job.state.is_terminal() {
+        Vec::new()
+    } else {
+        // The shards of the next round that are not in yet.
+        job.shards
+            .values()
+            .filter(|shard| shard.trained.is_none())
+            .map(|shard| shard.request.clone())
+            .filter(caused)
+            .collect()
+    };
+    if !said.is_empty() {
+        return Completion::Repeat(said);
     }
     if job.is_ready_to_aggregate() {
         return Completion::Merge(job.shards.values().filter_map(|shard| shard.trained.clone()).collect());
@@ -247,6 +258,7 @@ mod tests {
             model: ModelRequest::default(),
             experiment: "regrove".into(),
             objective: None,
+            early_stop: None,
             sweep: None,
         }
     }
@@ -307,6 +319,7 @@ mod tests {
             output_example: None,
             metrics: std::collections::BTreeMap::new(),
             feature_importances: vec![1.0],
+            confusion_matrix: None,
         };
         fact(&Event::ModelAggregated(event), &ids::model_aggregated(JOB), seconds)
     }
@@ -354,7 +367,7 @@ mod tests {
         said.set_extension("causationid", trained(0, 6).id()).unwrap();
         history.pop();
         history.push(said.clone());
-        assert_eq!(complete(&history), Completion::Repeat(Box::new(said)));
+        assert_eq!(complete(&history), Completion::Repeat(vec![said]));
         history.insert(3, cancelled());
         assert_eq!(complete(&history), Completion::Wait);
     }

@@ -3,7 +3,7 @@
 //! | path | event | does | says |
 //! | --- | --- | --- | --- |
 //! | `/` | `train-requested` | reads and hashes the data set, plans shards | `shard-requested` × N, or `job-failed` |
-//! | `/` | `shard-trained` | when the last one is in: merges, evaluates | `model-aggregated` |
+//! | `/` | `shard-trained` | when the last one is in: merges, evaluates | `model-aggregated`, or `round-evaluated` and `shard-requested` × N |
 //! | `/` | `train-cancelled` | ends the job, or the sweep and its trials | `job-cancelled`, `sweep-completed` |
 //! | `/` | `sweep-requested` | asks for trials, a few at a time; picks the best | `train-requested`, `sweep-completed` |
 //! | `/dead-letters` | any | fails the job when no retry could help | `job-failed` |
@@ -16,6 +16,7 @@ mod failing;
 mod merge;
 mod opening;
 pub mod plan;
+pub mod rounds;
 pub mod sweeping;
 mod ticking;
 

@@ -8,7 +8,7 @@ use regrove_host::{Problem, now};
 use crate::dataset::{self, Refused};
 use crate::decide::{self, Opening};
 use crate::plan::{self, Plan};
-use crate::{FUNCTION, Ports};
+use crate::{FUNCTION, Ports, rounds};
 
 /// Opens a job, or finds it open. Returns what is to be said.
 pub(crate) async fn open(
@@ -79,7 +79,13 @@ async fn plan_events(
         categories,
         frame,
     };
-    plan::shards(request, &params, &dataset, cut_parts)
+    let shards = if cut_parts.is_empty() {
+        let trees = rounds::first(request.early_stop.as_ref(), params.n_estimators);
+        plan::round(request, trees, 0, &dataset)
+    } else {
+        plan::by_rows(request, &params, &dataset, cut_parts)
+    };
+    shards
         .into_iter()
         .map(|shard| {
             let id = ids::shard_requested(job, shard.shard, shard.attempt);

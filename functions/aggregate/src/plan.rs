@@ -25,6 +25,7 @@ pub struct Plan {
 /// The job's failure, with the field that is wrong and what it may be; or that the data cannot be fetched now.
 pub async fn check(request: &TrainRequested, access: &DataAccess) -> Result<Plan, Refused> {
     let params = check_request(request)?;
+    check_early_stop(request, &params)?;
     let kind = if params.estimator.is_regressor() { TargetKind::Values } else { TargetKind::Classes };
     let mut data = dataset::read(&request.dataset, kind, params.row_parts.unwrap_or(1), access).await?;
     if kind == TargetKind::Classes {
@@ -121,34 +122,87 @@ fn check_classes(request: &TrainRequested, data: &Data) -> Result<(), Refused> {
     Ok(())
 }
 
-/// The shards of a job, as they are asked for the first time. `parts` are those of the rows, where shards divide them.
-pub fn shards(
+/// Metrics by which a forest may stop early where rows are held out.
+const EARLY_STOP_METRICS: [&str; 5] = ["accuracy", "balanced_accuracy", "f1_macro", "roc_auc", "log_loss"];
+
+fn check_early_stop(request: &TrainRequested, params: &RandomForestParams) -> Result<(), Refused> {
+    let Some(stop) = &request.early_stop else { return Ok(()) };
+    let refuse = |field: &str, reason: String| {
+        Err(Refused::because("invalid-parameter", format!("`early_stop.{field}` {reason}")))
+    };
+    if params.estimator.is_regressor() {
+        return Err(Refused::because("invalid-parameter", "`early_stop` is for classifiers"));
+    }
+    if request.shard_by == ShardBy::Rows {
+        let reason = "`early_stop` needs shards that divide the trees: `shard_by` is rows";
+        return Err(Refused::because("invalid-parameter", reason));
+    }
+    if stop.trees == 0 {
+        return refuse("trees", "is 0, it must be at least 1".to_owned());
+    }
+    if stop.rounds == 0 {
+        return refuse("rounds", "is 0, it must be at least 1".to_owned());
+    }
+    if !(stop.min_gain.is_finite() && stop.min_gain >= 0.0) {
+        return refuse("min_gain", format!("is {}, it must be at least 0", stop.min_gain));
+    }
+    if request.test_size > 0.0 {
+        if !EARLY_STOP_METRICS.contains(&stop.metric.as_str()) {
+            return refuse(
+                "metric",
+                format!("is `{}`, it must be one of {}", stop.metric, EARLY_STOP_METRICS.join(", ")),
+            );
+        }
+    } else if stop.metric != "accuracy" {
+        return refuse(
+            "metric",
+            format!("is `{}`; where no rows are held out (`test_size` 0) it must be accuracy", stop.metric),
+        );
+    } else if !params.bootstrap {
+        return refuse("metric", "needs held-out rows (`test_size`) or `bootstrap`".to_owned());
+    }
+    Ok(())
+}
+
+/// The shards of a round of a job that divide its trees, as they are asked for the first time. `before` shards were asked for
+/// in earlier rounds.
+pub fn round(request: &TrainRequested, trees: TreeRange, before: u32, dataset: &Dataset) -> Vec<ShardRequested> {
+    let ranges = decide::plan(trees.to - trees.from, request.shards);
+    let of = before + u32::try_from(ranges.len()).unwrap_or(SHARDS_MAX);
+    let moved = |range: TreeRange| TreeRange { from: trees.from + range.from, to: trees.from + range.to };
+    (before..of).zip(ranges).map(|(shard, range)| wish(request, dataset, (shard, of), moved(range), None)).collect()
+}
+
+/// The shards of a job that divide its rows, as they are asked for the first time.
+pub fn by_rows(
     request: &TrainRequested,
     params: &RandomForestParams,
     dataset: &Dataset,
     parts: Vec<RowPart>,
 ) -> Vec<ShardRequested> {
-    let work: Vec<(TreeRange, Option<RowPart>)> = if parts.is_empty() {
-        decide::plan(params.n_estimators, request.shards).into_iter().map(|trees| (trees, None)).collect()
-    } else {
-        let trees = |part: &RowPart| {
-            let trees = row_parts::trees(params, part.index);
-            TreeRange { from: trees.start, to: trees.end }
-        };
-        parts.into_iter().map(|part| (trees(&part), Some(part))).collect()
+    let of = u32::try_from(parts.len()).unwrap_or(SHARDS_MAX);
+    let ask = |(shard, part): (u32, RowPart)| {
+        let trees = row_parts::trees(params, part.index);
+        wish(request, dataset, (shard, of), TreeRange { from: trees.start, to: trees.end }, Some(part))
     };
-    let of = u32::try_from(work.len()).unwrap_or(SHARDS_MAX);
-    (0..of)
-        .zip(work)
-        .map(|(shard, (trees, part))| ShardRequested {
-            shard,
-            of,
-            trees,
-            dataset: dataset.clone(),
-            params: request.forest_params(),
-            test_size: request.test_size,
-            attempt: 1,
-            part,
-        })
-        .collect()
+    (0..of).zip(parts).map(ask).collect()
+}
+
+fn wish(
+    request: &TrainRequested,
+    dataset: &Dataset,
+    (shard, of): (u32, u32),
+    trees: TreeRange,
+    part: Option<RowPart>,
+) -> ShardRequested {
+    ShardRequested {
+        shard,
+        of,
+        trees,
+        dataset: dataset.clone(),
+        params: request.forest_params(),
+        test_size: request.test_size,
+        attempt: 1,
+        part,
+    }
 }

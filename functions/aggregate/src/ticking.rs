@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use regrove_events::event::ShardRequested;
 use regrove_events::log::{JOB_PREFIX, append_once, job_stream};
 use regrove_events::{Cause, CloudEvent, Event, ids, job};
-use regrove_host::{Problem, now};
+use regrove_host::{Problem, TRACE_LINK, now};
 
 use crate::completing::complete;
 use crate::decide::{self, Overdue};
@@ -70,7 +70,8 @@ async fn tick_job(ports: &Ports, job: &str, received: &CloudEvent) -> Result<boo
                     continue;
                 };
                 let again = Event::ShardRequested(ShardRequested { attempt, ..last });
-                let event = again.caused_by(&cause, &ids::shard_requested(job, number, attempt), job)?;
+                let mut event = again.caused_by(&cause, &ids::shard_requested(job, number, attempt), job)?;
+                stay_in_trace(&mut event, state.shards.get(&number).map(|shard| &shard.request))?;
                 say.push(append_once(&*ports.control.log, &stream, event).await?);
             }
             say
@@ -172,5 +173,42 @@ mod tests {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
         assert_eq!(ended.leave_out(names(&["job/a", "job/c"])), ["job/c"]);
         assert_eq!(ended.leave_out(names(&["job/a", "job/b"])), ["job/b"], "a new job by an old name is read");
+    }
+}
+
+/// An event that is sent again belongs to the trace of the one before it; the tick because of which it is sent is linked.
+fn stay_in_trace(event: &mut CloudEvent, before: Option<&CloudEvent>) -> Result<(), Problem> {
+    let Some(parent) = before.and_then(|before| before.extension("traceparent")).cloned() else { return Ok(()) };
+    if let Some(tick) = event.extension("traceparent").cloned() {
+        event.set_extension(TRACE_LINK, tick)?;
+    }
+    Ok(event.set_extension("traceparent", parent)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_that_is_asked_for_again_stays_in_its_jobs_trace() {
+        let event = |trace: Option<&str>| {
+            let at = "2026-11-27T08:00:00Z".parse().unwrap();
+            let wish = Event::TrainCancelled(regrove_events::TrainCancelled::default());
+            let mut event = wish.first("a", "/test", "job", at).unwrap();
+            if let Some(trace) = trace {
+                event.set_extension("traceparent", trace.to_owned()).unwrap();
+            }
+            event
+        };
+        let text = |event: &CloudEvent, name: &str| event.attribute(name).map(std::borrow::Cow::into_owned);
+        let mut again = event(Some("tick"));
+        stay_in_trace(&mut again, Some(&event(Some("job")))).unwrap();
+        assert_eq!(
+            (text(&again, "traceparent").as_deref(), text(&again, TRACE_LINK).as_deref()),
+            (Some("job"), Some("tick"))
+        );
+        let mut untraced = event(Some("tick"));
+        stay_in_trace(&mut untraced, Some(&event(None))).unwrap();
+        assert_eq!((text(&untraced, "traceparent").as_deref(), text(&untraced, TRACE_LINK)), (Some("tick"), None));
     }
 }

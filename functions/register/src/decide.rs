@@ -77,13 +77,20 @@ pub fn progress(history: &[CloudEvent], received: &CloudEvent) -> Vec<Metric> {
     let mut points = Vec::new();
     let (mut shards, mut trees) = (0u32, 0u32);
     for event in history {
-        let Ok(Event::ShardTrained(trained)) = Event::read(event) else { continue };
-        shards += 1;
-        trees += trained.trees.to - trained.trees.from;
         let at = milliseconds(event);
-        points.push(Metric::new("shards_trained", f64::from(shards), at, i64::from(shards)));
-        points.push(Metric::new("trees_trained", f64::from(trees), at, i64::from(shards)));
-        points.push(Metric::new("shard_seconds", trained.seconds, at, i64::from(shards)));
+        match Event::read(event) {
+            Ok(Event::ShardTrained(trained)) => {
+                shards += 1;
+                trees += trained.trees.to - trained.trees.from;
+                points.push(Metric::new("shards_trained", f64::from(shards), at, i64::from(shards)));
+                points.push(Metric::new("trees_trained", f64::from(trees), at, i64::from(shards)));
+                points.push(Metric::new("shard_seconds", trained.seconds, at, i64::from(shards)));
+            }
+            Ok(Event::RoundEvaluated(round)) => {
+                points.push(Metric::new("round_score", round.score, at, i64::from(round.trees)));
+            }
+            _ => {}
+        }
         if event.id() == received.id() {
             break;
         }

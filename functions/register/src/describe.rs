@@ -5,9 +5,11 @@ use jiff::Timestamp;
 use regrove_events::Job;
 use regrove_events::event::{self, ModelAggregated, TrainRequested};
 use regrove_forest::RandomForestParams;
-use regrove_mlflow::{ClassLabels, Column, ColumnType, Dataset, JobRun, ModelDescription, Param, Tag};
+use regrove_mlflow::{ClassLabels, Column, ColumnType, Dataset, JobRun, ModelDescription, ModelFile, Param, Tag};
 use serde_json::{Map, Value, json};
 
+/// Name of the confusion matrix in the model's directory.
+const CONFUSION_FILE: &str = "confusion_matrix.json";
 /// Digest of a data set in MLflow: at most 36 characters.
 const DIGEST_CHARS: usize = 32;
 
@@ -41,6 +43,12 @@ fn params(job: &Job, request: &TrainRequested) -> Vec<Param> {
         all.insert("width".to_owned(), objective.width.to_string().into());
         all.insert("height".to_owned(), objective.height.to_string().into());
         all.insert("steps".to_owned(), objective.steps.into());
+    }
+    if let Some(stop) = &request.early_stop {
+        all.insert("early_stop.trees".to_owned(), stop.trees.into());
+        all.insert("early_stop.rounds".to_owned(), stop.rounds.into());
+        all.insert("early_stop.min_gain".to_owned(), stop.min_gain.into());
+        all.insert("early_stop.metric".to_owned(), stop.metric.as_str().into());
     }
     if let Some(dataset) = &job.dataset {
         all.insert("n_samples".to_owned(), dataset.n_samples.into());
@@ -102,14 +110,22 @@ pub fn model(
     };
     ModelDescription {
         feature_names: model.dataset.feature_names.clone(),
+        categories: model.dataset.categories.clone(),
         classes,
         onnx,
         native,
         input_example: vec![model.input_example.clone()],
         mlflow_version,
         utc_time: at,
-        extra_files: Vec::new(),
+        extra_files: confusion(model).into_iter().collect(),
     }
+}
+
+/// The confusion matrix with its labels, as a file beside the model.
+fn confusion(model: &ModelAggregated) -> Option<ModelFile> {
+    let matrix = model.confusion_matrix.as_ref()?;
+    let json = json!({"of": matrix.of, "labels": model.dataset.classes, "counts": matrix.counts});
+    Some(ModelFile::new(CONFUSION_FILE, json.to_string()))
 }
 
 /// Tags of the version beside the job's and the hash's.

@@ -37,7 +37,7 @@ pub(crate) async fn tell(
         Some(best) => Some(register_best(ports, &state, best, received).await?),
         None => None,
     };
-    finish(ports, &run_id, &state, completed).await?;
+    finish(ports, id, &run_id, &state, completed).await?;
     Ok(said)
 }
 
@@ -88,7 +88,13 @@ async fn register_best(ports: &Ports, state: &Sweep, best: &str, received: &Clou
     register(ports, best, received, &trial, &request, model.clone(), points).await
 }
 
-async fn finish(ports: &Ports, run_id: &str, state: &Sweep, completed: &SweepCompleted) -> Result<(), Problem> {
+async fn finish(
+    ports: &Ports,
+    id: &str,
+    run_id: &str,
+    state: &Sweep,
+    completed: &SweepCompleted,
+) -> Result<(), Problem> {
     let at = state.ended_at.unwrap_or(Timestamp::UNIX_EPOCH).as_millisecond();
     let points: Vec<Metric> = (1_i64..)
         .zip(&completed.trials)
@@ -100,10 +106,12 @@ async fn finish(ports: &Ports, run_id: &str, state: &Sweep, completed: &SweepCom
     for tag in best.iter().chain(&reason) {
         ports.record.client().set_run_tag(run_id, tag).await?;
     }
-    let status = match (&completed.best, completed.trials.is_empty()) {
-        (Some(_), _) => RunStatus::Finished,
-        (None, true) => RunStatus::Killed,
-        (None, false) => RunStatus::Failed,
+    let refused = state.request.as_ref().is_some_and(|request| request.trials(id).is_err());
+    let status = match &completed.best {
+        Some(_) => RunStatus::Finished,
+        // Stopped on request: nobody waited for the trials.
+        None if completed.trials.is_empty() && !refused => RunStatus::Killed,
+        None => RunStatus::Failed,
     };
     ports.record.finish_run(run_id, status, at).await?;
     Ok(())

@@ -4,6 +4,7 @@
 //! The layout is that of `mlflow.onnx.log_model` (MLflow 3.17). The bytes depend on the arguments only, so an upload
 //! that is repeated after a crash writes the same files again.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use bytes::Bytes;
@@ -78,6 +79,8 @@ impl ClassLabels {
 pub struct ModelDescription {
     /// Input columns, in order.
     pub feature_names: Vec<String>,
+    /// The texts of the columns that hold codes, by name: value k stands for the k-th text.
+    pub categories: BTreeMap<String, Vec<String>>,
     /// Classes; the ONNX graph has the outputs `label` and `probability_<class>` in this order.
     pub classes: ClassLabels,
     /// The ONNX form: input `X` of shape `(n, n_features)` in float32, one output per column of the signature.
@@ -194,10 +197,15 @@ fn mlmodel(description: &ModelDescription, placement: &Placement, size: u64) -> 
     if let (Some(model_id), Some(fields)) = (&placement.model_id, value.as_object_mut()) {
         fields.insert("model_id".to_owned(), model_id.as_str().into());
     }
+    if let (false, Some(fields)) = (description.categories.is_empty(), value.as_object_mut()) {
+        // MLflow's schema has no categories; what it calls metadata is what the one who logs a model wants to say.
+        fields.insert("metadata".to_owned(), json!({"categories": description.categories}));
+    }
     value
 }
 
-/// Named `double` columns: the one form that takes data frames of any number type, in any column order.
+/// Named `double` columns: the one form that takes data frames of any number type, in any column order. Columns of
+/// categories hold their codes: ONNX takes one tensor of numbers.
 fn signature(description: &ModelDescription) -> Value {
     let column = |kind: &str, name: &str| json!({"type": kind, "name": name, "required": true});
     let inputs: Vec<Value> = description.feature_names.iter().map(|name| column("double", name)).collect();
@@ -284,6 +292,7 @@ mod tests {
     fn iris() -> ModelDescription {
         ModelDescription {
             feature_names: vec!["a (cm)".to_owned(), "b: \"c\"".to_owned()],
+            categories: BTreeMap::new(),
             classes: ClassLabels::Int(vec![0, 1]),
             onnx: Bytes::from_static(b"onnx"),
             native: Bytes::from_static(b"abc"),
@@ -332,6 +341,18 @@ mod tests {
     #[test]
     fn the_same_arguments_give_the_same_bytes() {
         assert_eq!(build(&iris(), &placement()).unwrap(), build(&iris(), &placement()).unwrap());
+    }
+
+    #[test]
+    fn categories_are_metadata_and_their_columns_hold_codes() {
+        let plain: Value = serde_json::from_str(&text(&build(&iris(), &placement()).unwrap(), MLMODEL_FILE)).unwrap();
+        assert!(plain.get("metadata").is_none());
+        let mut description = iris();
+        description.categories = [("a (cm)".to_owned(), vec!["large".to_owned(), "small".to_owned()])].into();
+        let files = build(&description, &placement()).unwrap();
+        let model: Value = serde_json::from_str(&text(&files, MLMODEL_FILE)).unwrap();
+        assert_eq!(model["metadata"], json!({"categories": {"a (cm)": ["large", "small"]}}));
+        assert_eq!(model["signature"], plain["signature"]);
     }
 
     #[test]

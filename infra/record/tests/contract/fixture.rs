@@ -46,6 +46,7 @@ pub(crate) fn job(name: &str) -> JobRun {
 pub(crate) fn model(native: &str) -> ModelDescription {
     ModelDescription {
         feature_names: FEATURES.iter().map(|&name| name.to_owned()).collect(),
+        categories: BTreeMap::new(),
         classes: ClassLabels::Text(["setosa", "versicolor", "virginica"].map(str::to_owned).to_vec()),
         onnx: std::fs::read(testdata("model.onnx")).unwrap().into(),
         native: native.to_owned().into(),
