@@ -34,4 +34,4 @@ pub use problem::Problem;
 pub use received::Received;
 pub use serve::{BODY_BYTES_MAX, BODY_SECONDS, DRAIN_SECONDS, Error, HostArgs, now, serve, since_start, with_defaults};
 pub use telemetry::init as init_telemetry;
-pub use trace::TraceContext;
+pub use trace::{LINK as TRACE_LINK, TraceContext};

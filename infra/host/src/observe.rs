@@ -1,12 +1,13 @@
 //! Sees every request: counts it, logs it, makes it a span.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::Method;
 use http_body::Body as _;
+use tracing::Instrument as _;
 
 use crate::metrics::{self, Up};
 use crate::otlp::{Exporter, Span};
@@ -40,8 +41,19 @@ struct Seen {
     path: String,
     start: jiff::Timestamp,
     parent: Option<TraceContext>,
+    link: Option<TraceContext>,
     context: Option<TraceContext>,
+    event: Vec<(&'static str, String)>,
 }
+
+/// Headers of a CloudEvent in binary mode, and the attributes of a span that they become (OpenTelemetry's semantic
+/// conventions for CloudEvents).
+const EVENT_ATTRIBUTES: [(&str, &str); 4] = [
+    ("ce-type", "cloudevents.event_type"),
+    ("ce-id", "cloudevents.event_id"),
+    ("ce-source", "cloudevents.event_source"),
+    ("ce-subject", "cloudevents.event_subject"),
+];
 
 pub(crate) async fn observe(State(observer): State<Observer>, mut request: Request, next: Next) -> Response {
     let begun = Instant::now();
@@ -51,7 +63,15 @@ pub(crate) async fn observe(State(observer): State<Observer>, mut request: Reque
     let method = request.method().clone();
     let told = observer.access_log || observer.exporter.is_some();
     let seen = (told && !PROBES.contains(&route.as_str())).then(|| see(&observer, &mut request, &method, &route));
-    let response = next.run(request).await;
+    let trace = seen.as_ref().map_or_else(|| TraceContext::of(request.headers()), |seen| seen.context.or(seen.parent));
+    let answering = next.run(request);
+    let response = match trace {
+        // What is logged meanwhile, however little is logged, says to which trace it belongs.
+        Some(trace) => {
+            answering.instrument(tracing::error_span!("request", trace_id = format!("{:032x}", trace.trace_id))).await
+        }
+        None => answering.await,
+    };
     let (status, took) = (response.status().as_u16(), begun.elapsed());
     metrics::get().answered(&method, &route, status, took);
     if let Some(seen) = seen {
@@ -59,22 +79,32 @@ pub(crate) async fn observe(State(observer): State<Observer>, mut request: Reque
             log(&seen, &response, took);
         }
         if let (Some(exporter), Some(context)) = (&observer.exporter, seen.context.filter(|context| context.sampled)) {
-            exporter.export(Span {
-                context,
-                parent: seen.parent,
-                name: format!("{} {}", seen.method, seen.route),
-                start: seen.start,
-                took,
-                status,
-                attributes: vec![
-                    ("http.request.method", seen.method.to_string()),
-                    ("http.route", seen.route),
-                    ("url.path", seen.path),
-                ],
-            });
+            exporter.export(span(seen, context, status, took));
         }
     }
     response
+}
+
+/// A request as a span: named after the event that it delivers, else after its route.
+fn span(seen: Seen, context: TraceContext, status: u16, took: Duration) -> Span {
+    let ty = seen.event.iter().find(|(name, _)| *name == "cloudevents.event_type");
+    let name = ty.map(|(_, ty)| ty.strip_prefix(regrove_events::TYPE_PREFIX).unwrap_or(ty).to_owned());
+    let mut attributes = vec![
+        ("http.request.method", seen.method.to_string()),
+        ("http.route", seen.route.clone()),
+        ("url.path", seen.path),
+    ];
+    attributes.extend(seen.event);
+    Span {
+        context,
+        parent: seen.parent,
+        link: seen.link,
+        name: name.unwrap_or_else(|| format!("{} {}", seen.method, seen.route)),
+        start: seen.start,
+        took,
+        status,
+        attributes,
+    }
 }
 
 fn see(observer: &Observer, request: &mut Request, method: &Method, route: &str) -> Seen {
@@ -85,7 +115,14 @@ fn see(observer: &Observer, request: &mut Request, method: &Method, route: &str)
         // What this request causes belongs below its span.
         request.extensions_mut().insert(context);
     }
+    let headers = request.headers();
+    let event = EVENT_ATTRIBUTES
+        .iter()
+        .filter_map(|(header, name)| Some((*name, headers.get(*header)?.to_str().ok()?.to_owned())))
+        .collect();
     Seen {
+        link: TraceContext::linked(headers),
+        event,
         method: method.clone(),
         route: route.to_owned(),
         path: request.uri().path().to_owned(),
@@ -95,7 +132,7 @@ fn see(observer: &Observer, request: &mut Request, method: &Method, route: &str)
     }
 }
 
-fn log(seen: &Seen, response: &Response, took: std::time::Duration) {
+fn log(seen: &Seen, response: &Response, took: Duration) {
     let trace = seen.context.or(seen.parent).map(|context| format!("{:032x}", context.trace_id));
     tracing::info!(
         target: "access",

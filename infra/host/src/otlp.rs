@@ -46,6 +46,8 @@ pub struct OtlpArgs {
 pub(crate) struct Span {
     pub(crate) context: TraceContext,
     pub(crate) parent: Option<TraceContext>,
+    /// Another span that this one has to do with: the delivery that an overdue request was sent again by.
+    pub(crate) link: Option<TraceContext>,
     pub(crate) name: String,
     pub(crate) start: Timestamp,
     pub(crate) took: Duration,
@@ -202,9 +204,38 @@ fn encode(span: &Span) -> Value {
     if let Some(parent) = span.parent {
         value["parentSpanId"] = format!("{:016x}", parent.span_id).into();
     }
+    if let Some(link) = span.link {
+        let (trace_id, span_id) = (format!("{:032x}", link.trace_id), format!("{:016x}", link.span_id));
+        value["links"] = json!([{"traceId": trace_id, "spanId": span_id}]);
+    }
     // As the semantic conventions for HTTP servers have it: what the client did wrong is no error of the server.
     if span.status >= 500 {
         value["status"] = json!({"code": STATUS_ERROR});
     }
     value
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_has_its_parent_and_its_link() {
+        let context = |span_id: u64| TraceContext { trace_id: 0xabc, span_id, sampled: true };
+        let span = |parent: Option<TraceContext>, link: Option<TraceContext>| Span {
+            context: context(1),
+            parent,
+            link,
+            name: "shard-requested".to_owned(),
+            start: "2026-11-27T08:00:00Z".parse().unwrap(),
+            took: Duration::from_millis(5),
+            status: 202,
+            attributes: vec![("cloudevents.event_id", "a/shard/0/request/2".to_owned())],
+        };
+        let bare = encode(&span(None, None));
+        assert!(bare.get("parentSpanId").is_none() && bare.get("links").is_none() && bare.get("status").is_none());
+        let linked = encode(&span(Some(context(2)), Some(context(3))));
+        assert_eq!(linked["parentSpanId"], "0000000000000002");
+        assert_eq!(linked["links"], json!([{"traceId": format!("{:032x}", 0xabc), "spanId": "0000000000000003"}]));
+    }
 }

@@ -11,7 +11,7 @@ pub fn init() {
     let outcome = if std::io::stderr().is_terminal() {
         builder.try_init()
     } else {
-        builder.json().flatten_event(true).with_current_span(false).try_init()
+        builder.json().flatten_event(true).with_span_list(false).try_init()
     };
     // A test may have set a subscriber of its own.
     outcome.unwrap_or_default();

@@ -4,6 +4,10 @@ use std::fmt;
 
 use http::HeaderMap;
 
+/// Extension of a CloudEvent that is sent again: the `traceparent` of the delivery because of which that is. The event's own
+/// `traceparent` stays that of its job.
+pub const LINK: &str = "tracelink";
+
 /// A span's place in a trace. Source: W3C Trace Context, `traceparent` version 00.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceContext {
@@ -38,6 +42,11 @@ impl TraceContext {
     /// The caller's span: that of the HTTP header, or that of the CloudEvent in the request.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
         ["ce-traceparent", "traceparent"].iter().find_map(|name| Self::parse(headers.get(*name)?.to_str().ok()?))
+    }
+
+    /// The span that the CloudEvent in the request is linked to: [`LINK`].
+    pub(crate) fn linked(headers: &HeaderMap) -> Option<Self> {
+        Self::parse(headers.get(format!("ce-{LINK}"))?.to_str().ok()?)
     }
 
     /// A new span below `parent`, or the root of a new trace.

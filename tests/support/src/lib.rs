@@ -1,11 +1,13 @@
 //! What tests start on this machine: real servers on free ports, gone when the test is over.
 
+mod collector;
 mod mlflow;
 mod moto;
 pub mod programs;
 mod proxy;
 mod redis;
 
+pub use collector::{CollectedSpan, SpanCollector};
 pub use mlflow::MlflowServer;
 pub use moto::MotoServer;
 pub use proxy::FaultyProxy;
