@@ -3,18 +3,19 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use regrove_events::event::{self, TrainRequested};
+use regrove_events::event::{self, JobFailed, SweepRequested, TrainRequested};
 use regrove_events::log::job_stream;
 use regrove_events::{CloudEvent, Event, Job, JobState, job};
 use regrove_host::{Problem, now};
 use regrove_jobs::{Comparison, Span, Submitted};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::Ports;
-use crate::view::FailureView;
+use crate::api::models::TrafficOrder;
 
 /// How long an order waits to see what comes of it. It is carried out all the same when that takes longer.
 const SEEN_WITHIN: Duration = Duration::from_secs(2);
@@ -30,7 +31,8 @@ pub(crate) struct Ordered {
     pub(crate) created: bool,
     /// Why it failed, if it did so at once.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) failure: Option<FailureView>,
+    #[schema(value_type = Option<Object>)]
+    pub(crate) failure: Option<JobFailed>,
     /// Its page.
     pub(crate) href: String,
 }
@@ -38,12 +40,13 @@ pub(crate) struct Ordered {
 impl Ordered {
     fn of(id: &str, job: &Job, created: bool) -> Self {
         let state = if job.state == JobState::Unknown { JobState::Queued } else { job.state };
-        let failure = job.failure.as_ref().map(|failure| FailureView {
-            step: failure.step.clone(),
-            reason: failure.reason.clone(),
-            problem: failure.problem.clone(),
-        });
-        Self { id: id.to_owned(), state: state.to_string(), created, failure, href: format!("/jobs/{id}") }
+        Self {
+            id: id.to_owned(),
+            state: state.to_string(),
+            created,
+            failure: job.failure.clone(),
+            href: format!("/jobs/{id}"),
+        }
     }
 }
 
@@ -59,7 +62,7 @@ pub(crate) struct Replayed {
 }
 
 /// A refusal of the jobs' own rules, as a problem.
-fn refused(error: regrove_jobs::Error) -> Problem {
+pub(crate) fn refused(error: regrove_jobs::Error) -> Problem {
     use regrove_jobs::Error;
     let (kind, status) = match &error {
         Error::NotFound { .. } => ("job-not-found", StatusCode::NOT_FOUND),
@@ -77,14 +80,20 @@ fn refused(error: regrove_jobs::Error) -> Problem {
     Problem::new(kind, status, error.to_string())
 }
 
+/// An id that no job can have names none.
+///
+/// # Errors
+/// 404.
+pub(crate) fn check_id(id: &str) -> Result<(), Problem> {
+    event::check_subject(id).map_err(|_| refused(regrove_jobs::Error::NotFound { id: id.to_owned() }))
+}
+
 /// The events of a job.
 ///
 /// # Errors
 /// 404 for a job that nobody asked for; 503 when the log does not answer.
 pub(crate) async fn history(ports: &Ports, id: &str) -> Result<Vec<CloudEvent>, Problem> {
-    if event::check_subject(id).is_err() {
-        return Err(refused(regrove_jobs::Error::NotFound { id: id.to_owned() }));
-    }
+    check_id(id)?;
     ports.jobs.history(id).await.map_err(refused)
 }
 
@@ -108,21 +117,41 @@ pub(crate) async fn compare(ports: &Ports, left: &str, right: &str) -> Result<Co
 ///
 /// # Errors
 /// 422 for a request that is none; 409 when the id stands for another request; 503 when log or broker do not answer.
-pub(crate) async fn submit(ports: &Ports, mut body: Value) -> Result<Ordered, Problem> {
+pub(crate) async fn submit(ports: &Ports, body: Value) -> Result<Ordered, Problem> {
+    let (id, request): (String, TrainRequested) = wish(body, "job")?;
+    ask(ports, &id, &request).await
+}
+
+/// Asks for a sweep. The same request under the same id is one sweep.
+///
+/// # Errors
+/// As [`submit`]; 422 also for a grid that is empty or too large.
+pub(crate) async fn submit_sweep(ports: &Ports, body: Value) -> Result<Ordered, Problem> {
+    let (id, request): (String, SweepRequested) = wish(body, "sweep")?;
+    let Submitted { id, known, event } = ports.jobs.submit_sweep(&id, &request, now()).await.map_err(refused)?;
+    if !known {
+        ports.emitter.emit(&[traced(event)?]).await?;
+    }
+    let href = format!("/sweeps/{id}");
+    Ok(Ordered { id, state: "requested".to_owned(), created: !known, failure: None, href })
+}
+
+/// The id of a wish, made up when there is none, and what is asked for.
+fn wish<T: DeserializeOwned>(mut body: Value, kind: &str) -> Result<(String, T), Problem> {
     let Some(members) = body.as_object_mut() else {
         return Err(invalid("the body is no JSON object: {\"dataset\": {\"uri\": \"…\"}, \"params\": {…}}"));
     };
     let id = match members.remove("id") {
-        None | Some(Value::Null) => format!("job-{}", Uuid::now_v7().simple()),
+        None | Some(Value::Null) => format!("{kind}-{}", Uuid::now_v7().simple()),
         Some(Value::String(id)) => id,
         Some(other) => return Err(invalid(&format!("`id` is {other}, expected a text"))),
     };
-    let request: TrainRequested = serde_path_to_error::deserialize(&body).map_err(|error| {
+    let request = serde_path_to_error::deserialize(&body).map_err(|error| {
         let path = error.path().to_string();
         let inner = error.into_inner();
         invalid(&if path == "." { inner.to_string() } else { format!("`{path}`: {inner}") })
     })?;
-    ask(ports, &id, &request).await
+    Ok((id, request))
 }
 
 /// Asks for a job with this request.
@@ -144,12 +173,10 @@ async fn asked(ports: &Ports, submitted: Submitted) -> Result<Ordered, Problem> 
     Ok(Ordered::of(&id, &job, !known))
 }
 
-/// The event as the first of a trace of its own (W3C Trace Context): everything that it causes carries it along.
-fn traced(mut event: CloudEvent) -> Result<CloudEvent, Problem> {
-    let trace = Uuid::new_v4().simple().to_string();
-    let span: String = Uuid::new_v4().simple().to_string().chars().take(16).collect();
-    event.set_extension("traceparent", format!("00-{trace}-{span}-01"))?;
-    Ok(event)
+/// The event as the first of a trace of its own.
+fn traced(event: CloudEvent) -> Result<CloudEvent, Problem> {
+    let (trace, span) = (Uuid::new_v4().as_u128(), Uuid::new_v4().as_u64_pair().1);
+    Ok(regrove_jobs::traced(event, trace, span)?)
 }
 
 /// The job as soon as it is as wanted, or as it is after [`SEEN_WITHIN`].
@@ -174,7 +201,8 @@ pub(crate) async fn stop(ports: &Ports, id: &str, reason: Option<String>) -> Res
     let reason = reason.filter(|reason| !reason.trim().is_empty());
     let wish = ports.jobs.stop(id, reason, now()).await.map_err(refused)?;
     ports.emitter.emit(&[wish]).await?;
-    let job = look(ports, id, |job| job.state.is_terminal()).await?;
+    // A sweep has no state of its own: its trials have.
+    let job = look(ports, id, |job| job.state.is_terminal() || job.state == JobState::Unknown).await?;
     let mut ordered = Ordered::of(id, &job, false);
     if !job.state.is_terminal() {
         "stopping".clone_into(&mut ordered.state);
@@ -197,17 +225,19 @@ pub(crate) async fn retry(ports: &Ports, id: &str, new_id: Option<String>) -> Re
     }
 }
 
-/// Says a job's events to the broker again, in the order of the log. Functions find in the log what they have done and
+/// Says a job's events to the broker again, in the order of the log; with `waiting` only those whose answer is missing. Functions find in the log what they have done and
 /// repeat it, so nothing is trained twice; what was lost on the way, in MLflow for instance, is made good.
 ///
 /// # Errors
 /// 404 for an unknown job; 503 when the broker does not take an event: those before it were taken.
-pub(crate) async fn replay(ports: &Ports, id: &str, dry_run: bool) -> Result<Replayed, Problem> {
-    let history = history(ports, id).await?;
+pub(crate) async fn replay(ports: &Ports, id: &str, dry_run: bool, waiting: bool) -> Result<Replayed, Problem> {
+    check_id(id)?;
+    let said = if waiting { ports.jobs.waiting_for(id).await } else { ports.jobs.history(id).await };
+    let said = said.map_err(refused)?;
     if !dry_run {
-        ports.emitter.emit(&history).await?;
+        ports.emitter.emit(&said).await?;
     }
-    let events = history.iter().map(|event| event.id().to_owned()).collect();
+    let events = said.iter().map(|event| event.id().to_owned()).collect();
     Ok(Replayed { id: id.to_owned(), dry_run, events })
 }
 
@@ -219,6 +249,27 @@ pub(crate) async fn load(ports: &Ports, name: &str, version: &str) -> Result<Val
     let version = if version == "previous" { previous(ports, name).await? } else { version.to_owned() };
     let body = json!({"name": name, "version": version});
     let answer = ports.functions.call("load-model", Method::POST, "/model/load", Some(&body)).await?;
+    passed_on("load-model", answer)
+}
+
+/// Has `load-model` say what stands beside the served version.
+///
+/// # Errors
+/// 422 for a canary without a share or a share without a canary; what `load-model` refuses.
+pub(crate) async fn traffic(ports: &Ports, name: &str, order: &TrafficOrder) -> Result<Value, Problem> {
+    let canary = match (&order.canary, order.percent) {
+        (Some(version), Some(percent)) => Some(json!({"version": version, "percent": percent})),
+        (None, None) => None,
+        (Some(_), None) => return Err(invalid("`percent` is missing: the canary's share, 1 to 100")),
+        (None, Some(_)) => return Err(invalid("`canary` is missing: the version whose share `percent` is")),
+    };
+    let shadow = order.shadow.as_ref().map(|version| json!({"version": version}));
+    let mut body = json!({"name": name, "actor": "console", "reason": order.reason});
+    if let Value::Object(members) = &mut body {
+        members.extend(canary.map(|canary| ("canary".to_owned(), canary)));
+        members.extend(shadow.map(|shadow| ("shadow".to_owned(), shadow)));
+    }
+    let answer = ports.functions.call("load-model", Method::POST, "/model/traffic", Some(&body)).await?;
     passed_on("load-model", answer)
 }
 

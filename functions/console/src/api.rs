@@ -2,10 +2,12 @@
 
 pub(crate) mod dead_letters;
 pub(crate) mod events;
+mod follow;
 pub(crate) mod functions;
 pub(crate) mod jobs;
 pub(crate) mod models;
 pub(crate) mod overview;
+mod sweeps;
 
 use std::sync::Arc;
 
@@ -24,9 +26,9 @@ use crate::Ports;
     ),
     paths(
         jobs::list_jobs, jobs::show_job, jobs::submit_job, jobs::stop_job, jobs::retry_job, jobs::replay_job,
-        jobs::job_events, jobs::job_trace, functions::job_logs, jobs::compare_jobs, dead_letters::list_dead_letters,
+        jobs::job_events, jobs::job_steps, follow::job_news, sweeps::submit_sweep, sweeps::show_sweep, jobs::job_trace, functions::job_logs, jobs::compare_jobs, dead_letters::list_dead_letters,
         dead_letters::redrive, dead_letters::discard, functions::list_functions, functions::show_function, events::list_events, events::show_event, models::list_models,
-        models::show_model, models::load_model, models::predict, overview::show_overview,
+        models::show_model, models::load_model, models::change_traffic, models::predict, overview::show_overview,
     ),
     modifiers(&Bearer),
     security(("bearer" = [])),
@@ -65,6 +67,10 @@ pub(crate) fn routes() -> Router<Arc<Ports>> {
         .route("/jobs/{id}", get(jobs::show_job))
         .route("/jobs/{id}/events", get(jobs::job_events))
         .route("/jobs/{id}/logs", get(functions::job_logs))
+        .route("/jobs/{id}/news", get(follow::job_news))
+        .route("/sweeps", post(sweeps::submit_sweep))
+        .route("/sweeps/{id}", get(sweeps::show_sweep))
+        .route("/jobs/{id}/steps", get(jobs::job_steps))
         .route("/jobs/{id}/trace", get(jobs::job_trace))
         .route("/jobs/{id}/stop", post(jobs::stop_job))
         .route("/jobs/{id}/retry", post(jobs::retry_job))
@@ -79,5 +85,6 @@ pub(crate) fn routes() -> Router<Arc<Ports>> {
         .route("/models", get(models::list_models))
         .route("/models/{name}", get(models::show_model))
         .route("/models/{name}/load", post(models::load_model))
+        .route("/models/{name}/traffic", post(models::change_traffic))
         .route("/models/{name}/predict", post(models::predict))
 }

@@ -1,14 +1,16 @@
 //! Charts as inline SVG: no script, no style attributes, colours from the style sheet, words for screen readers.
 
 mod bars;
+mod confusion;
 mod gantt;
 mod graph;
 mod line;
 mod steps;
 
 pub(crate) use bars::{columns, rows};
+pub(crate) use confusion::confusion;
 pub(crate) use gantt::gantt;
-pub(crate) use graph::graph;
+pub(crate) use graph::{event_href, graph};
 pub(crate) use line::line;
 pub(crate) use steps::{heat, replicas};
 

@@ -1,28 +1,24 @@
-//! Lists that would be slow to read from the log each time: kept in memory, brought up to date before each answer, and
+//! What would be slow to read from the log each time, beside jobs: kept in memory, brought up to date before each answer, and
 //! made anew by every replica.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use regrove_events::log::{self, Entry, EventLog, JOB_PREFIX, Position, SERVING_PREFIX};
-use regrove_events::{Serving, TYPE_PREFIX, job, serving};
+use regrove_events::log::{self, Entry, EventLog, Position, SERVING_PREFIX};
+use regrove_events::{Serving, TYPE_PREFIX, serving};
 use tokio::sync::{Mutex, MutexGuard};
-
-use crate::view::JobSummary;
 
 /// Entries of the log read at once.
 const BATCH: usize = 1000;
 /// How many minutes of event counts are kept.
 pub(crate) const MINUTES_KEPT: usize = 60;
 
-/// Summaries of everything in the log, as of one position.
+/// Serving pointers and counts of events, as of one position.
 #[derive(Debug, Default)]
 pub(crate) struct Lists {
     /// Everything up to here is in.
     pub(crate) position: Position,
-    /// Jobs by id.
-    pub(crate) jobs: BTreeMap<String, JobSummary>,
     /// Serving pointers by model name.
     pub(crate) serving: BTreeMap<String, Serving>,
     /// Events by type, without the common prefix.
@@ -81,18 +77,15 @@ impl Index {
         loop {
             let entries = self.log.tail(lists.position, BATCH).await?;
             let Some(last) = entries.last().map(|entry| entry.position) else { break };
-            let changed: BTreeSet<&str> = entries.iter().map(|entry| entry.stream.as_str()).collect();
+            let changed: BTreeSet<&str> =
+                entries.iter().filter_map(|entry| entry.stream.strip_prefix(SERVING_PREFIX)).collect();
             let mut read = Vec::new();
-            for stream in changed {
-                read.push((stream, self.log.read(stream, 0).await?));
+            for name in changed {
+                read.push((name, self.log.read(&log::serving_stream(name), 0).await?));
             }
             // Nothing is counted before all of it was read: an error leaves the lists as they were.
-            for (stream, history) in read {
-                if let Some(id) = stream.strip_prefix(JOB_PREFIX) {
-                    lists.jobs.insert(id.to_owned(), JobSummary::of(id, &job::replay(&history)));
-                } else if let Some(name) = stream.strip_prefix(SERVING_PREFIX) {
-                    lists.serving.insert(name.to_owned(), serving::replay(&history));
-                }
+            for (name, history) in read {
+                lists.serving.insert(name.to_owned(), serving::replay(&history));
             }
             for entry in &entries {
                 lists.count(entry);

@@ -14,6 +14,7 @@ mod new_job;
 mod orders;
 mod overview;
 mod parts;
+mod sweep;
 
 use std::sync::Arc;
 
@@ -56,12 +57,13 @@ pub(crate) fn routes() -> Router<Arc<Ports>> {
         .route("/", get(overview::show))
         .route("/overview.json", get(overview::show))
         .merge(twin("/jobs", get(jobs::list).post(orders::submit)))
-        .route("/jobs/new", get(new_job::ask))
+        .merge(twin("/jobs/new", get(new_job::ask)))
         .merge(twin("/jobs/compare", get(compare::show)))
         .route("/jobs/{id}", get(job::show))
         .route("/jobs/{id}/stop", post(orders::stop))
         .route("/jobs/{id}/retry", post(orders::retry))
         .route("/jobs/{id}/replay", post(orders::replay))
+        .route("/sweeps/{id}", get(sweep::show))
         .merge(twin("/events", get(events::list)))
         .route("/events/{*place}", get(event::show))
         .merge(twin("/dead-letters", get(dead_letters::list).post(dead_letters::settle)))
@@ -70,7 +72,8 @@ pub(crate) fn routes() -> Router<Arc<Ports>> {
         .merge(twin("/models", get(models::list)))
         .route("/models/{name}", get(model::show))
         .route("/models/{name}/load", post(orders::load))
-        .route("/models/{name}/predict", post(model::predict))
+        .route("/models/{name}/traffic", post(orders::traffic))
+        .merge(twin("/models/{name}/predict", post(model::predict)))
         .route("/{*rest}", any(nothing_here))
 }
 

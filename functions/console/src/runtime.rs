@@ -10,11 +10,14 @@ use regrove_host::{Problem, http_client};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::time::Instant;
 use url::Url;
 use utoipa::ToSchema;
 
 /// How long the runtime may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// How long one stream of lines lasts: less than the shortest common limit of a request, a minute.
+const STREAM_TIME: Duration = Duration::from_secs(50);
 /// Why nothing is known without it.
 pub(crate) const ABSENT: &str =
     "this console does not run under `regrove up`, so it cannot ask the runtime; in a cluster, ask Knative";
@@ -225,6 +228,15 @@ pub(crate) struct LineQuery<'a> {
     pub(crate) limit: usize,
 }
 
+impl LineQuery<'_> {
+    fn pairs(&self) -> Vec<(&'static str, String)> {
+        let given = [("service", self.service), ("job", self.job), ("level", self.level), ("text", self.text)];
+        let given = given.into_iter().filter(|(_, value)| !value.is_empty());
+        let numbers = [("after", self.after.to_string()), ("limit", self.limit.to_string())];
+        given.map(|(name, value)| (name, value.to_owned())).chain(numbers).collect()
+    }
+}
+
 /// The runtime, if there is one to ask.
 #[derive(Debug)]
 pub(crate) struct Runtime {
@@ -268,15 +280,17 @@ impl Runtime {
 
     /// Lines, oldest first.
     pub(crate) async fn lines(&self, query: &LineQuery<'_>) -> Result<Vec<Line>, Problem> {
-        let given = [("service", query.service), ("job", query.job), ("level", query.level), ("text", query.text)];
-        let mut pairs: Vec<(&str, String)> = given
-            .into_iter()
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| (name, value.to_owned()))
-            .collect();
-        pairs.push(("after", query.after.to_string()));
-        pairs.push(("limit", query.limit.to_string()));
-        self.get("logs", &pairs).await
+        self.get("logs", &query.pairs()).await
+    }
+
+    /// Lines, oldest first, and those that are written from now on, for [`STREAM_TIME`] at most.
+    pub(crate) async fn follow_lines(&self, query: &LineQuery<'_>) -> Result<LineStream, Problem> {
+        let mut pairs = query.pairs();
+        pairs.push(("follow", "true".to_owned()));
+        let base = self.base()?;
+        let client = http_client(base, STREAM_TIME).map_err(unreachable)?;
+        let request = client.get(address(base, "logs")).query(&pairs);
+        Ok(LineStream { response: answered(request).await?, rest: Vec::new(), until: Instant::now() + STREAM_TIME })
     }
 
     /// Has dead letters delivered again, or lets go of them. `verb` is `redrive` or `discard`; no numbers mean all.
@@ -296,29 +310,73 @@ impl Runtime {
         query: &[(&str, String)],
         body: Option<&Value>,
     ) -> Result<T, Problem> {
-        let Some(base) = &self.base else {
-            return Err(Problem::new("runtime-absent", StatusCode::NOT_IMPLEMENTED, ABSENT));
-        };
-        let unreachable = |error: reqwest::Error| Problem::unavailable("the runtime", &error.without_url());
+        let base = self.base()?;
         let client = if let Some(client) = self.client.get() {
             client
         } else {
             let client = http_client(base, TIMEOUT).map_err(unreachable)?;
             self.client.get_or_init(|| client)
         };
-        let address = format!("{}/{path}", base.as_str().trim_end_matches('/'));
-        let mut request = client.request(method, address).query(query);
+        let mut request = client.request(method, address(base, path)).query(query);
         if let Some(body) = body {
             request = request.json(body);
         }
-        let response = request.send().await.map_err(unreachable)?;
-        let status = response.status();
-        let text = response.text().await.map_err(unreachable)?;
-        if !status.is_success() {
-            let problem: Value = serde_json::from_str(&text).unwrap_or_default();
-            let detail = problem.get("detail").and_then(Value::as_str).unwrap_or(&text);
-            return Err(Problem::new("function-refused", status, format!("the runtime: {detail}")));
-        }
+        let text = answered(request).await?.text().await.map_err(unreachable)?;
         serde_json::from_str(&text).map_err(|error| Problem::internal(&error))
+    }
+
+    fn base(&self) -> Result<&Url, Problem> {
+        self.base.as_ref().ok_or_else(|| Problem::new("runtime-absent", StatusCode::NOT_IMPLEMENTED, ABSENT))
+    }
+}
+
+fn address(base: &Url, path: &str) -> String {
+    format!("{}/{path}", base.as_str().trim_end_matches('/'))
+}
+
+fn unreachable(error: reqwest::Error) -> Problem {
+    Problem::unavailable("the runtime", &error.without_url())
+}
+
+/// The answer, unless it is a refusal.
+async fn answered(request: reqwest::RequestBuilder) -> Result<reqwest::Response, Problem> {
+    let response = request.send().await.map_err(unreachable)?;
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let text = response.text().await.map_err(unreachable)?;
+    let problem: Value = serde_json::from_str(&text).unwrap_or_default();
+    let detail = problem.get("detail").and_then(Value::as_str).unwrap_or(&text);
+    Err(Problem::new("function-refused", status, format!("the runtime: {detail}")))
+}
+
+/// Lines as they are written.
+#[derive(Debug)]
+pub(crate) struct LineStream {
+    response: reqwest::Response,
+    /// Bytes of a line that is not whole yet.
+    rest: Vec<u8>,
+    until: Instant,
+}
+
+impl LineStream {
+    /// The next line; `None` when the stream is over.
+    ///
+    /// # Errors
+    /// 503 when the runtime has gone.
+    pub(crate) async fn next(&mut self) -> Result<Option<Line>, Problem> {
+        loop {
+            if let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.rest.drain(..=end).collect();
+                return serde_json::from_slice(&line).map(Some).map_err(|error| Problem::internal(&error));
+            }
+            match tokio::time::timeout_at(self.until, self.response.chunk()).await {
+                Ok(Ok(Some(piece))) => self.rest.extend_from_slice(&piece),
+                Err(_) | Ok(Ok(None)) => return Ok(None),
+                Ok(Err(error)) if error.is_timeout() => return Ok(None),
+                Ok(Err(error)) => return Err(unreachable(error)),
+            }
+        }
     }
 }

@@ -5,5 +5,5 @@ mod job;
 mod model;
 
 pub(crate) use event::EventView;
-pub(crate) use job::{FailureView, JobSummary, JobView, MlflowView, Moment, Series, ShardView};
-pub(crate) use model::{ModelSummary, ModelView, PointerView, SignatureView, VersionView, switches};
+pub(crate) use job::{JobAndRun, MlflowView, Series};
+pub(crate) use model::{ConfusionView, ModelSummary, ModelView, PointerView, SignatureView, VersionView, switches};

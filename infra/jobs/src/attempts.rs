@@ -1,7 +1,19 @@
 //! Asking for a job, and asking again.
 
-use regrove_events::CloudEvent;
+use regrove_events::{CloudEvent, Invalid};
 use serde::Serialize;
+
+/// The event as the first of a trace of its own (W3C Trace Context), unless it belongs to one: everything that it causes
+/// carries it along. The numbers are random and not 0.
+///
+/// # Errors
+/// None for an event that was made here.
+pub fn traced(mut event: CloudEvent, trace_id: u128, span_id: u64) -> Result<CloudEvent, Invalid> {
+    if event.extension("traceparent").is_none() {
+        event.set_extension("traceparent", format!("00-{trace_id:032x}-{span_id:016x}-01"))?;
+    }
+    Ok(event)
+}
 
 /// What stands between a job's id and the number of the attempt.
 const RETRY: &str = ".retry-";

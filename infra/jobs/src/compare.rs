@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use regrove_events::Job;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::Summary;
 
 /// A setting of two jobs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Difference {
     /// Its name: a parameter under scikit-learn's name, or a field of the request such as `test_size`.
     pub name: String,
@@ -22,7 +22,7 @@ pub struct Difference {
 }
 
 /// A metric of two jobs.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct MetricDifference {
     /// MLflow's key.
     pub name: String,
@@ -35,7 +35,7 @@ pub struct MetricDifference {
 }
 
 /// Two jobs side by side.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Comparison {
     /// The first job.
     pub left: Summary,

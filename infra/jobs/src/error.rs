@@ -57,11 +57,29 @@ pub enum Error {
     /// The log cannot be read.
     #[error(transparent)]
     Log(#[from] log::Error),
+    /// A console refused.
+    #[error("the console answered {status}: {detail}")]
+    Refused {
+        /// HTTP status.
+        status: u16,
+        /// The last part of the problem's type.
+        kind: String,
+        /// Why, for people.
+        detail: String,
+    },
+    /// A console does not answer, or not as one.
+    #[error("the console at {console}: {reason}")]
+    Unreachable {
+        /// Its address.
+        console: String,
+        /// What happened.
+        reason: String,
+    },
 }
 
 impl Error {
     /// The last part of the problem's type: `job-not-found`, `job-ended`, …
-    pub fn kind(&self) -> &'static str {
+    pub fn kind(&self) -> &str {
         match self {
             Self::NotFound { .. } => "job-not-found",
             Self::Id(_) | Self::Event(_) => "invalid-job-id",
@@ -70,12 +88,17 @@ impl Error {
             Self::NotRetryable { .. } => "job-not-retryable",
             Self::NoRequest { .. } => "job-without-request",
             Self::Field { .. } => "invalid-parameter",
-            Self::Log(_) => "dependency-unavailable",
+            Self::Refused { kind, .. } => kind,
+            Self::Log(_) | Self::Unreachable { .. } => "dependency-unavailable",
         }
     }
 
     /// Whether the caller is to blame: asking again in the same way gives the same answer.
     pub fn is_refusal(&self) -> bool {
-        !matches!(self, Self::Log(_))
+        match self {
+            Self::Log(_) | Self::Unreachable { .. } => false,
+            Self::Refused { status, .. } => (400..500).contains(status),
+            _ => true,
+        }
     }
 }

@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use regrove_events::event::{self, SweepRequested, TrainRequested};
-use regrove_events::log::{EventLog, JOB_PREFIX, Position, job_stream, serving_stream, sweep_stream};
+use regrove_events::log::{EventLog, JOB_PREFIX, Position, Version, job_stream, serving_stream, sweep_stream};
 use regrove_events::sweep::{self, Sweep};
 use regrove_events::{CloudEvent, Event, Job, JobState, TrainCancelled, job};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use crate::attempts::{Submitted, retry_base, retry_id};
 use crate::query::Place;
-use crate::{Comparison, Error, JobView, Page, Query, ReplayStep, Span, Summary, compare, replay, trace};
+use crate::{Comparison, Error, JobView, Page, Query, ReplayStep, Span, Summary, SweepView, compare, replay, trace};
 
 /// Entries of the log read at once.
 const BATCH: usize = 1000;
@@ -30,7 +32,10 @@ pub struct Jobs {
 #[derive(Default)]
 struct Projection {
     position: Position,
-    jobs: BTreeMap<String, Job>,
+    /// Jobs under way, to be folded further.
+    open: BTreeMap<String, Job>,
+    /// The line of every job.
+    lines: BTreeMap<String, Summary>,
 }
 
 impl fmt::Debug for Jobs {
@@ -53,40 +58,75 @@ impl Jobs {
         let after = query.check()?;
         let mut read = self.read.lock().await;
         self.catch_up(&mut read).await?;
-        let mut fitting: Vec<(Place, &Job)> = read
-            .jobs
-            .iter()
-            .filter(|(id, job)| query.fits(id, job))
-            .map(|(id, job)| (Place::of(id, job), job))
-            .collect();
+        let mut states: BTreeMap<String, usize> = BTreeMap::new();
+        let mut fitting: Vec<(Place, &Summary)> = Vec::new();
+        for line in read.lines.values().filter(|line| query.fits(line)) {
+            *states.entry(line.state.to_string()).or_default() += 1;
+            if query.fits_state(line) {
+                fitting.push((Place::of(line), line));
+            }
+        }
         fitting.sort_by(|one, other| one.0.cmp(&other.0));
         let from = after.map_or(0, |after| fitting.partition_point(|(place, _)| *place <= after));
         let page = fitting.get(from..).unwrap_or_default();
         let shown = page.get(..query.limit.min(page.len())).unwrap_or_default();
         let more = page.len() > shown.len();
         Ok(Page {
-            jobs: shown.iter().map(|(place, job)| Summary::of(place.id(), job)).collect(),
+            jobs: shown.iter().map(|(_, line)| (*line).clone()).collect(),
             next: shown.last().filter(|_| more).map(|(place, _)| place.text()),
             total: fitting.len(),
+            states,
         })
     }
 
+    /// The lines of the jobs that made versions, in the order of their ids.
+    ///
+    /// # Errors
+    /// [`Error::Log`].
+    pub async fn with_version(&self) -> Result<Vec<Summary>, Error> {
+        let mut read = self.read.lock().await;
+        self.catch_up(&mut read).await?;
+        Ok(read.lines.values().filter(|line| line.model.is_some()).cloned().collect())
+    }
+
     async fn catch_up(&self, read: &mut Projection) -> Result<(), Error> {
+        if self.log.head().await? < read.position {
+            // Another log stands where the old one was.
+            *read = Projection::default();
+        }
         loop {
             let entries = self.log.tail(read.position, BATCH).await?;
             let last = entries.len() < BATCH;
             for entry in entries {
+                if let Some(id) = entry.stream.strip_prefix(JOB_PREFIX) {
+                    self.fold(read, id, &entry.event).await?;
+                }
                 read.position = entry.position;
-                let Some(id) = entry.stream.strip_prefix(JOB_PREFIX) else { continue };
-                // A type that is not known here was written by a newer version of Regrove.
-                let Ok(event) = Event::read(&entry.event) else { continue };
-                let job = read.jobs.remove(id).unwrap_or_default();
-                read.jobs.insert(id.to_owned(), job::evolve(job, &entry.event, &event));
             }
             if last {
                 return Ok(());
             }
         }
+    }
+
+    /// Folds one more event of a job. Of a job that has ended only the line is kept; it is read anew if anything follows.
+    async fn fold(&self, read: &mut Projection, id: &str, recorded: &CloudEvent) -> Result<(), Error> {
+        let ended = read.lines.contains_key(id) && !read.open.contains_key(id);
+        let job = if ended {
+            job::replay(&self.log.read(&job_stream(id), 0).await?)
+        } else {
+            let job = read.open.remove(id).unwrap_or_default();
+            match Event::read(recorded) {
+                Ok(event) => job::evolve(job, recorded, &event),
+                // A newer version of Regrove wrote it: what it means is not known here.
+                Err(_) => job,
+            }
+        };
+        read.lines.insert(id.to_owned(), Summary::of(id, &job));
+        if !job.state.is_terminal() {
+            read.open.insert(id.to_owned(), job);
+        }
+        Ok(())
     }
 
     /// The events of a job, in order.
@@ -99,6 +139,25 @@ impl Jobs {
             return Err(Error::NotFound { id: id.to_owned() });
         }
         Ok(history)
+    }
+
+    /// The events of a job after its `version`-th, at once if there are any, else as soon as there are; none after
+    /// `wait`. A job that nobody has heard of may still come.
+    ///
+    /// # Errors
+    /// [`Error::Log`].
+    pub async fn news(&self, id: &str, version: Version, wait: Duration) -> Result<Vec<CloudEvent>, Error> {
+        let until = Instant::now() + wait;
+        loop {
+            // Before the look: what comes after it ends the wait below.
+            let head = self.log.head().await?;
+            let news = self.log.read(&job_stream(id), version).await?;
+            let left = until.saturating_duration_since(Instant::now());
+            if !news.is_empty() || left.is_zero() {
+                return Ok(news);
+            }
+            self.log.wait(head, left).await?;
+        }
     }
 
     /// Everything that is known of a job at `now`.
@@ -158,11 +217,31 @@ impl Jobs {
         Ok(event.first(&format!("{id}/cancel"), &self.source, id, at)?)
     }
 
+    /// A sweep with its trials so far.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Log`].
+    pub async fn show_sweep(&self, id: &str) -> Result<SweepView, Error> {
+        let sweep = self.sweep(id).await?;
+        let mut trials = Vec::new();
+        for trial in &sweep.asked {
+            trials.push(Summary::of(trial, &job::replay(&self.log.read(&job_stream(trial), 0).await?)));
+        }
+        Ok(SweepView {
+            id: id.to_owned(),
+            size: sweep.request.as_ref().map_or(0, |request| u64::try_from(request.size()).unwrap_or(u64::MAX)),
+            requested_at: sweep.requested_at,
+            ended_at: sweep.ended_at,
+            trials,
+            completed: sweep.completed,
+        })
+    }
+
     /// A sweep as the log has it.
     ///
     /// # Errors
     /// [`Error::NotFound`], [`Error::Log`].
-    pub async fn sweep(&self, id: &str) -> Result<Sweep, Error> {
+    async fn sweep(&self, id: &str) -> Result<Sweep, Error> {
         let history = self.log.read(&sweep_stream(id), 0).await?;
         if history.is_empty() {
             return Err(Error::NotFound { id: id.to_owned() });

@@ -1,6 +1,7 @@
 //! What people do with jobs: look at them, ask for them, stop them, try them again, compare them.
 //!
-//! The one place for it: the `regrove job` commands and the console's job API are thin layers over [`Jobs`].
+//! The one place for it: the `regrove job` commands and the console's job API are thin layers over [`Jobs`]. Who has no
+//! access to the log asks a [`Console`], which answers with the same views.
 //!
 //! * **Looking** is a fold of the event log. [`Jobs::list`] keeps a projection in memory and reads only what is new, so a
 //!   long-lived process pays for each event once; a command pays for the log once.
@@ -25,20 +26,26 @@
 
 mod attempts;
 mod compare;
+mod console;
 mod error;
 mod jobs;
 mod log_line;
 mod query;
 mod replay;
+mod summary;
+mod sweep_view;
 mod trace;
 mod view;
 
-pub use attempts::{Submitted, retry_base, retry_id};
+pub use attempts::{Submitted, retry_base, retry_id, traced};
 pub use compare::{Comparison, Difference, MetricDifference, compare};
+pub use console::{Console, Followed, Lines, Ordered};
 pub use error::Error;
 pub use jobs::Jobs;
 pub use log_line::{Level, LogLine};
 pub use query::{LIMIT_DEFAULT, LIMIT_MAX, Page, Query};
 pub use replay::{ReplayStep, steps, waiting_for};
-pub use trace::{Span, SpanStatus, trace};
-pub use view::{Attempt, JobView, Links, ModelSummary, Moment, Seconds, ShardState, ShardView, Summary};
+pub use summary::{ModelSummary, Seconds, Summary};
+pub use sweep_view::SweepView;
+pub use trace::{Span, SpanStatus, trace, trace_id};
+pub use view::{Attempt, JobView, Links, Moment, ShardState, ShardView};

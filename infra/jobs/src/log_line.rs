@@ -48,7 +48,7 @@ impl fmt::Display for Level {
 }
 
 /// A line that a function wrote, read from the JSON that functions write to standard error.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LogLine {
     /// When it was written.
     pub at: Option<Timestamp>,
@@ -75,6 +75,10 @@ impl LogLine {
         let own = take("timestamp").and_then(|at| at.parse().ok());
         let level = take("level").and_then(|name| Level::named(&name)).unwrap_or(Level::Info);
         let message = take("message").unwrap_or_default();
+        // The request that the line was written for says the trace.
+        if let Some(Value::Object(mut span)) = fields.remove("span") {
+            fields.extend(span.remove("trace_id").map(|trace| ("trace_id".to_owned(), trace)));
+        }
         Self { at: own.or(at), level, function, replica, message, fields }
     }
 

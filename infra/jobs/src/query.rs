@@ -1,8 +1,11 @@
 //! Which jobs, and how many at once.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
-use regrove_events::{Job, JobState};
-use serde::Serialize;
+use regrove_events::JobState;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::{Error, Summary};
 
@@ -35,14 +38,18 @@ impl Default for Query {
 }
 
 /// Jobs, newest first.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[schema(as = JobList)]
 pub struct Page {
     /// The jobs of this page.
     pub jobs: Vec<Summary>,
-    /// What to say as `after` for the next page, if there is one.
+    /// What to say as `after` for the next page; absent on the last one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
     /// How many jobs fit the query on all pages.
     pub total: usize,
+    /// How many fit it in each state, whatever states were asked for.
+    pub states: BTreeMap<String, usize>,
 }
 
 /// A place in the list: newest first, then by id. Its text is what [`Page::next`] holds.
@@ -54,13 +61,9 @@ pub(crate) struct Place {
 }
 
 impl Place {
-    pub(crate) fn of(id: &str, job: &Job) -> Self {
+    pub(crate) fn of(job: &Summary) -> Self {
         let age = job.requested_at.map_or(i128::MAX, |at| -at.as_nanosecond());
-        Self { age, id: id.to_owned() }
-    }
-
-    pub(crate) fn id(&self) -> &str {
-        &self.id
+        Self { age, id: job.id.clone() }
     }
 
     pub(crate) fn text(&self) -> String {
@@ -97,16 +100,20 @@ impl Query {
         self.after.as_deref().map(|text| Place::parse(text).ok_or_else(bad)).transpose()
     }
 
-    pub(crate) fn fits(&self, id: &str, job: &Job) -> bool {
-        let state = self.states.is_empty() || self.states.contains(&job.state);
+    /// Whether a job fits everything but the states.
+    pub(crate) fn fits(&self, job: &Summary) -> bool {
         let since = self.since.is_none_or(|since| job.requested_at.is_some_and(|at| at >= since));
         let until = self.until.is_none_or(|until| job.requested_at.is_some_and(|at| at < until));
-        state && since && until && self.name.as_ref().is_none_or(|name| named(id, job, &name.to_lowercase()))
+        since && until && self.name.as_ref().is_none_or(|name| named(job, &name.to_lowercase()))
+    }
+
+    /// Whether a job is in one of the states.
+    pub(crate) fn fits_state(&self, job: &Summary) -> bool {
+        self.states.is_empty() || self.states.contains(&job.state)
     }
 }
 
-fn named(id: &str, job: &Job, part: &str) -> bool {
-    let dataset = job.dataset.as_ref().map(|dataset| dataset.name.as_str());
-    let model = job.request.as_ref().map(|request| request.model.name.as_str());
-    [Some(id), dataset, model].into_iter().flatten().any(|name| name.to_lowercase().contains(part))
+fn named(job: &Summary, part: &str) -> bool {
+    let names = [Some(&job.id), job.dataset.as_ref(), job.model_name.as_ref()];
+    names.into_iter().flatten().any(|name| name.to_lowercase().contains(part))
 }

@@ -2,12 +2,12 @@
 
 use jiff::Timestamp;
 use regrove_events::{CloudEvent, Event, JobState, TYPE_PREFIX, job, names};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::view::text;
 
 /// The job after one of its events.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ReplayStep {
     /// The event's place in the job, from 1.
     pub version: usize,

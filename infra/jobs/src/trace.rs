@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use regrove_events::{CloudEvent, Event, Job, JobState, job};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// How a span ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum SpanStatus {
     /// Well.
@@ -19,7 +19,7 @@ pub enum SpanStatus {
 }
 
 /// A piece of work and the pieces that it is made of.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Span {
     /// What is done, such as `shard 3, attempt 2`.
     pub name: String,
@@ -76,9 +76,11 @@ impl Clock {
     }
 }
 
-/// The second part of `traceparent`.
-fn trace_id(event: &CloudEvent) -> Option<String> {
-    event.attribute("traceparent")?.split('-').nth(1).map(str::to_owned)
+/// The trace that an event belongs to: the second part of W3C's `traceparent`.
+pub fn trace_id(event: &CloudEvent) -> Option<String> {
+    let parent = event.attribute("traceparent")?;
+    let id = parent.split('-').nth(1)?;
+    (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())
 }
 
 /// The spans of a job. `serving` holds the events of the model name that its version belongs to.

@@ -3,118 +3,16 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use regrove_events::event::{Artifact, Dataset, JobFailed, ModelRegistered, RowPart, TrainRequested, TreeRange};
-use regrove_events::{CloudEvent, Event, Job, JobState, TYPE_PREFIX, job};
-use serde::Serialize;
+use regrove_events::event::{Artifact, Dataset, ModelRegistered, RowPart, TrainRequested, TreeRange};
+use regrove_events::{CloudEvent, Event, Job, TYPE_PREFIX, job};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
-/// Seconds of a job's steps, as far as it has come.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Seconds {
-    /// From the request to the version in MLflow.
-    pub queued_to_registered: Option<f64>,
-    /// From the request to the last shard.
-    pub train: Option<f64>,
-    /// From the last shard to the whole forest.
-    pub aggregate: Option<f64>,
-    /// From the whole forest to the version in MLflow.
-    pub register: Option<f64>,
-}
-
-impl Seconds {
-    fn of(job: &Job) -> Self {
-        let between = |from: Option<Timestamp>, to: Option<Timestamp>| Some(to?.duration_since(from?).as_secs_f64());
-        let trained = job.shards.values().filter_map(|shard| shard.trained_at).max();
-        let all_in = (job.state != JobState::Training).then_some(trained).flatten();
-        Self {
-            queued_to_registered: job.seconds_to_registered(),
-            train: between(job.requested_at, all_in),
-            aggregate: between(all_in, job.aggregated_at),
-            register: between(job.aggregated_at, job.registered_at),
-        }
-    }
-}
-
-/// The version that a job made.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct ModelSummary {
-    /// Registered model name.
-    pub name: String,
-    /// Version, as MLflow writes it.
-    pub version: String,
-    /// SHA-256 of the native form.
-    pub sha256: String,
-    /// `models:/NAME/VERSION`.
-    pub uri: String,
-}
-
-/// A job in a line: the shape that `demo`, `train --wait`, `job list` and the console share.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Summary {
-    /// Id.
-    pub id: String,
-    /// Where it stands.
-    pub state: JobState,
-    /// Name of the data set, once it was read.
-    pub dataset: Option<String>,
-    /// Registered model name that was asked for.
-    pub model_name: Option<String>,
-    /// How many shards it has.
-    pub shards: usize,
-    /// How many of them are in.
-    pub shards_trained: usize,
-    /// How many trees it asks for, once planned.
-    pub trees: u32,
-    /// How many of them are in.
-    pub trees_trained: u32,
-    /// Metrics by MLflow's key, once the forest is whole.
-    pub metrics: Option<BTreeMap<String, f64>>,
-    /// Its version in MLflow.
-    pub model: Option<ModelSummary>,
-    /// Why it failed.
-    pub failure: Option<JobFailed>,
-    /// When it was asked for.
-    pub requested_at: Option<Timestamp>,
-    /// When it ended, whichever way.
-    pub ended_at: Option<Timestamp>,
-    /// Seconds of its steps.
-    pub seconds: Seconds,
-}
-
-impl Summary {
-    /// The line of a job.
-    pub fn of(id: &str, job: &Job) -> Self {
-        let trees = |trees: TreeRange| trees.to - trees.from;
-        let trained = job.shards.values().filter(|shard| shard.trained.is_some());
-        Self {
-            id: id.to_owned(),
-            state: job.state,
-            dataset: job.dataset.as_ref().map(|dataset| dataset.name.clone()),
-            model_name: job.request.as_ref().map(|request| request.model.name.clone()),
-            shards: job.shards.len(),
-            shards_trained: job.shards_trained(),
-            trees: job.shards.values().map(|shard| trees(shard.trees)).sum(),
-            trees_trained: trained.map(|shard| trees(shard.trees)).sum(),
-            metrics: job.model.as_ref().map(|model| model.metrics.clone()),
-            model: job.registered.as_ref().map(model_summary),
-            failure: job.failure.clone(),
-            requested_at: job.requested_at,
-            ended_at: job.ended_at,
-            seconds: Seconds::of(job),
-        }
-    }
-}
-
-fn model_summary(registered: &ModelRegistered) -> ModelSummary {
-    ModelSummary {
-        name: registered.name.clone(),
-        version: registered.version.clone(),
-        sha256: registered.model.sha256.clone(),
-        uri: registered.uri.clone(),
-    }
-}
+use crate::Summary;
+use crate::trace::trace_id;
 
 /// Where a shard stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum ShardState {
     /// Asked for, not in yet.
@@ -126,26 +24,30 @@ pub enum ShardState {
 }
 
 /// One time that a shard was asked for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ShardAttempt)]
 pub struct Attempt {
     /// From 1.
     pub attempt: u32,
     /// When it was asked for.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub requested_at: Option<Timestamp>,
 }
 
 /// A shard of a job.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct ShardView {
     /// Which one, from 0.
     pub shard: u32,
     /// Its trees.
+    #[schema(value_type = Object)]
     pub trees: TreeRange,
     /// Where it stands.
     pub state: ShardState,
     /// Each time that it was asked for.
     pub attempts: Vec<Attempt>,
     /// When it came in.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub trained_at: Option<Timestamp>,
     /// Seconds that growing took.
     pub seconds: Option<f64>,
@@ -158,15 +60,17 @@ pub struct ShardView {
     /// How many of its trees an earlier job had grown.
     pub trees_reused: u32,
     /// The trees in the native form.
+    #[schema(value_type = Option<Object>)]
     pub model: Option<Artifact>,
 }
 
 /// One event of a job in its place in time.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct Moment {
     /// The event's place in the job, from 1.
     pub version: usize,
     /// When it was said.
+    #[schema(value_type = Option<String>, format = DateTime)]
     pub at: Option<Timestamp>,
     /// Seconds since the job was asked for.
     pub after_seconds: Option<f64>,
@@ -184,38 +88,21 @@ pub struct Moment {
 }
 
 /// Pages of MLflow about a job.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = MlflowLinks)]
 pub struct Links {
     /// The run.
-    pub run: Option<String>,
+    pub run: String,
     /// The model version.
-    pub model_version: Option<String>,
-}
-
-impl Links {
-    /// Pages of the MLflow at `tracking_uri` about the version that a job made.
-    pub fn of(tracking_uri: &str, registered: &ModelRegistered) -> Self {
-        let root = tracking_uri.trim_end_matches('/');
-        Self {
-            run: Some(format!("{root}/#/runs/{}", registered.run_id)),
-            model_version: Some(format!("{root}/#/models/{}/versions/{}", registered.name, registered.version)),
-        }
-    }
+    pub model_version: String,
 }
 
 /// Everything that the log has of a job.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct JobView {
-    /// Id.
-    pub id: String,
-    /// Where it stands.
-    pub state: JobState,
-    /// When it was asked for.
-    pub requested_at: Option<Timestamp>,
-    /// When it ended, whichever way.
-    pub ended_at: Option<Timestamp>,
-    /// Seconds of its steps.
-    pub seconds: Seconds,
+    /// What a list shows of it.
+    #[serde(flatten)]
+    pub summary: Summary,
     /// Which attempt this is, from 1.
     pub attempt: u32,
     /// The first attempt, unless this is it.
@@ -223,29 +110,27 @@ pub struct JobView {
     /// The next attempt, if there is one.
     pub next_attempt: Option<String>,
     /// What was asked for.
+    #[schema(value_type = Option<Object>)]
     pub request: Option<TrainRequested>,
     /// What it learns from.
-    pub dataset: Option<Dataset>,
-    /// How many trees it asks for, once planned.
-    pub trees: u32,
-    /// How many of them are in.
-    pub trees_trained: u32,
+    #[schema(value_type = Option<Object>)]
+    pub data: Option<Dataset>,
     /// Its shards in order.
-    pub shards: Vec<ShardView>,
-    /// Metrics by MLflow's key, once the forest is whole.
-    pub metrics: Option<BTreeMap<String, f64>>,
+    pub shard_list: Vec<ShardView>,
     /// Mean decrease in impurity by feature name, largest first.
     pub feature_importances: Vec<(String, f64)>,
     /// The whole forest.
+    #[schema(value_type = Option<Object>)]
     pub artifact: Option<Artifact>,
     /// Its version in MLflow.
+    #[schema(value_type = Option<Object>)]
     pub registered: Option<ModelRegistered>,
-    /// Why it failed.
-    pub failure: Option<JobFailed>,
-    /// Why it was stopped.
-    pub cancel_reason: Option<String>,
+    /// Where MLflow shows it, if it has a version.
+    pub links: Option<Links>,
     /// Its events in order.
     pub timeline: Vec<Moment>,
+    /// W3C trace id of its request.
+    pub trace_id: Option<String>,
 }
 
 impl JobView {
@@ -253,29 +138,32 @@ impl JobView {
     pub(crate) fn of(id: &str, history: &[CloudEvent], now: Timestamp) -> Self {
         let job = job::replay(history);
         let until = job.ended_at.unwrap_or(now);
-        let line = Summary::of(id, &job);
         Self {
-            id: line.id,
-            state: line.state,
-            requested_at: line.requested_at,
-            ended_at: line.ended_at,
-            seconds: line.seconds,
-            trees: line.trees,
-            trees_trained: line.trees_trained,
-            metrics: line.metrics,
-            failure: line.failure,
+            summary: Summary::of(id, &job),
             attempt: 1,
             first_attempt: None,
             next_attempt: None,
-            shards: shards(&job, history, until),
+            shard_list: shards(&job, history, until),
             feature_importances: importances(&job),
             timeline: timeline(&job, history),
             request: job.request,
-            dataset: job.dataset,
+            data: job.dataset,
             artifact: job.model.map(|model| model.model),
             registered: job.registered,
-            cancel_reason: job.cancel_reason,
+            links: None,
+            trace_id: history.first().and_then(trace_id),
         }
+    }
+
+    /// The same with links to the MLflow at `tracking_uri`.
+    #[must_use]
+    pub fn linked_to(mut self, tracking_uri: &str) -> Self {
+        let root = tracking_uri.trim_end_matches('/');
+        self.links = self.registered.as_ref().map(|registered| Links {
+            run: format!("{root}/#/runs/{}", registered.run_id),
+            model_version: format!("{root}/#/models/{}/versions/{}", registered.name, registered.version),
+        });
+        self
     }
 }
 
@@ -366,6 +254,7 @@ pub(crate) fn text(event: &CloudEvent) -> String {
             let what = shard(trained.shard, trained.of, trained.trees);
             format!("{what}, {} nodes in {:.3} s", trained.n_nodes, trained.seconds)
         }
+        Ok(Event::RoundEvaluated(round)) => format!("{} trees: {} {:.4}", round.trees, round.metric, round.score),
         Ok(Event::ModelAggregated(model)) => {
             format!("{} trees, {} bytes", model.n_estimators, model.model.bytes)
         }

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::slice;
 use std::sync::Arc;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use regrove_events::event::{
@@ -56,6 +57,7 @@ fn request(n_estimators: u32) -> TrainRequested {
         model: ModelRequest { name: "Iris".to_owned(), ..ModelRequest::default() },
         experiment: "regrove".to_owned(),
         objective: None,
+        early_stop: None,
         sweep: None,
     }
 }
@@ -100,6 +102,7 @@ fn aggregated(accuracy: f64, model: char) -> Event {
         output_example: None,
         metrics: [("accuracy".to_owned(), accuracy)].into(),
         feature_importances: vec![0.25, 0.75],
+        confusion_matrix: None,
     })
 }
 
@@ -180,12 +183,49 @@ async fn jobs_are_listed_newest_first_and_in_pages() {
     assert_eq!(second.0, ["job-2", "job-1"]);
     let third = ids(Query { limit: 2, after: second.1, ..Query::default() }).await;
     assert_eq!((third.0, third.1), (vec!["job-0".to_owned()], None));
+    let page = world.jobs.list(&Query { states: Query::states("failed").unwrap(), ..Query::default() }).await.unwrap();
+    let states: Vec<(&str, usize)> = page.states.iter().map(|(state, jobs)| (state.as_str(), *jobs)).collect();
+    assert_eq!(states, [("failed", 1), ("queued", 5)], "of all that fit, whatever state was asked for");
     let failed = ids(Query { states: Query::states("failed, cancelled").unwrap(), ..Query::default() }).await;
     assert_eq!(failed.0, ["job-3"]);
     let named =
         ids(Query { name: Some("IRIS".to_owned()), since: Some(at(2)), until: Some(at(4)), ..Query::default() });
     assert_eq!(named.await.0, ["job-3", "job-2"], "by the model's name, within a time");
     assert_eq!(ids(Query { name: Some("nobody".to_owned()), ..Query::default() }).await.2, 0);
+}
+
+#[tokio::test]
+async fn the_list_follows_jobs_that_have_ended() {
+    let world = World::new();
+    world.train("one").await;
+    let models = async || {
+        let made = world.jobs.with_version().await.unwrap();
+        made.into_iter().filter_map(|job| Some((job.id, job.model?.uri))).collect::<Vec<_>>()
+    };
+    world.say("one", &ids::model_aggregated("one"), 124, &aggregated(0.9, 'b')).await;
+    assert_eq!(models().await, []);
+    world.say("one", &ids::model_registered("one"), 126, &registered("one")).await;
+    assert_eq!(models().await, [("one".to_owned(), "models:/Iris/3".to_owned())]);
+    // What comes after the end is read too: a version that a failed job got after all.
+    world.train("two").await;
+    world.say("two", &ids::model_aggregated("two"), 124, &aggregated(0.9, 'b')).await;
+    world.fail("two", 125).await;
+    assert_eq!(world.jobs.list(&Query::default()).await.unwrap().states["failed"], 1);
+    world.say("two", &ids::model_registered("two"), 126, &registered("two")).await;
+    assert_eq!(models().await.len(), 2);
+    assert_eq!(world.jobs.list(&Query::default()).await.unwrap().states["failed"], 1, "it failed all the same");
+}
+
+#[tokio::test]
+async fn news_of_a_job_are_waited_for() {
+    let world = World::new();
+    let waiting = world.jobs.clone();
+    let waiting = tokio::spawn(async move { waiting.news("late", 0, Duration::from_mins(1)).await.unwrap() });
+    world.ask("other", 0).await;
+    world.ask("late", 1).await;
+    assert_eq!(waiting.await.unwrap()[0].subject(), Some("late"));
+    assert_eq!(world.jobs.news("late", 1, Duration::ZERO).await.unwrap(), [], "none after those that are known");
+    assert_eq!(world.jobs.news("late", 0, Duration::ZERO).await.unwrap().len(), 1);
 }
 
 #[tokio::test]
@@ -210,9 +250,11 @@ async fn a_job_is_shown_with_its_shards_and_its_past() {
     world.train("one").await;
     world.finish("one", 0.9, 'b').await;
     let view = world.jobs.show("one", at(1000)).await.unwrap();
-    assert_eq!((view.state, view.trees, view.trees_trained), (JobState::Succeeded, 10, 10));
-    assert_eq!(view.seconds.queued_to_registered, Some(126.0));
-    let shard = &view.shards[1];
+    let line = &view.summary;
+    assert_eq!((line.state, line.trees, line.trees_trained, line.retries), (JobState::Succeeded, 10, 10, 1));
+    assert_eq!((line.seconds.queued_to_registered, line.seconds.total), (Some(126.0), Some(126.0)));
+    assert_eq!(line.score(), Some(("training rows", 0.9)));
+    let shard = &view.shard_list[1];
     assert_eq!(shard.attempts.iter().map(|attempt| attempt.attempt).collect::<Vec<_>>(), [1, 2]);
     assert_eq!((shard.state, shard.elapsed_seconds, shard.seconds), (ShardState::Trained, Some(122.0), Some(0.5)));
     assert_eq!((shard.worker.as_deref(), shard.trees_reused), (Some("train-shard-1"), 1));
@@ -221,9 +263,15 @@ async fn a_job_is_shown_with_its_shards_and_its_past() {
     assert_eq!((view.timeline[7].name.as_str(), view.timeline[7].after_seconds), ("model-registered", Some(126.0)));
     assert!(view.timeline[4].text.contains("attempt 2"), "{:?}", view.timeline[4]);
     let json = serde_json::to_value(&view).unwrap();
-    assert_eq!((&json["dataset"]["n_samples"], &json["shards"][0]["state"]), (&json!(150), &json!("trained")));
-    let links = regrove_jobs::Links::of("http://localhost:8989/", view.registered.as_ref().unwrap());
-    assert_eq!(links.model_version.as_deref(), Some("http://localhost:8989/#/models/Iris/versions/3"));
+    assert_eq!((&json["data"]["n_samples"], &json["shard_list"][0]["state"]), (&json!(150), &json!("trained")));
+    assert_eq!((&json["id"], &json["shards"]), (&json!("one"), &json!(2)), "what the list shows stands beside it");
+    assert_eq!(
+        serde_json::from_value::<regrove_jobs::JobView>(json).unwrap(),
+        view,
+        "who gets it from afar has it all"
+    );
+    let links = view.linked_to("http://localhost:8989/").links.unwrap();
+    assert_eq!(links.model_version, "http://localhost:8989/#/models/Iris/versions/3");
 }
 
 #[tokio::test]
@@ -232,10 +280,10 @@ async fn an_open_shard_grows_older_and_an_ended_one_does_not() {
     world.ask("open", 0).await;
     world.say("open", &ids::shard_requested("open", 0, 1), 1, &shard_requested(0, 1)).await;
     let open = world.jobs.show("open", at(11)).await.unwrap();
-    assert_eq!((open.shards[0].state, open.shards[0].elapsed_seconds), (ShardState::Requested, Some(10.0)));
+    assert_eq!((open.shard_list[0].state, open.shard_list[0].elapsed_seconds), (ShardState::Requested, Some(10.0)));
     world.say("open", &ids::job_cancelled("open"), 5, &Event::JobCancelled(JobCancelled { reason: None })).await;
     let ended = world.jobs.show("open", at(99)).await.unwrap();
-    assert_eq!((ended.shards[0].state, ended.shards[0].elapsed_seconds), (ShardState::Abandoned, Some(4.0)));
+    assert_eq!((ended.shard_list[0].state, ended.shard_list[0].elapsed_seconds), (ShardState::Abandoned, Some(4.0)));
 }
 
 #[tokio::test]
@@ -420,14 +468,15 @@ async fn a_trace_ends_with_its_job() {
 
 #[test]
 fn lines_of_functions_are_read() {
-    let text =
-        json!({"timestamp": "2026-11-23T08:00:01.5Z", "level": "WARN", "message": "refused", "job": "a", "n": 1});
+    let text = json!({"timestamp": "2026-11-23T08:00:01.5Z", "level": "WARN", "message": "refused", "job": "a", "n": 1,
+            "span": {"name": "request", "trace_id": "0af7"}});
     let line = LogLine::read("aggregate", "aggregate-1", None, &text.to_string());
     assert_eq!(
         (line.level, line.message.as_str(), line.at),
         (Level::Warn, "refused", "2026-11-23T08:00:01.5Z".parse().ok())
     );
     assert_eq!(line.fields.get("n"), Some(&json!(1)));
+    assert_eq!((line.fields.get("trace_id"), line.fields.get("span")), (Some(&json!("0af7")), None));
     assert!(line.is_about("a") && !line.is_about("ab"));
     let plain = LogLine::read("f", "f-1", Some(at(1)), "Traceback: something");
     assert_eq!((plain.level, plain.message.as_str(), plain.at), (Level::Info, "Traceback: something", Some(at(1))));

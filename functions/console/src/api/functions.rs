@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
 use regrove_host::Problem;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
+use super::follow;
 use crate::respond::Params;
 use crate::runtime::{ABSENT, ColdStart, Line, LineQuery, Sample, Service, Status};
 use crate::{Ports, action};
@@ -117,6 +119,9 @@ pub(crate) struct LogQuery {
     /// How many at most: 1 to 5000, 500 when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) limit: Option<usize>,
+    /// Go on with new lines, as server-sent events. Of a job only.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) follow: bool,
 }
 
 /// Lines of functions, oldest first.
@@ -133,6 +138,10 @@ pub(crate) struct LineList {
 /// # Errors
 /// 422 for a query that is none; 501 without a local runtime; 503 when it does not answer.
 pub(crate) async fn lines(ports: &Ports, job: &str, query: &LogQuery) -> Result<Vec<Line>, Problem> {
+    ports.runtime.lines(&checked(job, query)?).await
+}
+
+fn checked<'a>(job: &'a str, query: &'a LogQuery) -> Result<LineQuery<'a>, Problem> {
     if !query.level.is_empty() && !LEVELS.contains(&query.level.as_str()) {
         let known = LEVELS.join(", ");
         return Err(action::invalid(&format!("`level` is `{}`, expected one of {known}", query.level)));
@@ -142,7 +151,7 @@ pub(crate) async fn lines(ports: &Ports, job: &str, query: &LogQuery) -> Result<
         return Err(action::invalid(&format!("`limit` is {limit}, expected 1 to {LINES_MAX}")));
     }
     let LogQuery { service, level, text, after, .. } = query;
-    ports.runtime.lines(&LineQuery { service, job, level, text, after: *after, limit }).await
+    Ok(LineQuery { service, job, level, text, after: *after, limit })
 }
 
 /// Lists functions: replicas, revisions, traffic, the last ten minutes, cold starts.
@@ -167,15 +176,19 @@ pub(crate) async fn show_function(
 /// Lines that functions wrote about a job, in the order in which they were written.
 #[utoipa::path(get, path = "/api/jobs/{id}/logs", tag = "jobs",
     params(("id" = String, Path, description = "Job id"), LogQuery),
-    responses((status = 200, body = LineList), (status = 404, description = "job-not-found")))]
+    responses((status = 200, body = LineList, description = "with `follow`: server-sent events, each a line"),
+        (status = 404, description = "job-not-found"), (status = 501, description = "runtime-absent, with `follow`")))]
 pub(crate) async fn job_logs(
     State(ports): State<Arc<Ports>>,
     Path(id): Path<String>,
     Params(query): Params<LogQuery>,
-) -> Result<Json<LineList>, Problem> {
+) -> Result<Response, Problem> {
     action::history(&ports, &id).await?;
-    if !ports.runtime.is_known() {
-        return Ok(Json(LineList { lines: Vec::new(), unavailable: Some(ABSENT.to_owned()) }));
+    if query.follow {
+        return Ok(follow::lines(ports.runtime.follow_lines(&checked(&id, &query)?).await?));
     }
-    Ok(Json(LineList { lines: lines(&ports, &id, &query).await?, unavailable: None }))
+    if !ports.runtime.is_known() {
+        return Ok(Json(LineList { lines: Vec::new(), unavailable: Some(ABSENT.to_owned()) }).into_response());
+    }
+    Ok(Json(LineList { lines: lines(&ports, &id, &query).await?, unavailable: None }).into_response())
 }

@@ -1,7 +1,5 @@
 //! Jobs: list, show, submit, stop, retry, replay, compare.
 
-use std::cmp::Reverse;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,8 +11,8 @@ use http::{HeaderValue, StatusCode};
 use jiff::Timestamp;
 use regrove_events::JobState;
 use regrove_events::log::job_stream;
-use regrove_host::Problem;
-use regrove_jobs::{Comparison, Span};
+use regrove_host::{Problem, now};
+use regrove_jobs::{Comparison, LIMIT_DEFAULT, Page, Query, ReplayStep, Span, Summary};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
@@ -22,12 +20,8 @@ use utoipa::{IntoParams, ToSchema};
 use crate::Ports;
 use crate::action::{self, Ordered, Replayed};
 use crate::respond::{Body, Params};
-use crate::view::{EventView, JobSummary, JobView, MlflowView, Series};
+use crate::view::{EventView, JobAndRun, MlflowView, Series};
 
-/// Jobs in a page of a list when nothing else is said.
-pub(crate) const LIMIT_DEFAULT: usize = 50;
-/// Jobs in a page of a list at most.
-pub(crate) const LIMIT_MAX: usize = 500;
 /// How long MLflow may take before a job is shown without it.
 const MLFLOW_WAIT: Duration = Duration::from_secs(2);
 /// Metrics whose points are fetched for one job at most.
@@ -38,7 +32,7 @@ const SERIES_MAX: usize = 12;
 #[serde(default, deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct JobQuery {
-    /// Only jobs in this state.
+    /// Only jobs in this state, or in one of these, with commas between them.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) state: String,
     /// Only jobs whose id, data set or model contains this, letter case aside.
@@ -53,23 +47,9 @@ pub(crate) struct JobQuery {
     /// Go on after this job: `next` of the page before.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub(crate) after: String,
-    /// How many: 1 to 500, 50 when absent.
+    /// How many: 1 to 1000, 50 when absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) limit: Option<usize>,
-}
-
-/// A page of jobs, the newest first.
-#[derive(Debug, Clone, PartialEq, Serialize, ToSchema)]
-pub(crate) struct JobList {
-    /// The jobs.
-    pub(crate) jobs: Vec<JobSummary>,
-    /// How many there are on all pages.
-    pub(crate) total: usize,
-    /// How many there are in each state, whatever state was asked for.
-    pub(crate) states: BTreeMap<String, usize>,
-    /// `after` of the next page; absent on the last one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) next: Option<String>,
 }
 
 /// The states that a job can be in.
@@ -83,7 +63,7 @@ pub(crate) const STATES: [JobState; 6] = [
 ];
 
 impl JobQuery {
-    fn check(&self) -> Result<Checked, Problem> {
+    fn read(&self) -> Result<Query, Problem> {
         let time = |name: &str, text: &str| -> Result<Option<Timestamp>, Problem> {
             if text.is_empty() {
                 return Ok(None);
@@ -91,40 +71,15 @@ impl JobQuery {
             let wrong = || action::invalid(&format!("`{name}` is `{text}`, expected RFC 3339: 2026-11-23T08:00:00Z"));
             text.parse().map(Some).map_err(|_| wrong())
         };
-        if !self.state.is_empty() && STATES.iter().all(|state| state.as_str() != self.state) {
-            let known = STATES.map(JobState::as_str).join(", ");
-            return Err(action::invalid(&format!("`state` is `{}`, expected one of {known}", self.state)));
-        }
-        let limit = self.limit.unwrap_or(LIMIT_DEFAULT);
-        if !(1..=LIMIT_MAX).contains(&limit) {
-            return Err(action::invalid(&format!("`limit` is {limit}, expected 1 to {LIMIT_MAX}")));
-        }
-        Ok(Checked {
-            name: self.name.trim().to_lowercase(),
+        let given = |text: &str| Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned);
+        Ok(Query {
+            states: Query::states(&self.state).map_err(action::refused)?,
+            name: given(&self.name),
             since: time("since", &self.since)?,
             until: time("until", &self.until)?,
-            limit,
+            limit: self.limit.unwrap_or(LIMIT_DEFAULT),
+            after: given(&self.after),
         })
-    }
-}
-
-/// A query whose parts make sense.
-struct Checked {
-    name: String,
-    since: Option<Timestamp>,
-    until: Option<Timestamp>,
-    limit: usize,
-}
-
-impl Checked {
-    /// Everything but the state.
-    fn fits(&self, job: &JobSummary) -> bool {
-        let texts = [Some(&job.id), job.dataset.as_ref(), job.model_name.as_ref()];
-        let named =
-            self.name.is_empty() || texts.into_iter().flatten().any(|text| text.to_lowercase().contains(&self.name));
-        named
-            && self.since.is_none_or(|since| job.requested_at.is_some_and(|at| at >= since))
-            && self.until.is_none_or(|until| job.requested_at.is_some_and(|at| at < until))
     }
 }
 
@@ -132,41 +87,22 @@ impl Checked {
 ///
 /// # Errors
 /// 422 for a query that is none; 503 when the log does not answer.
-pub(crate) async fn list(ports: &Ports, query: &JobQuery) -> Result<JobList, Problem> {
-    let checked = query.check()?;
-    let lists = ports.index.lists().await?;
-    let order = |job: &JobSummary| Reverse((job.requested_at, job.id.clone()));
-    let mut fit: Vec<&JobSummary> = lists.jobs.values().filter(|job| checked.fits(job)).collect();
-    let mut states: BTreeMap<String, usize> = BTreeMap::new();
-    for job in &fit {
-        *states.entry(job.state.to_string()).or_default() += 1;
-    }
-    fit.retain(|job| query.state.is_empty() || job.state.as_str() == query.state);
-    fit.sort_by_cached_key(|job| order(job));
-    let total = fit.len();
-    if !query.after.is_empty() {
-        let Some(last) = lists.jobs.get(&query.after) else {
-            return Err(action::invalid(&format!("`after` names job `{}`, which does not exist", query.after)));
-        };
-        let last = order(last);
-        fit.retain(|job| order(job) > last);
-    }
-    let next = fit.get(checked.limit.saturating_sub(1)).filter(|_| fit.len() > checked.limit).map(|job| job.id.clone());
-    let jobs = fit.into_iter().take(checked.limit).cloned().collect();
-    Ok(JobList { jobs, total, states, next })
+pub(crate) async fn list(ports: &Ports, query: &JobQuery) -> Result<Page, Problem> {
+    ports.jobs.list(&query.read()?).await.map_err(action::refused)
 }
 
 /// A job with all its parts.
 ///
 /// # Errors
 /// 404 for an unknown job; 503 when the log does not answer. An MLflow that does not answer is said in the view.
-pub(crate) async fn show(ports: &Ports, id: &str) -> Result<JobView, Problem> {
-    let mut view = JobView::of(id, &action::history(ports, id).await?);
-    view.mlflow = Some(mlflow(ports, &view).await);
-    Ok(view)
+pub(crate) async fn show(ports: &Ports, id: &str) -> Result<JobAndRun, Problem> {
+    action::check_id(id)?;
+    let job = ports.jobs.show(id, now()).await.map_err(action::refused)?.linked_to(ports.record.uri());
+    let mlflow = mlflow(ports, &job.summary).await;
+    Ok(JobAndRun { job, mlflow })
 }
 
-async fn mlflow(ports: &Ports, job: &JobView) -> MlflowView {
+async fn mlflow(ports: &Ports, job: &Summary) -> MlflowView {
     let mut view = MlflowView { uri: ports.record.uri().to_owned(), ..MlflowView::default() };
     match tokio::time::timeout(MLFLOW_WAIT, ask_mlflow(ports, job, &mut view)).await {
         Ok(Ok(())) => {}
@@ -176,10 +112,10 @@ async fn mlflow(ports: &Ports, job: &JobView) -> MlflowView {
     view
 }
 
-async fn ask_mlflow(ports: &Ports, job: &JobView, view: &mut MlflowView) -> Result<(), regrove_mlflow::Error> {
-    let Some(experiment) = &job.summary.experiment else { return Ok(()) };
+async fn ask_mlflow(ports: &Ports, job: &Summary, view: &mut MlflowView) -> Result<(), regrove_mlflow::Error> {
+    let Some(experiment) = &job.experiment else { return Ok(()) };
     let client = ports.record.client();
-    let run = match ports.record.find_run(experiment, &job.summary.id).await {
+    let run = match ports.record.find_run(experiment, &job.id).await {
         Ok(Some(run)) => run,
         Ok(None) => return Ok(()),
         Err(error) if error.is_not_found() => return Ok(()),
@@ -201,21 +137,21 @@ async fn ask_mlflow(ports: &Ports, job: &JobView, view: &mut MlflowView) -> Resu
 
 /// Lists jobs, the newest first.
 #[utoipa::path(get, path = "/api/jobs", tag = "jobs", params(JobQuery),
-    responses((status = 200, body = JobList), (status = 422, description = "invalid-request")))]
+    responses((status = 200, body = Page), (status = 422, description = "invalid-request")))]
 pub(crate) async fn list_jobs(
     State(ports): State<Arc<Ports>>,
     Params(query): Params<JobQuery>,
-) -> Result<Json<JobList>, Problem> {
+) -> Result<Json<Page>, Problem> {
     Ok(Json(list(&ports, &query).await?))
 }
 
 /// Shows one job: parameters, data set, shards, metrics, MLflow, model version, timeline.
 #[utoipa::path(get, path = "/api/jobs/{id}", tag = "jobs", params(("id" = String, Path, description = "Job id")),
-    responses((status = 200, body = JobView), (status = 404, description = "job-not-found")))]
+    responses((status = 200, body = JobAndRun), (status = 404, description = "job-not-found")))]
 pub(crate) async fn show_job(
     State(ports): State<Arc<Ports>>,
     Path(id): Path<String>,
-) -> Result<Json<JobView>, Problem> {
+) -> Result<Json<JobAndRun>, Problem> {
     Ok(Json(show(&ports, &id).await?))
 }
 
@@ -242,6 +178,9 @@ pub(crate) struct Submission {
     model: Option<Value>,
     /// MLflow experiment, `regrove` when absent.
     experiment: Option<String>,
+    /// When the forest is to stop growing: `trees` of a round, `rounds` without a gain, `min_gain`, `metric`.
+    #[schema(value_type = Option<Object>)]
+    early_stop: Option<Value>,
 }
 
 /// Asks for a job. Sending it again under the same `id` is harmless.
@@ -249,14 +188,18 @@ pub(crate) struct Submission {
     responses((status = 202, body = Ordered), (status = 200, body = Ordered, description = "the same job was there before"),
         (status = 409, description = "job-id-taken"), (status = 422, description = "invalid-request")))]
 pub(crate) async fn submit_job(State(ports): State<Arc<Ports>>, Body(body): Body<Value>) -> Result<Response, Problem> {
-    let ordered = action::submit(&ports, body).await?;
+    Ok(created(action::submit(&ports, body).await?))
+}
+
+/// The answer to an order that makes something: 202, or 200 when the same was there before.
+pub(super) fn created(ordered: Ordered) -> Response {
     let status = if ordered.created { StatusCode::ACCEPTED } else { StatusCode::OK };
     let place = HeaderValue::from_str(&format!("/api{}", ordered.href));
     let mut response = (status, Json(ordered)).into_response();
     if let Ok(place) = place {
         response.headers_mut().insert(LOCATION, place);
     }
-    Ok(response)
+    response
 }
 
 /// Body of a stop.
@@ -307,6 +250,8 @@ pub(crate) async fn retry_job(
 pub(crate) struct ReplayOrder {
     /// Only lists what would be said.
     dry_run: bool,
+    /// Only what an open job waits for an answer to.
+    waiting: bool,
 }
 
 /// Says a job's events to the broker again. Nothing is trained twice; what was lost on the way is made good.
@@ -318,7 +263,19 @@ pub(crate) async fn replay_job(
     Path(id): Path<String>,
     Body(order): Body<ReplayOrder>,
 ) -> Result<(StatusCode, Json<Replayed>), Problem> {
-    Ok((StatusCode::ACCEPTED, Json(action::replay(&ports, &id, order.dry_run).await?)))
+    Ok((StatusCode::ACCEPTED, Json(action::replay(&ports, &id, order.dry_run, order.waiting).await?)))
+}
+
+/// The state of a job after each of its events: how it came to be what it is.
+#[utoipa::path(get, path = "/api/jobs/{id}/steps", tag = "jobs",
+    params(("id" = String, Path, description = "Job id")),
+    responses((status = 200, body = Vec<Object>), (status = 404, description = "job-not-found")))]
+pub(crate) async fn job_steps(
+    State(ports): State<Arc<Ports>>,
+    Path(id): Path<String>,
+) -> Result<Json<Vec<ReplayStep>>, Problem> {
+    action::check_id(&id)?;
+    Ok(Json(ports.jobs.steps(&id).await.map_err(action::refused)?))
 }
 
 /// The events of a job.

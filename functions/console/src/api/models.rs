@@ -11,13 +11,14 @@ use regrove_events::event::{self, ModelAggregated};
 use regrove_events::log::{job_stream, serving_stream};
 use regrove_events::{job, serving};
 use regrove_host::Problem;
+use regrove_jobs::Summary;
 use regrove_mlflow::{RegisteredModel, filter};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::respond::Body;
-use crate::view::{JobSummary, ModelSummary, ModelView, PointerView, SignatureView, VersionView, switches};
+use crate::view::{ConfusionView, ModelSummary, ModelView, PointerView, SignatureView, VersionView, switches};
 use crate::{Ports, action};
 
 /// How long MLflow may take before models are shown without it.
@@ -55,6 +56,7 @@ pub(crate) async fn list(ports: &Ports) -> Result<ModelList, Problem> {
         Ok(registered) => (registered, None),
         Err(reason) => (Vec::new(), Some(reason)),
     };
+    let made = ports.jobs.with_version().await.map_err(action::refused)?;
     let lists = ports.index.lists().await?;
     let mut models: BTreeMap<String, ModelSummary> = BTreeMap::new();
     let blank = |name: &str| ModelSummary {
@@ -64,7 +66,7 @@ pub(crate) async fn list(ports: &Ports) -> Result<ModelList, Problem> {
         latest: None,
         aliases: BTreeMap::new(),
     };
-    for made in lists.jobs.values().filter_map(|job| job.model.as_ref()) {
+    for made in made.iter().filter_map(|job| job.model.as_ref()) {
         let model = models.entry(made.name.clone()).or_insert_with(|| blank(&made.name));
         model.versions += 1;
         let number = |version: &str| version.parse::<u64>().unwrap_or(0);
@@ -134,8 +136,13 @@ pub(crate) async fn show(ports: &Ports, name: &str) -> Result<ModelView, Problem
         signature: model.as_ref().map(|model| SignatureView {
             feature_names: model.dataset.feature_names.clone(),
             classes: model.dataset.classes.clone(),
+            categories: model.dataset.categories.clone(),
             example: model.input_example.clone(),
         }),
+        confusion_matrix: model
+            .as_ref()
+            .and_then(|model| model.confusion_matrix.as_ref())
+            .map(|matrix| ConfusionView { of: matrix.of.words().to_owned(), counts: matrix.counts.clone() }),
         feature_importances: model
             .map(|model| model.dataset.feature_names.into_iter().zip(model.feature_importances).collect())
             .unwrap_or_default(),
@@ -164,16 +171,16 @@ async fn versions(ports: &Ports, name: &str) -> Result<Vec<VersionView>, regrove
 }
 
 /// The jobs that made versions of a model, by version.
-async fn jobs_of(ports: &Ports, name: &str) -> Result<BTreeMap<String, JobSummary>, Problem> {
-    let lists = ports.index.lists().await?;
-    let made = lists.jobs.values().filter_map(|job| {
+async fn jobs_of(ports: &Ports, name: &str) -> Result<BTreeMap<String, Summary>, Problem> {
+    let made = ports.jobs.with_version().await.map_err(action::refused)?;
+    let made = made.into_iter().filter_map(|job| {
         let model = job.model.as_ref().filter(|model| model.name == name)?;
-        Some((model.version.clone(), job.clone()))
+        Some((model.version.clone(), job))
     });
     Ok(made.collect())
 }
 
-fn from_job(job: &JobSummary) -> Option<VersionView> {
+fn from_job(job: &Summary) -> Option<VersionView> {
     let model = job.model.as_ref()?;
     Some(VersionView {
         version: model.version.clone(),
@@ -229,6 +236,33 @@ pub(crate) async fn load_model(
     Body(order): Body<LoadOrder>,
 ) -> Result<Json<Value>, Problem> {
     Ok(Json(action::load(&ports, &name, &order.version).await?))
+}
+
+/// Body of a change of traffic.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, ToSchema)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct TrafficOrder {
+    /// The version that answers a share of the requests; nothing ends it.
+    pub(crate) canary: Option<String>,
+    /// Its share in percent, 1 to 100.
+    pub(crate) percent: Option<u8>,
+    /// The version whose answers are only compared; nothing ends it.
+    pub(crate) shadow: Option<String>,
+    /// Why, for the record.
+    pub(crate) reason: Option<String>,
+}
+
+/// Says what stands beside the served version: a canary with its share, a shadow, or nothing.
+#[utoipa::path(post, path = "/api/models/{name}/traffic", tag = "models", request_body = TrafficOrder,
+    params(("name" = String, Path, description = "Registered model name")),
+    responses((status = 200, body = Object, description = "load-model's answer"), (status = 404, description = "model-not-found"),
+        (status = 409, description = "traffic-conflict"), (status = 422, description = "invalid-request")))]
+pub(crate) async fn change_traffic(
+    State(ports): State<Arc<Ports>>,
+    Path(name): Path<String>,
+    Body(order): Body<TrafficOrder>,
+) -> Result<Json<Value>, Problem> {
+    Ok(Json(action::traffic(&ports, &name, &order).await?))
 }
 
 /// Asks `predict` for an answer.

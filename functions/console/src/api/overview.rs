@@ -8,13 +8,13 @@ use axum::Json;
 use axum::extract::State;
 use regrove_events::log::Position;
 use regrove_host::{Problem, now};
+use regrove_jobs::Summary;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::functions::{self, FunctionList};
 use super::jobs::{self, JobQuery};
 use crate::Ports;
-use crate::view::JobSummary;
 
 /// How long a part may take to show that it is there.
 const HEALTH_WAIT: Duration = Duration::from_secs(2);
@@ -46,7 +46,7 @@ pub(crate) struct Overview {
     /// Events in each of the last 60 minutes, the current one last.
     pub(crate) events_per_minute: Vec<u64>,
     /// The newest jobs.
-    pub(crate) jobs: Vec<JobSummary>,
+    pub(crate) jobs: Vec<Summary>,
     /// Models and the versions that are served.
     pub(crate) served: BTreeMap<String, String>,
     /// Replicas, deliveries and cold starts, which only the local runtime knows.

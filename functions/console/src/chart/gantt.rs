@@ -2,9 +2,9 @@
 
 use jiff::Timestamp;
 use maud::{Markup, html};
+use regrove_jobs::JobView;
 
 use super::{at, label, step, ticks};
-use crate::view::JobView;
 
 const WIDTH: f64 = 860.0;
 const LEFT: f64 = 88.0;
@@ -97,8 +97,8 @@ fn rows(job: &JobView, since: &dyn Fn(Timestamp) -> f64, end: f64) -> Vec<Row> {
                     bars.push(Bar { from, to: grew, kind: "waiting", title });
                     let title = format!(
                         "attempt {number}: grew trees {} to {} in {}",
-                        shard.from,
-                        shard.to,
+                        shard.trees.from,
+                        shard.trees.to,
                         crate::page::words(done - grew)
                     );
                     bars.push(Bar { from: grew, to: done.max(grew), kind: "trained", title });
@@ -120,9 +120,8 @@ fn rows(job: &JobView, since: &dyn Fn(Timestamp) -> f64, end: f64) -> Vec<Row> {
 
 /// What follows the shards: putting the forest together and telling MLflow.
 fn after_training(job: &JobView, since: &dyn Fn(Timestamp) -> f64) -> Vec<Row> {
-    let when = |name: &str| {
-        job.timeline.iter().find(|moment| moment.event.name() == name).and_then(|moment| moment.at).map(since)
-    };
+    let when =
+        |name: &str| job.timeline.iter().find(|moment| moment.name == name).and_then(|moment| moment.at).map(since);
     let trained = job.shard_list.iter().filter_map(|shard| shard.trained_at).max().map(since);
     let whole = when("model-aggregated");
     [("aggregate", trained, whole), ("register", whole, when("model-registered"))]

@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 
 use maud::{Markup, html};
+use regrove_events::log::job_stream;
+use regrove_jobs::Moment;
 
 use super::at;
 use super::bars::clipped;
-use crate::view::Moment;
 
 const COLUMN: f64 = 172.0;
 const ROW: f64 = 30.0;
@@ -15,8 +16,13 @@ const EDGE: f64 = 8.0;
 /// Events that are drawn; the timeline has all of them.
 const EVENTS_MAX: usize = 80;
 
+/// The page of a job's event.
+pub(crate) fn event_href(job: &str, moment: &Moment) -> String {
+    format!("/events/{}/{}", job_stream(job), moment.version)
+}
+
 /// The graph of a job's events.
-pub(crate) fn graph(timeline: &[Moment]) -> Markup {
+pub(crate) fn graph(job: &str, timeline: &[Moment]) -> Markup {
     let shown: Vec<&Moment> = timeline.iter().take(EVENTS_MAX).collect();
     let places = places(&shown);
     let columns = places.values().map(|place| place.0).max().map_or(1, |last| last + 1);
@@ -29,19 +35,19 @@ pub(crate) fn graph(timeline: &[Moment]) -> Markup {
                 svg .graph viewBox=(format!("0 0 {} {}", at(width), at(height))) width=(at(width)) height=(at(height)) {
                     title { "Which event caused which" }
                     @for moment in &shown {
-                        @if let (Some(from), Some(to)) = (moment.event.causationid.as_ref().and_then(|id| places.get(id.as_str())), places.get(moment.event.id.as_str())) {
+                        @if let (Some(from), Some(to)) = (moment.caused_by.as_ref().and_then(|id| places.get(id.as_str())), places.get(moment.id.as_str())) {
                             @let ((x1, y1), (x2, y2)) = (corner(*from), corner(*to));
                             @let (x1, y1, y2) = (x1 + BOX, y1 + 11.0, y2 + 11.0);
                             path .edge d=(format!("M{} {}C{} {} {} {} {} {}", at(x1), at(y1), at(x1 + 18.0), at(y1), at(x2 - 18.0), at(y2), at(x2), at(y2))) {}
                         }
                     }
                     @for moment in &shown {
-                        @if let Some(place) = places.get(moment.event.id.as_str()) {
+                        @if let Some(place) = places.get(moment.id.as_str()) {
                             @let (x, y) = corner(*place);
-                            a href=(moment.event.href()) {
-                                rect class=(format!("node {}", kind(moment.event.name()))) x=(at(x)) y=(at(y)) width=(at(BOX)) height="22" rx="5" {}
+                            a href=(event_href(job, moment)) {
+                                rect class=(format!("node {}", kind(&moment.name))) x=(at(x)) y=(at(y)) width=(at(BOX)) height="22" rx="5" {}
                                 text x=(at(x + 8.0)) y=(at(y + 15.0)) { (clipped(&name(moment), 21)) }
-                                title { (moment.what) }
+                                title { (moment.text) }
                             }
                         }
                     }
@@ -57,22 +63,22 @@ fn places<'a>(shown: &[&'a Moment]) -> BTreeMap<&'a str, (u32, u32)> {
     let mut places: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
     let mut used: BTreeMap<u32, u32> = BTreeMap::new();
     for moment in shown {
-        let cause = moment.event.causationid.as_ref().and_then(|id| places.get(id.as_str())).copied();
+        let cause = moment.caused_by.as_ref().and_then(|id| places.get(id.as_str())).copied();
         let column = cause.map_or(0, |(column, _)| column + 1);
         let free = used.entry(column).or_default();
         // Beside its cause, if nothing is there yet.
         let row = cause.map_or(*free, |(_, row)| row.max(*free));
         *free = row + 1;
-        places.entry(moment.event.id.as_str()).or_insert((column, row));
+        places.entry(moment.id.as_str()).or_insert((column, row));
     }
     places
 }
 
 fn name(moment: &Moment) -> String {
-    let number = moment.what.strip_prefix("shard ").and_then(|rest| rest.split(':').next());
+    let number = moment.text.strip_prefix("shard ").and_then(|rest| rest.split(',').next());
     match number {
-        Some(number) => format!("{} {number}", moment.event.name()),
-        None => moment.event.name().to_owned(),
+        Some(number) => format!("{} {number}", moment.name),
+        None => moment.name.clone(),
     }
 }
 

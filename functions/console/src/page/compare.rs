@@ -6,11 +6,11 @@ use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 use regrove_host::Problem;
-use regrove_jobs::{Comparison, Difference, MetricDifference};
+use regrove_jobs::{Comparison, Difference, LIMIT_MAX, MetricDifference};
 
 use super::layout::{Section, page};
 use super::parts::{maybe_seconds, metric, plain};
-use crate::api::jobs::{self, JobQuery, LIMIT_MAX, Pair};
+use crate::api::jobs::{self, JobQuery, Pair};
 use crate::respond::{Params, Wants, page_response};
 use crate::{Ports, action};
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 use regrove_events::JobState;
 use regrove_host::{Problem, now};
-use regrove_jobs::{Span, SpanStatus};
+use regrove_jobs::{JobView, Moment, ShardView, Span, SpanStatus};
 
 use super::functions::lines;
 use super::layout::{Section, form_key, page};
@@ -19,7 +19,7 @@ use crate::api::functions::{self, LogQuery};
 use crate::api::jobs;
 use crate::respond::{Format, Wants};
 use crate::runtime::Line;
-use crate::view::{JobView, MlflowView, Moment, ShardView};
+use crate::view::{JobAndRun, MlflowView};
 use crate::{Ports, action, chart};
 
 /// Features whose importance is drawn.
@@ -38,18 +38,18 @@ pub(super) async fn show(
     let trace = action::trace(&ports, id).await?;
     let lines = functions::lines(&ports, id, &LogQuery::default()).await.map_err(|problem| problem.detail);
     let shown = Shown { job, trace, lines };
-    Ok(wants.answer(&shown.job, |job| page(&wants, Section::Jobs, &job.summary.id, &body(&wants, &shown, now()))))
+    Ok(wants.answer(&shown.job, |job| page(&wants, Section::Jobs, &job.job.summary.id, &body(&wants, &shown, now()))))
 }
 
 /// What the page shows: the job, and what else is known of its work.
 struct Shown {
-    job: JobView,
+    job: JobAndRun,
     trace: Span,
     lines: Result<Vec<Line>, String>,
 }
 
 fn body(wants: &Wants, view: &Shown, now: Timestamp) -> Markup {
-    let job = &view.job;
+    let (job, mlflow) = (&view.job.job, &view.job.mlflow);
     let summary = &job.summary;
     html! {
         p .eyebrow { a href="/jobs" { "Jobs" } }
@@ -71,13 +71,13 @@ fn body(wants: &Wants, view: &Shown, now: Timestamp) -> Markup {
             @if summary.state == JobState::Cancelled {
                 p .callout.off { "Stopped" @if let Some(reason) = &summary.cancel_reason { ": " (reason) } "." }
             }
-            (facts(job))
+            (facts(job, mlflow))
             @if let Some(gantt) = chart::gantt(job, now) {
                 section aria-labelledby="shards" { h2 #shards { "Shards" } (gantt) (shards(&job.shard_list)) }
             }
-            (results(job))
-            section aria-labelledby="causes" { h2 #causes { "Causes and effects" } (chart::graph(&job.timeline)) }
-            section aria-labelledby="timeline" { h2 #timeline { "Timeline" } (timeline(&job.timeline)) }
+            (results(job, mlflow))
+            section aria-labelledby="causes" { h2 #causes { "Causes and effects" } (chart::graph(&summary.id, &job.timeline)) }
+            section aria-labelledby="timeline" { h2 #timeline { "Timeline" } (timeline(&summary.id, &job.timeline)) }
             section aria-labelledby="trace" { h2 #trace { "Trace" } (spans(&view.trace)) }
             section aria-labelledby="logs" {
                 h2 #logs { "Logs" }
@@ -118,13 +118,14 @@ fn orders(wants: &Wants, job: &JobView) -> Markup {
     }
 }
 
-fn facts(job: &JobView) -> Markup {
+fn facts(job: &JobView, mlflow: &MlflowView) -> Markup {
     let summary = &job.summary;
+    let params = job.request.as_ref().map(|request| &request.params).filter(|params| !params.is_empty());
     html! {
         dl .facts {
             @if let Some(data) = &job.data {
                 (fact("Data set", &html! {
-                    (data.name) p .dim { (grouped(data.n_samples)) " rows, " (data.feature_names.len()) " features, target " code { (data.target) } ", " (hash(&data.sha256)) }
+                    (data.name) p .dim { (grouped(data.n_samples)) " rows, " (data.feature_names.len()) " features, target " code { (data.target) } ", " (hash(&data.frame.sha256)) }
                     p .dim.break { (data.uri) }
                 }))
             } @else if let Some(request) = &job.request {
@@ -137,8 +138,9 @@ fn facts(job: &JobView) -> Markup {
                 }
             }))
             (fact("Parameters", &html! {
-                @if job.params.is_empty() { span .dim { "scikit-learn's defaults" } } @else {
-                    ul .params { @for (name, value) in &job.params { li { code { (name) "=" (plain(value)) } } } }
+                @match params {
+                    None => span .dim { "scikit-learn's defaults" },
+                    Some(params) => ul .params { @for (name, value) in params { li { code { (name) "=" (plain(value)) } } } },
                 }
             }))
             (fact("Asked for", &html! { (time(summary.requested_at)) }))
@@ -146,7 +148,7 @@ fn facts(job: &JobView) -> Markup {
                 (maybe_seconds(summary.seconds.total))
                 p .dim { "train " (maybe_seconds(summary.seconds.train)) ", aggregate " (maybe_seconds(summary.seconds.aggregate)) ", register " (maybe_seconds(summary.seconds.register)) }
             }))
-            @if let Some(mlflow) = &job.mlflow { (fact("MLflow", &run(mlflow, summary.experiment.as_deref()))) }
+            (fact("MLflow", &run(mlflow, summary.experiment.as_deref())))
             @if let Some(trace) = &job.trace_id { (fact("Trace", &html! { code .break { (trace) } })) }
         }
     }
@@ -177,14 +179,14 @@ fn shards(shards: &[ShardView]) -> Markup {
                     tbody { @for shard in shards {
                         tr {
                             th scope="row" .num { (shard.shard) }
-                            td { (shard.from) " to " (shard.to) }
+                            td { (shard.trees.from) " to " (shard.trees.to) }
                             td .num { (shard.attempts.len()) }
                             td { (time(shard.attempts.first().and_then(|attempt| attempt.requested_at))) }
                             td { (time(shard.trained_at)) }
                             td .num { (maybe_seconds(shard.seconds)) }
                             td .num { @match shard.n_nodes { Some(nodes) => (grouped(nodes)), None => "–" } }
-                            td { (shard.replica.as_deref().unwrap_or("–")) }
-                            td { @if let Some(sha256) = &shard.sha256 { (hash(sha256)) } @else { "–" } }
+                            td { (shard.worker.as_deref().unwrap_or("–")) }
+                            td { @if let Some(model) = &shard.model { (hash(&model.sha256)) } @else { "–" } }
                         }
                     } }
                 }
@@ -193,8 +195,7 @@ fn shards(shards: &[ShardView]) -> Markup {
     }
 }
 
-fn results(job: &JobView) -> Markup {
-    let series = job.mlflow.as_ref().map(|mlflow| mlflow.series.as_slice()).unwrap_or_default();
+fn results(job: &JobView, mlflow: &MlflowView) -> Markup {
     html! {
         @if !job.summary.metrics.is_empty() {
             section aria-labelledby="metrics" {
@@ -204,13 +205,13 @@ fn results(job: &JobView) -> Markup {
                 } }
             }
         }
-        @if let Some(reason) = job.mlflow.as_ref().and_then(|mlflow| mlflow.unavailable.as_ref()) {
+        @if let Some(reason) = &mlflow.unavailable {
             (unavailable(&format!("The curves of its metrics are in MLflow: {reason}")))
         }
-        @if !series.is_empty() {
+        @if !mlflow.series.is_empty() {
             section aria-labelledby="curves" {
                 h2 #curves { "Curves" }
-                div .grid { @for one in series {
+                div .grid { @for one in &mlflow.series {
                     (chart::line(&one.key, &one.points.iter().map(|&(step, value)| (to_f64(step), value)).collect::<Vec<_>>()))
                 } }
             }
@@ -229,7 +230,7 @@ fn to_f64(step: i64) -> f64 {
     f64::from(i32::try_from(step).unwrap_or(i32::MAX))
 }
 
-fn timeline(moments: &[Moment]) -> Markup {
+fn timeline(id: &str, moments: &[Moment]) -> Markup {
     html! {
         div .scroll tabindex="0" role="group" aria-label="Timeline" {
             table .list {
@@ -239,12 +240,12 @@ fn timeline(moments: &[Moment]) -> Markup {
                 } }
                 tbody { @for moment in moments {
                     tr {
-                        td .num.dim { (moment.event.version) }
-                        td .num { @match moment.seconds { Some(after) => { "+" (seconds(after.max(0.0))) }, None => "–" } }
+                        td .num.dim { (moment.version) }
+                        td .num { @match moment.after_seconds { Some(after) => { "+" (seconds(after.max(0.0))) }, None => "–" } }
                         td { (time(moment.at)) }
-                        td { (moment.what) }
-                        th scope="row" .code { a href=(moment.event.href()) { (moment.event.name()) } }
-                        td .dim { (moment.event.source) }
+                        td { (moment.text) }
+                        th scope="row" .code { a href=(chart::event_href(id, moment)) { (moment.name) } }
+                        td .dim { (moment.source) }
                     }
                 } }
             }

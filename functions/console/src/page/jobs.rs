@@ -6,13 +6,13 @@ use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 use regrove_host::Problem;
+use regrove_jobs::{Page, Summary};
 
 use super::layout::{Section, page};
 use super::parts::{empty, maybe_seconds, metric, notice, progress, state, time};
 use crate::Ports;
-use crate::api::jobs::{self, JobList, JobQuery, STATES};
+use crate::api::jobs::{self, JobQuery, STATES};
 use crate::respond::{Params, Wants};
-use crate::view::JobSummary;
 
 pub(super) async fn list(
     State(ports): State<Arc<Ports>>,
@@ -23,7 +23,7 @@ pub(super) async fn list(
     Ok(wants.answer(&list, |list| page(&wants, Section::Jobs, "Jobs", &body(&wants, list, &query))))
 }
 
-fn body(wants: &Wants, list: &JobList, query: &JobQuery) -> Markup {
+fn body(wants: &Wants, list: &Page, query: &JobQuery) -> Markup {
     let all: usize = list.states.values().sum();
     html! {
         div .title-row {
@@ -79,7 +79,7 @@ fn href(query: &JobQuery, state: &str) -> String {
 }
 
 /// Jobs in a table.
-pub(super) fn table(jobs: &[JobSummary]) -> Markup {
+pub(super) fn table(jobs: &[Summary]) -> Markup {
     html! {
         div .scroll tabindex="0" role="group" aria-label="Jobs" {
             table .list {
@@ -94,14 +94,14 @@ pub(super) fn table(jobs: &[JobSummary]) -> Markup {
     }
 }
 
-fn row(job: &JobSummary) -> Markup {
+fn row(job: &Summary) -> Markup {
     html! {
         tr {
             th scope="row" { a href=(format!("/jobs/{}", job.id)) { (job.id) } }
             td { (state(job.state)) @if job.retries > 0 { " " span .dim { (job.retries) " retried" } } }
             td { (job.dataset.as_deref().unwrap_or("–")) }
             td { (progress(job)) }
-            td .num { @match job.accuracy() {
+            td .num { @match job.score() {
                 Some((of, value)) => span title=(of) { (metric(value)) },
                 None => span .dim { "–" },
             } }

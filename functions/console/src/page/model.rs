@@ -13,7 +13,7 @@ use super::layout::{Section, form_key, page};
 use super::parts::{empty, fact, hash, json as json_text, metric, notice, plain, time, unavailable};
 use crate::access::{CSRF_FIELD, check_form};
 use crate::api::models;
-use crate::respond::Wants;
+use crate::respond::{Format, Wants};
 use crate::view::{ModelView, PointerView, SignatureView, VersionView};
 use crate::{Ports, action, chart};
 
@@ -53,14 +53,14 @@ pub(super) async fn predict(
     check_form(&headers, key)?;
     let view = models::show(&ports, &name).await?;
     let row = texts(&fields);
-    let answer = match numbers(&row) {
-        Ok(values) => {
-            let answer = action::predict(&ports, &name, &json!({"features": [values]})).await;
-            answer.map_err(|problem| problem.detail)
-        }
-        Err(reason) => Err(reason),
+    let answer = match cells(&row, view.signature.as_ref()) {
+        Ok(values) => action::predict(&ports, &name, &json!({"features": [values]})).await,
+        Err(reason) => Err(action::invalid(&reason)),
     };
-    let tried = Tried { row, answer };
+    if wants.format == Format::Json {
+        return Ok(wants.answer(&answer?, |_| html! {}));
+    }
+    let tried = Tried { row, answer: answer.map_err(|problem| problem.detail) };
     Ok(wants.answer(&view, |view| page(&wants, Section::Models, &view.name, &body(&wants, view, Some(&tried)))))
 }
 
@@ -76,13 +76,20 @@ fn texts(fields: &[(String, String)]) -> Vec<String> {
         .collect()
 }
 
-/// Numbers; what is none is named.
-fn numbers(row: &[String]) -> Result<Vec<Value>, String> {
-    (1..)
-        .zip(row)
-        .map(|(number, text)| match text.parse::<f64>() {
+/// Texts of categories, numbers, and nothing for a missing value; what is none is named.
+fn cells(row: &[String], signature: Option<&SignatureView>) -> Result<Vec<Value>, String> {
+    let names = signature.map(|signature| signature.feature_names.as_slice()).unwrap_or_default();
+    let is_category = |at: usize| {
+        let name = names.get(at);
+        signature.zip(name).is_some_and(|(signature, name)| signature.categories.contains_key(name))
+    };
+    row.iter()
+        .enumerate()
+        .map(|(at, text)| match text.parse::<f64>() {
+            _ if text.is_empty() => Ok(Value::Null),
+            _ if is_category(at) => Ok(json!(text)),
             Ok(value) if value.is_finite() => Ok(json!(value)),
-            _ => Err(format!("value {number} is `{text}`, expected a number")),
+            _ => Err(format!("value {} is `{text}`, expected a number", at + 1)),
         })
         .collect()
 }
@@ -97,6 +104,7 @@ fn body(wants: &Wants, model: &ModelView, tried: Option<&Tried>) -> Markup {
                 (unavailable(&format!("MLflow was not asked, so only versions of this log are shown: {reason}")))
             }
             (pointer(wants, model))
+            @if model.pointer.is_some() && model.versions.len() > 1 { (traffic(wants, model)) }
             section aria-labelledby="versions" { h2 #versions { "Versions" } (versions(wants, model)) }
         }
         @if let Some(signature) = &model.signature {
@@ -106,6 +114,12 @@ fn body(wants: &Wants, model: &ModelView, tried: Option<&Tried>) -> Markup {
             section aria-labelledby="importances" {
                 h2 #importances { "Feature importances of the served version" }
                 (chart::rows("Feature importances: mean decrease in impurity", &model.feature_importances, FEATURES_SHOWN))
+            }
+        }
+        @if let (Some(matrix), Some(signature)) = (&model.confusion_matrix, &model.signature) {
+            section aria-labelledby="confusion" {
+                h2 #confusion { "Confusion matrix of the served version" }
+                (chart::confusion(&matrix.of, &signature.classes, &matrix.counts))
             }
         }
         section aria-labelledby="switches" {
@@ -136,6 +150,31 @@ fn pointer(wants: &Wants, model: &ModelView) -> Markup {
                 }
             }))
             @if let Some(url) = &model.mlflow_url { (fact("MLflow", &html! { a href=(url) rel="noreferrer" { "registered model" } })) }
+        }
+    }
+}
+
+/// The form that splits the traffic.
+fn traffic(wants: &Wants, model: &ModelView) -> Markup {
+    let pointer = model.pointer.as_ref();
+    let canary = pointer.and_then(|pointer| pointer.canary.as_ref());
+    let shadow = pointer.and_then(|pointer| pointer.shadow.as_ref());
+    let beside = |chosen: Option<&String>| {
+        html! {
+            option value="" { "none" }
+            @for version in model.versions.iter().filter(|version| !version.served) {
+                option value=(version.version) selected[chosen == Some(&version.version)] { "v" (version.version) }
+            }
+        }
+    };
+    html! {
+        form #traffic .filters method="post" action=(format!("/models/{}/traffic", model.name)) aria-label="Traffic beside the served version" {
+            (form_key(&wants.csrf))
+            div { label for="canary" { "Canary" } select #canary name="canary" { (beside(canary.map(|canary| &canary.version))) } }
+            div { label for="percent" { "Its share in %" }
+                input #percent name="percent" type="number" min="1" max="100" value=(canary.map_or(10, |canary| canary.percent)); }
+            div { label for="shadow" { "Shadow" } select #shadow name="shadow" { (beside(shadow)) } }
+            button #split type="submit" { "Split the traffic" }
         }
     }
 }
@@ -186,7 +225,12 @@ fn row(wants: &Wants, model: &str, version: &VersionView) -> Markup {
 }
 
 fn form(wants: &Wants, model: &ModelView, signature: &SignatureView, tried: Option<&Tried>) -> Markup {
-    let example: Vec<String> = signature.example.iter().map(ToString::to_string).collect();
+    let example: Vec<String> = signature
+        .feature_names
+        .iter()
+        .zip(&signature.example)
+        .map(|(name, value)| shown(signature, name, *value))
+        .collect();
     let row = tried.map_or(example.as_slice(), |tried| tried.row.as_slice());
     html! {
         form .try method="post" action=(format!("/models/{}/predict#try", model.name)) {
@@ -195,8 +239,7 @@ fn form(wants: &Wants, model: &ModelView, signature: &SignatureView, tried: Opti
                 div .fields { @for (number, name) in signature.feature_names.iter().enumerate() {
                     div {
                         label for=(format!("{FIELD}{number}")) title=(name) { (name) }
-                        input id=(format!("{FIELD}{number}")) name=(format!("{FIELD}{number}")) inputmode="decimal"
-                            value=(row.get(number).map(String::as_str).unwrap_or_default());
+                        (cell(signature, name, number, row.get(number).map(String::as_str).unwrap_or_default()))
                     }
                 } }
             } @else {
@@ -206,6 +249,28 @@ fn form(wants: &Wants, model: &ModelView, signature: &SignatureView, tried: Opti
             div .actions { button #predict .primary type="submit" { "Predict" } span .dim { "starts from a row of the data" } }
         }
         @if let Some(tried) = tried { (answer(signature, tried)) }
+    }
+}
+
+/// A value as it is typed: the text of a code.
+fn shown(signature: &SignatureView, name: &str, value: f64) -> String {
+    let texts = signature.categories.get(name);
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a code is a small whole number")]
+    let text = texts.and_then(|texts| texts.get(value as usize));
+    text.cloned().unwrap_or_else(|| value.to_string())
+}
+
+/// The field of one feature: a list to choose from for categories.
+fn cell(signature: &SignatureView, name: &str, number: usize, value: &str) -> Markup {
+    let field = format!("{FIELD}{number}");
+    html! {
+        @match signature.categories.get(name) {
+            Some(texts) => select id=(field) name=(field) {
+                option value="" { "missing" }
+                @for text in texts { option value=(text) selected[text == value] { (text) } }
+            },
+            None => input id=(field) name=(field) inputmode="decimal" value=(value);,
+        }
     }
 }
 
@@ -269,9 +334,18 @@ mod tests {
     fn a_row_is_read_from_fields_or_from_one_text() {
         assert_eq!(texts(&fields(&[("form_key", "k"), ("x0", " 1.5"), ("x1", "2")])), ["1.5", "2"]);
         assert_eq!(texts(&fields(&[("row", "1, 2;3\n4")])), ["1", "2", "3", "4"]);
-        assert_eq!(numbers(&["1.5".to_owned()]).unwrap(), [json!(1.5)]);
-        let wrong = numbers(&["1".to_owned(), "<b>".to_owned()]).unwrap_err();
-        assert_eq!(wrong, "value 2 is `<b>`, expected a number");
-        assert!(numbers(&["NaN".to_owned()]).is_err());
+        let signature = SignatureView {
+            feature_names: vec!["length".to_owned(), "zone".to_owned()],
+            classes: Vec::new(),
+            categories: [("zone".to_owned(), vec!["7".to_owned(), "north".to_owned()])].into(),
+            example: vec![1.5, 1.0],
+        };
+        let read =
+            |row: &[&str]| cells(&row.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>(), Some(&signature));
+        assert_eq!(read(&["1.5", "north"]).unwrap(), [json!(1.5), json!("north")]);
+        assert_eq!(read(&["", "7"]).unwrap(), [Value::Null, json!("7")], "a category, whatever it looks like");
+        assert_eq!(read(&["<b>", "north"]).unwrap_err(), "value 1 is `<b>`, expected a number");
+        assert!(read(&["NaN", ""]).is_err());
+        assert_eq!((shown(&signature, "length", 1.5), shown(&signature, "zone", 1.0)), ("1.5".into(), "north".into()));
     }
 }

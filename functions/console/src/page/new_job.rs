@@ -1,18 +1,32 @@
 //! The form that asks for a job.
 
 use axum::response::Response;
-use maud::html;
+use maud::{Markup, html};
+use serde_json::json;
 
 use super::layout::{Section, form_key, page};
-use crate::respond::{Wants, page_response};
+use crate::respond::Wants;
 
 /// A data set that needs no file: scikit-learn's synthetic one.
 const EXAMPLE_DATA: &str =
     "synthetic:make_classification?n_samples=2500&n_features=20&n_informative=10&random_state=42";
 
 pub(super) async fn ask(wants: Wants) -> Response {
-    let markup = page(
-        &wants,
+    // What the form begins with, as the body of `POST /api/jobs`.
+    let example = json!({
+        "dataset": {"uri": EXAMPLE_DATA, "target": "target"},
+        "params": {"n_estimators": 100, "random_state": 42},
+        "shards": 4,
+        "test_size": 0.2,
+        "model": {"name": "RandomForestClassifierModel"},
+        "experiment": "regrove",
+    });
+    wants.answer(&example, |_| form(&wants))
+}
+
+fn form(wants: &Wants) -> Markup {
+    page(
+        wants,
         Section::Jobs,
         "New job",
         &html! {
@@ -54,6 +68,5 @@ pub(super) async fn ask(wants: Wants) -> Response {
                 div .actions { button #submit .primary type="submit" { "Start" } a .button href="/jobs" { "Cancel" } }
             }
         },
-    );
-    page_response(markup, &wants.csrf)
+    )
 }

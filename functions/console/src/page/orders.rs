@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::Ports;
 use crate::access::check_form;
 use crate::action::{self, Ordered};
+use crate::api::models::TrafficOrder;
 
 /// Every field that a form of ours may send.
 #[derive(Debug, Default, Deserialize)]
@@ -20,6 +21,9 @@ pub(super) struct Fields {
     form_key: Option<String>,
     reason: Option<String>,
     version: String,
+    canary: String,
+    percent: String,
+    shadow: String,
     id: String,
     uri: String,
     target: String,
@@ -107,7 +111,7 @@ pub(super) async fn replay(
     Form(fields): Form<Fields>,
 ) -> Result<Redirect, Problem> {
     check_form(&headers, fields.form_key.as_deref())?;
-    let replayed = action::replay(&ports, &id, false).await?;
+    let replayed = action::replay(&ports, &id, false, false).await?;
     Ok(Redirect::to(&format!("/jobs/{}?notice=replayed", replayed.id)))
 }
 
@@ -120,6 +124,34 @@ pub(super) async fn load(
     check_form(&headers, fields.form_key.as_deref())?;
     action::load(&ports, &name, &fields.version).await?;
     Ok(Redirect::to(&format!("/models/{name}?notice=loaded")))
+}
+
+pub(super) async fn traffic(
+    State(ports): State<Arc<Ports>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+    Form(fields): Form<Fields>,
+) -> Result<Redirect, Problem> {
+    check_form(&headers, fields.form_key.as_deref())?;
+    action::traffic(&ports, &name, &traffic_order(&fields)?).await?;
+    Ok(Redirect::to(&format!("/models/{name}?notice=traffic")))
+}
+
+/// The form as the order that the API takes. A share beside no canary is what the field held before.
+fn traffic_order(fields: &Fields) -> Result<TrafficOrder, Problem> {
+    let given = |text: &str| Some(text.trim()).filter(|text| !text.is_empty()).map(str::to_owned);
+    let canary = given(&fields.canary);
+    let wrong = || action::invalid(&format!("`percent` is `{}`, expected a whole number, 1 to 100", fields.percent));
+    let percent = match (&canary, given(&fields.percent)) {
+        (Some(_), Some(text)) => Some(text.parse().map_err(|_| wrong())?),
+        _ => None,
+    };
+    Ok(TrafficOrder {
+        canary,
+        percent,
+        shadow: given(&fields.shadow),
+        reason: fields.reason.clone().filter(|reason| !reason.is_empty()),
+    })
 }
 
 #[cfg(test)]
@@ -146,5 +178,20 @@ mod tests {
             let fields = Fields { params: params.to_owned(), shards: shards.to_owned(), ..Fields::default() };
             assert_eq!(request(&fields).unwrap_err().kind, "invalid-request", "{params} {shards}");
         }
+    }
+
+    #[test]
+    fn the_traffic_form_makes_the_order_that_the_api_takes() {
+        let order = |canary: &str, percent: &str, shadow: &str| {
+            let [canary, percent, shadow] = [canary, percent, shadow].map(str::to_owned);
+            traffic_order(&Fields { canary, percent, shadow, ..Fields::default() })
+        };
+        let some = |text: &str| Some(text.to_owned());
+        let wanted = TrafficOrder { canary: some("4"), percent: Some(10), ..TrafficOrder::default() };
+        assert_eq!(order("4", " 10 ", "").unwrap(), wanted);
+        assert_eq!(order("", "10", "5").unwrap(), TrafficOrder { shadow: some("5"), ..TrafficOrder::default() });
+        assert_eq!(order("", "", "").unwrap(), TrafficOrder::default());
+        assert!(order("4", "half", "").unwrap_err().detail.contains("`half`"));
+        assert!(order("4", "300", "").is_err());
     }
 }

@@ -3,10 +3,10 @@
 use jiff::Timestamp;
 use maud::{Markup, html};
 use regrove_events::JobState;
+use regrove_jobs::Summary;
 use serde_json::Value;
 
 use crate::respond::{NOTICE, Wants};
-use crate::view::JobSummary;
 
 /// Characters of a hash that are shown.
 const HASH_CHARS: usize = 12;
@@ -79,7 +79,7 @@ pub(super) fn state(state: JobState) -> Markup {
 }
 
 /// How far a job has come.
-pub(super) fn progress(job: &JobSummary) -> Markup {
+pub(super) fn progress(job: &Summary) -> Markup {
     html! {
         @if job.trees > 0 {
             span .progress {
@@ -120,6 +120,7 @@ pub(super) fn notice(wants: &Wants) -> Markup {
             "redrive" => "Delivered again to the triggers that failed on it.",
             "discard" => "Let go of.",
             "loaded" => "The version is served.",
+            "traffic" => "The traffic is split as you said.",
             _ => return None,
         })
     });

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use regrove_events::log::{Position, Version};
 use regrove_events::{CloudEvent, TYPE_PREFIX};
+use regrove_jobs::trace_id;
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -87,11 +88,4 @@ impl EventView {
 /// A type without the common prefix.
 pub(crate) fn short_type(ty: &str) -> &str {
     ty.strip_prefix(TYPE_PREFIX).unwrap_or(ty)
-}
-
-/// The trace that an event belongs to: the second part of W3C's `traceparent`.
-pub(crate) fn trace_id(event: &CloudEvent) -> Option<String> {
-    let parent = event.attribute("traceparent")?;
-    let id = parent.split('-').nth(1)?;
-    (id.len() == 32 && id.bytes().all(|byte| byte.is_ascii_hexdigit())).then(|| id.to_owned())
 }

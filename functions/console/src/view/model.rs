@@ -137,8 +137,19 @@ pub(crate) struct SignatureView {
     /// Class labels, in order.
     #[schema(value_type = Vec<Object>)]
     pub(crate) classes: Vec<Value>,
+    /// The texts of the features that hold codes, by name: the k-th text has the code k.
+    pub(crate) categories: BTreeMap<String, Vec<String>>,
     /// One row of the data.
     pub(crate) example: Vec<f64>,
+}
+
+/// Which classes were taken for which.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
+pub(crate) struct ConfusionView {
+    /// Which rows, in words.
+    pub(crate) of: String,
+    /// Rows of class i taken for class j: `[i][j]`, classes in the order of the signature's.
+    pub(crate) counts: Vec<Vec<u64>>,
 }
 
 /// One move of the pointer.
@@ -184,6 +195,8 @@ pub(crate) struct ModelView {
     pub(crate) signature: Option<SignatureView>,
     /// Mean decrease in impurity by feature of the served version.
     pub(crate) feature_importances: Vec<(String, f64)>,
+    /// Which classes the served version takes for which.
+    pub(crate) confusion_matrix: Option<ConfusionView>,
     /// Address of its page in MLflow.
     pub(crate) mlflow_url: Option<String>,
     /// Why MLflow was not asked: only what the log has is shown then.

@@ -71,6 +71,7 @@ async fn jobs_are_listed_newest_first_filtered_and_in_pages() {
     for (query, wanted) in [
         ("", vec!["b-1", "a-2", "a-1"]),
         ("?state=failed", vec!["b-1"]),
+        ("?state=failed,queued", vec!["b-1", "a-2", "a-1"]),
         ("?state=queued&name=A-", vec!["a-2", "a-1"]),
         ("?since=2026-11-21T00:00:00Z&until=2026-11-22T00:00:00Z", vec!["a-2"]),
         ("?state=&name=", vec!["b-1", "a-2", "a-1"]),
@@ -92,11 +93,11 @@ async fn jobs_are_listed_newest_first_filtered_and_in_pages() {
     assert_eq!(seen, ["b-1", "a-2", "a-1"]);
     for (query, says) in [
         ("state=running", "queued, training"),
-        ("limit=0", "1 to 500"),
-        ("limit=501", "1 to 500"),
+        ("limit=0", "1..=1000"),
+        ("limit=1001", "1..=1000"),
         ("limit=x", "limit"),
         ("since=yesterday", "RFC 3339"),
-        ("after=nobody", "nobody"),
+        ("after=nobody", "`after`"),
         ("colour=red", "colour"),
     ] {
         let detail = world.get(&format!("/api/jobs?{query}")).await.refuses(422, "invalid-request");
@@ -118,7 +119,9 @@ async fn a_job_is_shown_with_all_its_parts() {
     assert_eq!(job["shard_list"][0]["attempts"][0]["attempt"], 1);
     assert!(job["shard_list"][0]["n_nodes"].is_u64());
     assert_eq!(job["timeline"].as_array().unwrap().len(), 5);
-    assert_eq!(job["timeline"][4]["event"]["causationid"], "whole/model-aggregated");
+    assert_eq!(job["timeline"][4]["caused_by"], "whole/model-aggregated");
+    let links = job["links"]["model_version"].as_str().unwrap();
+    assert!(links.ends_with("/#/models/RandomForestClassifierModel/versions/7"), "{links}");
     assert_eq!(job["trace_id"], "0af7651916cd43dd8448eb211c80319c");
     assert!(job["metrics"]["holdout_accuracy"].is_f64());
     assert_eq!(job["feature_importances"][1][0], "größe €");
@@ -265,4 +268,31 @@ async fn events_are_listed_filtered_and_shown_with_cause_and_effects() {
     for place in ["job/whole/6", "job/whole/0", "job/whole/x", "job/nobody/1", "x"] {
         world.get(&format!("/api/events/{place}")).await.refuses(404, "event-not-found");
     }
+}
+
+#[tokio::test]
+async fn news_of_a_job_come_as_a_batch_of_events() {
+    let world = World::new(None).await;
+    let empty = world.get("/api/jobs/late/news").await;
+    assert_eq!((empty.json(), empty.header("content-type")), (json!([]), "application/cloudevents-batch+json"));
+    world.succeeded("whole").await;
+    let news = world.get("/api/jobs/whole/news?after=3&wait_ms=1000").await.json();
+    let types: Vec<&str> = news.as_array().unwrap().iter().map(|event| event["type"].as_str().unwrap()).collect();
+    assert_eq!(types, ["io.regrove.model-aggregated", "io.regrove.model-registered"]);
+    assert_eq!((&news[0]["specversion"], &news[0]["data"]["n_estimators"]), (&json!("1.0"), &json!(75)));
+    world.get("/api/jobs/whole/news?wait_ms=60000").await.refuses(422, "invalid-request");
+    let steps = world.get("/api/jobs/whole/steps").await.json();
+    assert_eq!((steps.as_array().unwrap().len(), &steps[4]["state"]), (5, &json!("succeeded")));
+    world.get("/api/jobs/nobody/steps").await.refuses(404, "job-not-found");
+    world.get("/api/jobs/whole/logs?follow=true").await.refuses(501, "runtime-absent");
+}
+
+#[tokio::test]
+async fn a_replay_can_be_of_what_is_waited_for_only() {
+    let world = World::new(None).await;
+    world.record("open", "train-requested", |_| {}).await;
+    world.succeeded("whole").await;
+    let said = world.post("/api/jobs/open/replay", &json!({"waiting": true})).await.json();
+    assert_eq!(said["events"], json!(["open/train-requested"]));
+    world.post("/api/jobs/whole/replay", &json!({"waiting": true})).await.refuses(409, "job-ended");
 }

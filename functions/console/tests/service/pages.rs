@@ -17,7 +17,7 @@ async fn every_page_can_be_read_and_has_a_twin() {
         ("/", "/overview.json", "/api/overview", "whole"),
         ("/jobs", "/jobs.json", "/api/jobs", "whole"),
         ("/jobs?state=failed", "/jobs.json?state=failed", "/api/jobs?state=failed", "No job fits"),
-        ("/jobs/whole", "/jobs/whole.json", "/api/jobs/whole", "forest of 75 trees is whole"),
+        ("/jobs/whole", "/jobs/whole.json", "/api/jobs/whole", "75 trees, "),
         (
             "/jobs/compare?a=whole&b=whole",
             "/jobs/compare.json?a=whole&b=whole",
@@ -52,6 +52,68 @@ async fn every_page_can_be_read_and_has_a_twin() {
         let by_header = world.send(request("GET", page, HERE, &[("accept", "application/json")], "")).await;
         assert!(by_header.json().is_object(), "{page}");
     }
+}
+
+#[tokio::test]
+async fn a_model_shows_what_it_takes_for_what_and_how_to_ask_it() {
+    let world = World::new(None).await;
+    world.served("whole").await;
+    let model = world.get("/api/models/RandomForestClassifierModel").await.json();
+    assert_eq!(model["confusion_matrix"], json!({"of": "held-out rows", "counts": [[41, 2], [1, 70]]}));
+    assert_eq!(model["signature"]["categories"], json!({"größe €": ["large", "small"]}));
+    let page = world.page("/models/RandomForestClassifierModel").await.text;
+    for says in [
+        "Confusion matrix of the served version",
+        "95.3 %",
+        "&lt;no&gt;",
+        "<option value=\"small\" selected>",
+        "value=\"14.25\"",
+    ] {
+        assert!(page.contains(says), "{says}: {page}");
+    }
+    // Nobody answers for predict and load-model here: their refusals are problems for programs, and said on the page.
+    let key = world.page("/models/RandomForestClassifierModel").await.cookie("regrove_form");
+    let cookie = format!("regrove_form={key}");
+    let headers = [
+        ("cookie", cookie.as_str()),
+        ("content-type", "application/x-www-form-urlencoded"),
+        ("origin", "http://localhost:8265"),
+    ];
+    let path = "/models/RandomForestClassifierModel/predict.json";
+    let wrong = world.send(request("POST", path, HERE, &headers, &format!("form_key={key}&x0=many&x1=small"))).await;
+    assert!(wrong.refuses(422, "invalid-request").contains("value 1 is `many`"), "{}", wrong.text);
+    world
+        .send(request("POST", path, HERE, &headers, &format!("form_key={key}&x0=1&x1=small")))
+        .await
+        .refuses(503, "dependency-unavailable");
+    for body in
+        [json!({"canary": "6"}), json!({"percent": 10}), json!({"canary": 6, "percent": 10}), json!({"share": 1})]
+    {
+        world.post("/api/models/RandomForestClassifierModel/traffic", &body).await.refuses(422, "invalid-request");
+    }
+}
+
+#[tokio::test]
+async fn a_sweep_has_a_page() {
+    let world = World::new(None).await;
+    world.get("/api/sweeps/nobody").await.refuses(404, "job-not-found");
+    let train = json!({"dataset": {"uri": "file:///a.csv"}});
+    let million: Vec<u32> = (0..1000).collect();
+    let wish = json!({"id": "large", "train": train, "grid": {"max_depth": million, "max_leaf_nodes": million}});
+    let detail = world.post("/api/sweeps", &wish).await.refuses(422, "invalid-request");
+    assert!(detail.contains("1000000 combinations"), "{detail}");
+    let wish = json!({"id": "few", "train": train, "grid": {"max_depth": [1, 2]}});
+    let asked = world.post("/api/sweeps", &wish).await;
+    assert_eq!((asked.status.as_u16(), asked.header("location")), (202, "/api/sweeps/few"), "{}", asked.text);
+    let said = world.said();
+    assert_eq!((said.len(), said[0].id(), said[0].ty()), (1, "few/request", "io.regrove.sweep-requested"));
+    assert!(said[0].attribute("traceparent").is_some());
+    world.record_sweep("few", &said[0]).await;
+    assert_eq!(world.post("/api/sweeps", &wish).await.status, 200, "the same sweep was there before");
+    let page = world.page("/sweeps/few").await.text;
+    assert!(page.contains("0 of 2 done") && page.contains("Stop"), "{page}");
+    assert_eq!(world.get("/sweeps/few.json").await.json(), world.get("/api/sweeps/few").await.json());
+    assert_eq!(world.get("/jobs/new.json").await.json()["shards"], 4);
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use http::header::{CONTENT_TYPE, HOST, SET_COOKIE};
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use regrove_console::{AccessArgs, Ports, ReachArgs, router};
-use regrove_events::log::job_stream;
+use regrove_events::log::{job_stream, serving_stream, sweep_stream};
 use regrove_events::{CloudEvent, Event, http_binding, json_format};
 use regrove_mlflow::MlflowArgs;
 use regrove_store::{Control, StoreArgs};
@@ -147,6 +147,36 @@ impl World {
             })
             .await;
         }
+    }
+
+    /// Has the version of a job that succeeded served, with a confusion matrix and a column of categories.
+    pub(crate) async fn served(&self, job: &str) {
+        self.record_model(job).await;
+        let path = format!("{}/../../events/testdata/model-loaded.v1.json", env!("CARGO_MANIFEST_DIR"));
+        let mut json: Value = serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap();
+        json["subject"] = "RandomForestClassifierModel".into();
+        json["data"]["name"] = "RandomForestClassifierModel".into();
+        json["data"]["version"] = "7".into();
+        let event = json_format::from_slice(json.to_string().as_bytes()).unwrap();
+        self.control.log.append(&serving_stream("RandomForestClassifierModel"), 0, &[event]).await.unwrap();
+    }
+
+    /// Records what a sweep was asked for with, as `aggregate` does.
+    pub(crate) async fn record_sweep(&self, sweep: &str, request: &CloudEvent) {
+        self.control.log.append(&sweep_stream(sweep), 0, std::slice::from_ref(request)).await.unwrap();
+    }
+
+    async fn record_model(&self, job: &str) {
+        self.record(job, "train-requested", |_| {}).await;
+        self.record(job, "model-aggregated", |event| {
+            let data = &mut event["data"];
+            data["dataset"]["classes"] = serde_json::json!(["<no>", "yes"]);
+            data["dataset"]["categories"] = serde_json::json!({"größe €": ["large", "small"]});
+            data["input_example"] = serde_json::json!([14.25, 1.0]);
+            data["confusion_matrix"] = serde_json::json!({"of": "holdout", "counts": [[41, 2], [1, 70]]});
+        })
+        .await;
+        self.record(job, "model-registered", |_| {}).await;
     }
 
     pub(crate) async fn send(&self, request: Request<Body>) -> Answer {
