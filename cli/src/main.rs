@@ -9,6 +9,8 @@ mod manifest_watch;
 mod manifests;
 mod output;
 mod reach;
+mod rows;
+mod source;
 mod watch;
 
 use std::process::ExitCode;
@@ -142,6 +144,24 @@ mod tests {
             assert!(command.get_about().is_some(), "{words} says what it does");
             let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
             assert!(help.contains("Example") && help.contains(&words), "{words}: {help}");
+        }
+    }
+
+    #[test]
+    fn every_command_describes_itself_and_prints_json() {
+        let mut whole = Cli::command();
+        whole.build();
+        let mut commands = Vec::new();
+        leaves(&whole, "", &mut commands);
+        // clap's own `help` is no command of ours.
+        commands.retain(|(words, _)| !words.split(' ').any(|word| word == "help"));
+        assert!(commands.len() > 25, "{}", commands.len());
+        for (words, mut command) in commands {
+            let help = command.render_long_help().to_string();
+            assert!(help.contains("--json") && help.contains("Usage: "), "{words}: {help}");
+            let nameless =
+                command.get_arguments().find(|argument| argument.get_help().is_none() && !argument.is_hide_set());
+            assert!(nameless.is_none(), "{words}: `{nameless:?}` is not described");
         }
     }
 

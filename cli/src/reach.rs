@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use http::header::HOST;
 use regrove_events::{CloudEvent, http_binding};
+use regrove_mlflow::Secret;
 use regrove_store::{Control, StoreArgs};
 use serde_json::Value;
 use url::Url;
@@ -63,6 +64,19 @@ pub(crate) struct Reach {
         help_heading = "Addresses"
     )]
     pub(crate) namespace: String,
+    /// A console to ask about jobs and to give orders to, instead of the event log and the broker
+    #[arg(long, global = true, env = "REGROVE_CONSOLE", value_name = "URL", help_heading = "Addresses")]
+    pub(crate) console: Option<Url>,
+    /// The console's token
+    #[arg(
+        long,
+        global = true,
+        env = "REGROVE_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        help_heading = "Addresses"
+    )]
+    pub(crate) console_token: Option<Secret>,
 }
 
 impl Reach {

@@ -1,61 +1,51 @@
-//! Follows one job in the event log and says what happens to it.
+//! Follows one job and says what happens to it.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
-use regrove_events::event::{ModelLoaded, ShardRequested, ShardTrained};
-use regrove_events::log::{Position, job_stream, serving_stream};
-use regrove_events::{CloudEvent, Event, Job, JobState, job};
+use regrove_events::event::{ModelRegistered, ShardRequested, ShardTrained};
+use regrove_events::log::{Version, serving_stream};
+use regrove_events::{CloudEvent, Event};
+use regrove_jobs::JobView;
 use regrove_store::Control;
 
 use crate::output::Output;
+use crate::source::{NEWS_WAIT, Source};
 
-/// How long one look at the log waits for news; news end it at once.
-const NEWS_WAIT: Duration = Duration::from_secs(5);
-/// Entries of the log read at once.
-const BATCH: usize = 1000;
-
-/// What became of a job.
-#[derive(Debug)]
-pub(crate) struct Watched {
-    /// The job at its end.
-    pub(crate) job: Job,
-    /// The switch of the serving pointer to its version, and when it was recorded.
-    pub(crate) loaded: Option<(ModelLoaded, CloudEvent)>,
+/// Follows a job from its `version`-th event until it has ended.
+pub(crate) async fn follow(source: &Source, id: &str, version: Version, output: &Output) -> anyhow::Result<JobView> {
+    let mut lines = Lines::new(id, output);
+    let mut version = version;
+    loop {
+        let ended = source.find(id).await?.filter(|job| job.summary.state.is_terminal());
+        // What made it end may have come after the lines so far.
+        let wait = if ended.is_some() { Duration::ZERO } else { NEWS_WAIT };
+        let news = source.news(id, version, wait).await?;
+        version += news.len() as Version;
+        for event in &news {
+            lines.say(event);
+        }
+        if let Some(job) = ended {
+            lines.end();
+            return Ok(job);
+        }
+    }
 }
 
-/// Follows a job from `after` until it has ended, and until its version is served when `until_loaded`.
-pub(crate) async fn follow(
-    control: &Control,
-    job_id: &str,
-    after: Position,
-    until_loaded: bool,
-    output: &Output,
-) -> anyhow::Result<Watched> {
-    let mut lines = Lines::new(job_id, output);
-    let stream = job_stream(job_id);
-    let mut loaded: Option<(ModelLoaded, CloudEvent)> = None;
-    let mut position = after;
+/// Waits until the version that a job made is served. Returns the event that says so.
+pub(crate) async fn until_served(control: &Control, registered: &ModelRegistered) -> anyhow::Result<CloudEvent> {
     loop {
-        position = lines.catch_up(control, &stream, position).await?;
-        // After the position was taken: what comes later than this look ends the wait below.
-        let state = job::replay(&control.log.read(&stream, 0).await?);
-        if let Some(registered) = &state.registered {
-            let serving = control.log.read(&serving_stream(&registered.name), 0).await?;
-            loaded = serving.into_iter().rev().find_map(|event| match Event::read(&event) {
-                Ok(Event::ModelLoaded(switch)) if switch.version == registered.version => Some((switch, event)),
-                _ => None,
-            });
+        // Before the look: what comes after it ends the wait below.
+        let head = control.log.head().await?;
+        let serving = control.log.read(&serving_stream(&registered.name), 0).await?;
+        let switch = serving.into_iter().rev().find(|event| {
+            matches!(Event::read(event), Ok(Event::ModelLoaded(loaded)) if loaded.version == registered.version)
+        });
+        if let Some(switch) = switch {
+            return Ok(switch);
         }
-        let succeeded = state.state == JobState::Succeeded;
-        if state.state.is_terminal() && (!succeeded || !until_loaded || loaded.is_some()) {
-            // What made it end may have come after the lines above.
-            lines.catch_up(control, &stream, position).await?;
-            lines.end();
-            return Ok(Watched { job: state, loaded });
-        }
-        control.log.wait(position, NEWS_WAIT).await?;
+        control.log.wait(head, NEWS_WAIT).await?;
     }
 }
 
@@ -77,28 +67,14 @@ impl<'a> Lines<'a> {
         Self { job, output, bars, whole: None, n_samples: 0, shards: std::collections::BTreeMap::new() }
     }
 
-    /// Says what the log has of the job after a position; returns the position that has been read to.
-    async fn catch_up(&mut self, control: &Control, stream: &str, mut after: Position) -> anyhow::Result<Position> {
-        loop {
-            let entries = control.log.tail(after, BATCH).await?;
-            let last = entries.len() < BATCH;
-            for entry in entries {
-                after = entry.position;
-                if entry.stream == stream {
-                    self.say(&entry.event);
-                }
-            }
-            if last {
-                return Ok(after);
-            }
-        }
-    }
-
     fn say(&mut self, event: &CloudEvent) {
         match Event::read(event) {
             Ok(Event::ShardRequested(request)) => self.requested(&request),
             Ok(Event::ShardTrained(trained)) => self.trained(&trained),
             Ok(Event::TrainRequested(_)) => self.line(format!("{}: train-requested", self.job)),
+            Ok(Event::RoundEvaluated(round)) => {
+                self.line(format!("{}: {} trees, {} {:.4}", self.job, round.trees, round.metric, round.score));
+            }
             Ok(Event::ModelAggregated(model)) => {
                 self.line(format!("{}: model-aggregated, {} trees", self.job, model.n_estimators));
             }

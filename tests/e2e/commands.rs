@@ -100,8 +100,8 @@ async fn look_at_jobs(up: &Up) {
     }
     let shown = up.regrove(&["job", "show", "third", "--json"]).await.ok().json();
     assert_eq!((&shown["id"], &shown["state"]), (&json!("third"), &json!("succeeded")));
-    assert_eq!(shown["dataset"]["n_samples"], 569);
-    assert_eq!(shown["shards"].as_array().unwrap().len(), 3);
+    assert_eq!(shown["data"]["n_samples"], 569);
+    assert_eq!(shown["shard_list"].as_array().unwrap().len(), 3);
     assert!(shown["seconds"]["queued_to_registered"].as_f64().is_some_and(|seconds| seconds > 0.0), "{shown}");
     let text = up.regrove(&["job", "show", "cells"]).await.ok().out;
     assert!(text.contains("failed") && text.contains("row 2"), "{text}");

@@ -36,7 +36,7 @@ async fn a_job_is_followed_while_its_page_is_open() {
     browser.click("#submit").await;
     until("the job's page", async || browser.url().await.contains("/jobs/from-the-page").then_some(())).await;
     browser.sees("#job-state", "succeeded").await;
-    browser.sees("#job", "registered as models:/").await;
+    browser.sees("#job", "models:/").await;
     browser.assert_quiet().await;
     browser.assert_accessible().await;
     browser.picture("job").await;
@@ -115,6 +115,19 @@ async fn models(console: &str, browser: &Browser) {
     browser.sees("main", "The version is served.").await;
     browser.click("#rollback").await;
     browser.sees("#pointer .big", "v2").await;
+    browser.sees("main", "Confusion matrix of the served version").await;
+    browser.sees(".confusion", "held-out rows").await;
+    browser.run("document.querySelector('#canary').value = '1'; document.querySelector('#percent').value = '25'").await;
+    browser.click("#split").await;
+    browser.sees("main", "The traffic is split as you said.").await;
+    browser.sees("#pointer", "v1 answers 25 % of the requests").await;
+    browser.run("document.querySelector('#canary').value = ''").await;
+    browser.click("#split").await;
+    browser.sees("main", "The traffic is split as you said.").await;
+    assert_eq!(
+        browser.run("return document.querySelector('#pointer').textContent.includes('answers 25')").await,
+        false
+    );
     browser.click("#predict").await;
     browser.sees("#answer", "Prediction:").await;
     browser.sees("#answer", "from version 2").await;
@@ -201,7 +214,7 @@ async fn pages_can_be_read_without_scripts() {
     let browser = Browser::start(false).await;
     browser.open(&format!("{console}/jobs/plain")).await;
     let text = browser.text("main").await;
-    for says in ["plain", "succeeded", "Shards", "Causes and effects", "registered as models:/m/1", "Replay events"] {
+    for says in ["plain", "succeeded", "Shards", "Causes and effects", "models:/m/1", "Replay events"] {
         assert!(text.contains(says), "{says} is missing: {text}");
     }
     // Orders are forms: they need no script either.

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use http::Method;
 use serde_json::json;
 
+use crate::python;
 use crate::up::{Up, UpOptions};
 
 /// A CSV file with a column of texts, one of truth values, and numbers as labels.
@@ -36,20 +37,42 @@ async fn texts_are_learned_from_and_labels_keep_their_type() {
     let made = up.regrove(&[&train[..], &csv, &parameters].concat()).await.ok().json();
     assert_eq!(made["metrics"]["accuracy"], 1.0);
     let shown = up.regrove(&["job", "show", "rides", "--json"]).await.ok().json();
-    assert_eq!(shown["dataset"]["categories"], json!({"zone": ["north", "south"]}));
-    assert_eq!(shown["dataset"]["classes"], json!([0.5, 1.5]));
-    assert!(shown["shards"][0]["worker"].as_str().is_some_and(|worker| worker.starts_with("train-shard")), "{shown}");
+    assert_eq!(shown["data"]["categories"], json!({"zone": ["north", "south"]}));
+    assert_eq!(shown["data"]["classes"], json!([0.5, 1.5]));
+    assert!(
+        shown["shard_list"][0]["worker"].as_str().is_some_and(|worker| worker.starts_with("train-shard")),
+        "{shown}"
+    );
     up.served("Rides", "1").await;
     let rows = json!({"features": [[0, 1, 0.25], [1, 0, 0.25]]});
     let answer = up.call("predict", Method::POST, "/models/Rides/predict", Some(&rows)).await;
     assert_eq!(answer.json["predictions"], json!([0.5, 1.5]), "{answer:?}");
+    let texts = json!({"features": [{"zone": "north", "fast": 1, "length": 0.25}, ["south", 0, 0.25]]});
+    let answer = up.call("predict", Method::POST, "/models/Rides/predict", Some(&texts)).await;
+    assert_eq!(answer.json["predictions"], json!([0.5, 1.5]), "{answer:?}");
+    std::fs::write(up.folder().join("asked.csv"), "length,more,zone,fast\n0.25,x,north,true\n0.25,x,south,false\n")
+        .unwrap();
+    let from_file = up.regrove(&["predict", "--model", "Rides", "--data", "asked.csv", "--json"]).await.ok().json();
+    assert_eq!(from_file["predictions"], json!([0.5, 1.5]), "{from_file}");
+    std::fs::write(up.folder().join("east.csv"), "length,zone,fast\n0.25,east,true\n").unwrap();
+    let unknown = up.regrove(&["predict", "--model", "Rides", "--data", "east.csv"]).await;
+    unknown.fails(2, &["row 1", "`zone`", "east", "north"]);
+    let rows = up.folder().join("rows.json");
+    std::fs::write(&rows, r#"[["north", 1, 0.25], ["south", 0, 0.25]]"#).unwrap();
+    let python = [&up.tracking_uri(), "models:/Rides/1", rows.to_str().unwrap()];
+    let theirs = python::run("load_and_predict.py", &python).await;
+    assert_eq!(
+        (&theirs["categories"], &theirs["labels"]),
+        (&json!({"zone": ["north", "south"]}), &json!(["0.5", "1.5"]))
+    );
 
+    exported_and_grown_anew(&up).await;
     // The same again with more trees takes those that exist.
     let more = ["--set", "n_estimators=16", "--set", "random_state=1", "--wait", "--json", "--id", "more"];
     up.regrove(&[&train[..7], &csv, &more].concat()).await.ok();
     let shown = up.regrove(&["job", "show", "more", "--json"]).await.ok().json();
     let reused: u64 =
-        shown["shards"].as_array().unwrap().iter().map(|shard| shard["trees_reused"].as_u64().unwrap()).sum();
+        shown["shard_list"].as_array().unwrap().iter().map(|shard| shard["trees_reused"].as_u64().unwrap()).sum();
     assert_eq!(reused, 10, "{shown}");
     let compared = up.regrove(&["job", "compare", "rides", "more", "--json"]).await.ok().json();
     assert_eq!((&compared["same_data"], &compared["same_model"]), (&json!(true), &json!(false)));
@@ -57,6 +80,35 @@ async fn texts_are_learned_from_and_labels_keep_their_type() {
     assert!(trace.contains("shard 1, attempt 1 [train-shard]") && trace.contains("register [register]"), "{trace}");
     let steps = up.regrove(&["job", "replay", "more", "--json"]).await.ok().json();
     assert_eq!(steps.as_array().unwrap().last().unwrap()["state"], "succeeded");
+}
+
+/// A version leaves MLflow as it came in, and can be made again from the log.
+async fn exported_and_grown_anew(up: &Up) {
+    let uri = up.tracking_uri();
+    let mlflow = ["--mlflow-tracking-uri", &uri];
+    let native = up.regrove(&[&["model", "export", "Rides", "-o", "rides.rgf", "--json"][..], &mlflow].concat()).await;
+    let native = native.ok().json();
+    up.regrove(&[&["model", "export", "Rides", "--version", "1", "-o", "rides.onnx"][..], &mlflow].concat()).await.ok();
+    assert_eq!(native["sha256"], up.job("rides").await.unwrap().model.unwrap().model.sha256.as_str());
+    let inspected = up.regrove(&["forest", "inspect", "rides.rgf", "--json"]).await.ok().json();
+    assert_eq!(inspected["categories"], json!({"zone": ["north", "south"]}));
+    for file in ["rides.rgf", "rides.onnx"] {
+        // What was learned from texts is asked with texts, or in ONNX, which knows numbers only, with codes.
+        let rows = if file == "rides.rgf" { "asked.csv" } else { "codes.csv" };
+        std::fs::write(up.folder().join("codes.csv"), "length,zone,fast\n0.25,0,1\n0.25,1,0\n").unwrap();
+        let answer = up.regrove(&["forest", "predict", file, "--data", rows, "--json"]).await.ok().json();
+        assert_eq!(answer["predictions"].as_array().unwrap().len(), 2, "{file}: {answer}");
+    }
+    let verify = ["model", "verify", "Rides", "--json"];
+    let verified = up.regrove(&[&verify[..], &mlflow].concat()).await.ok().json();
+    assert_eq!((&verified["same"], &verified["job"]), (&json!(true), &json!("rides")));
+    for (arguments, words) in [
+        (&["model", "export", "Rides", "-o", "rides.pkl"][..], &[".rgf or .onnx"][..]),
+        (&["model", "export", "Rides", "--version", "9", "-o", "x.rgf"], &["Rides", "9"]),
+        (&["model", "verify", "Nobody"], &["Nobody"]),
+    ] {
+        up.regrove(&[arguments, &mlflow].concat()).await.fails(2, words);
+    }
 }
 
 /// Far more trees than this test would wait for.

@@ -134,8 +134,8 @@ async fn what_is_wrong_with_a_file_is_said() {
     fit("good.csv", &["--set", "n_estimators=3"]).await.ok();
     let predict = async |model: &str, data: &str| forest(here, &["predict", model, "--data", data]).await;
     predict("out.rgf", "good.csv").await.ok();
-    predict("out.rgf", "no-b.csv").await.fails(2, &["no-b.csv", "`b`", "missing"]);
-    predict("out.rgf", "bad-row.csv").await.fails(2, &["bad-row.csv", "row 2", "`b`", "`x`"]);
+    predict("out.rgf", "no-b.csv").await.fails(2, &["no-b.csv", "`b`", "not in the header"]);
+    predict("out.rgf", "bad-row.csv").await.fails(2, &["bad-row.csv", "row 2", "`b`", "\"x\""]);
     predict("out.rgf", "none.csv").await.fails(2, &["none.csv"]);
     predict("broken.rgf", "good.csv").await.fails(2, &["broken.rgf"]);
     forest(here, &["inspect", "none.rgf"]).await.fails(2, &["none.rgf"]);

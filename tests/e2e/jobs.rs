@@ -58,6 +58,7 @@ fn request(uri: &str, params: &Value, model: &str, objective: Option<Objective>)
         model: ModelRequest { name: model.to_owned(), ..ModelRequest::default() },
         experiment: "end-to-end".to_owned(),
         objective,
+        early_stop: None,
         sweep: None,
     }
 }

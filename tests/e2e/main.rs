@@ -10,6 +10,7 @@
 )]
 
 mod browser;
+mod buckets;
 mod commands;
 mod console;
 mod data_sets;
@@ -30,5 +31,8 @@ mod record;
 mod regrove;
 mod scaling;
 mod swap;
+mod sweeps;
+mod through_console;
+mod tracing;
 mod up;
 mod whole_loop;

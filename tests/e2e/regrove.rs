@@ -9,7 +9,7 @@ use tokio::process::Command;
 
 /// Variables of the developer's environment that would change what a command does. `CARGO` makes `regrove` build the
 /// functions, as it does when cargo runs it.
-const NOT_INHERITED: [&str; 14] = [
+const NOT_INHERITED: [&str; 16] = [
     "CARGO",
     "REDIS_URL",
     "REDIS_USERNAME",
@@ -21,6 +21,8 @@ const NOT_INHERITED: [&str; 14] = [
     "REGROVE_BROKER",
     "REGROVE_GATEWAY",
     "REGROVE_NAMESPACE",
+    "REGROVE_CONSOLE",
+    "REGROVE_TOKEN",
     "MLFLOW_TRACKING_URI",
     "RUST_LOG",
     "PORT",

@@ -30,6 +30,8 @@ pub(crate) struct UpOptions {
     pub(crate) redis: Option<String>,
     pub(crate) mlflow: Option<String>,
     pub(crate) fast_time: Option<f64>,
+    /// Further variables of the runtime's environment.
+    pub(crate) env: Vec<(String, String)>,
     /// Somebody else's application instead of ours.
     pub(crate) application: Option<Foreign>,
 }
@@ -141,6 +143,7 @@ impl Up {
                 command.arg(&foreign.manifests).args(foreign.exec.iter().flat_map(|exec| ["--exec", exec]))
             }
         };
+        command.envs(self.options.env.iter().map(|(name, value)| (name, value)));
         // So that the runtime itself is found by its environment, too.
         command.env("REGROVE_HOME", self.home());
         if let Some(factor) = self.options.fast_time {

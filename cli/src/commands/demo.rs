@@ -4,21 +4,21 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
-use regrove_events::JobState;
 use regrove_events::event::{DatasetRequest, ModelRequest, ShardBy, TrainRequested};
+use regrove_events::log::job_stream;
+use regrove_events::{JobState, job};
 use regrove_runtime::{Runtime, RuntimeConfig};
 use serde::Serialize;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::commands::job::summary;
 use crate::commands::predict::ask;
-use crate::commands::train::{new_job_id, reference_request, submit};
+use crate::commands::train::{new_job_id, reference_request};
 use crate::commands::up::{Interrupt, environment, stop};
 use crate::output::{Output, Usage};
 use crate::reach::{Reach, Refused};
-use crate::watch::{self, Watched};
-use crate::{binaries, manifests};
+use crate::source::Source;
+use crate::{binaries, manifests, watch};
 
 /// The data set that the repository ships; `examples/README.md` says where it comes from.
 const BREAST_CANCER: &str = include_str!("../../../examples/breast_cancer.csv");
@@ -80,6 +80,7 @@ async fn start(args: &Args, reach: &Reach, output: &Output) -> anyhow::Result<(R
     let runtime = Runtime::start(config).await?;
     let addresses = runtime.addresses();
     let mut here = reach.clone();
+    here.console = None;
     here.gateway = Url::parse(&format!("http://{}", addresses.gateway))?;
     here.broker = Url::parse(&format!("http://{}/{}/default", addresses.ingress, reach.namespace))?;
     output.progress(format_args!(
@@ -120,6 +121,7 @@ fn breast_cancer(shards: u32, reach: &Reach) -> anyhow::Result<TrainRequested> {
         model: ModelRequest { name: "BreastCancerModel".to_owned(), alias: None, description: None },
         experiment: "regrove".to_owned(),
         objective: None,
+        early_stop: None,
         sweep: None,
     })
 }
@@ -133,20 +135,22 @@ async fn one_job(
     output: &Output,
 ) -> anyhow::Result<Value> {
     let job_id = new_job_id(name);
-    let control = reach.control()?;
-    let after = control.log.head().await?;
-    submit(reach, &job_id, &request).await?;
-    let Watched { job, loaded } = watch::follow(&control, &job_id, after, true, output).await?;
-    if job.state != JobState::Succeeded {
-        bail!("job {job_id} {}: {}", job.state, job.failure.map(|failure| failure.reason).unwrap_or_default());
+    let source = Source::of(reach)?;
+    source.submit(&job_id, &request).await?;
+    let summary = watch::follow(&source, &job_id, 0, output).await?.summary;
+    if summary.state != JobState::Succeeded {
+        bail!("job {job_id} {}: {}", summary.state, summary.failure.map(|failure| failure.reason).unwrap_or_default());
     }
+    let control = reach.control()?;
+    let job = job::replay(&control.log.read(&job_stream(&job_id), 0).await?);
+    let registered = job.registered.context("a job that has succeeded has a version")?;
+    let loaded = watch::until_served(&control, &registered).await?;
     let row = row.or_else(|| job.model.as_ref().map(|model| model.input_example.clone())).unwrap_or_default();
-    let version = job.registered.as_ref().map(|registered| registered.version.as_str());
+    let version = registered.version.as_str();
     let (prediction, predict_seconds) = ask_version(reach, &request.model.name, version, &json!([row])).await?;
     output.progress(format_args!("{job_id}: predicted {}", prediction["predictions"]));
-    let mut value = summary(&job_id, &job);
-    let loaded_at = loaded.and_then(|(_, event)| event.time());
-    let load_seconds = loaded_at.zip(job.registered_at).map(|(to, from)| to.duration_since(from).as_secs_f64());
+    let mut value = serde_json::to_value(&summary)?;
+    let load_seconds = loaded.time().zip(job.registered_at).map(|(to, from)| to.duration_since(from).as_secs_f64());
     value["seconds"]["load"] = json!(load_seconds);
     value["seconds"]["predict"] = json!(predict_seconds);
     value["prediction"] = json!({
@@ -159,14 +163,14 @@ async fn one_job(
 
 /// Asks for a prediction until it comes from `version`: replicas follow the serving pointer within moments. Returns the
 /// answer and the seconds that it took.
-async fn ask_version(reach: &Reach, name: &str, version: Option<&str>, rows: &Value) -> anyhow::Result<(Value, f64)> {
+async fn ask_version(reach: &Reach, name: &str, version: &str, rows: &Value) -> anyhow::Result<(Value, f64)> {
     let deadline = Instant::now() + SWITCH_WAIT;
     loop {
         let asked = Instant::now();
         let answer = ask(reach, Some(name), rows).await;
         let seconds = asked.elapsed().as_secs_f64();
         let early = match &answer {
-            Ok(prediction) => prediction["model_version"].as_str() != version,
+            Ok(prediction) => prediction["model_version"] != version,
             Err(error) => error.downcast_ref().is_some_and(|refused: &Refused| refused.status == 503),
         };
         if !early || Instant::now() >= deadline {

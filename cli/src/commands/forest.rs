@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Subcommand;
+use regrove_data::Features;
 use regrove_forest::model_file::MAGIC;
 use regrove_forest::{FitOptions, Frame, FrameLimits, Label, Model, RandomForestParams, fit_range, onnx};
 use serde_json::{Map, Value, json};
 
 use crate::commands::train::assignment;
 use crate::output::{Output, Usage, table};
+use crate::rows;
 
 /// Fit and apply forests on files.
 #[derive(Debug, Subcommand)]
@@ -34,7 +36,7 @@ pub(crate) enum Command {
         #[arg(long, short, value_name = "FILE")]
         output: PathBuf,
     },
-    /// Predict the rows of a CSV file; columns are found by name, others are ignored
+    /// Predict the rows of a CSV or Parquet file; columns are found by name, others are ignored
     #[command(
         after_help = "Examples:\n  regrove forest predict iris.rgf --data new.csv --json\n  regrove forest predict xgboost.onnx --data new.csv"
     )]
@@ -144,7 +146,7 @@ fn convert(from: &Path, to: &Path, out: &Output) -> anyhow::Result<()> {
 
 fn predict(model: &Path, data: &Path, out: &Output) -> anyhow::Result<()> {
     let model = load(model)?;
-    let rows = rows(data, model.feature_names())?;
+    let rows = rows::read(data, Features { names: model.feature_names(), categories: model.categories() })?;
     let n_rows = rows.len() / model.n_features();
     let mut numbers = vec![0.0; n_rows * model.n_outputs()];
     model.predict_proba_rows(&rows, n_rows, &mut numbers)?;
@@ -166,43 +168,6 @@ fn predict(model: &Path, data: &Path, out: &Output) -> anyhow::Result<()> {
     })
 }
 
-/// The model's columns of a CSV file, row-major.
-fn rows(path: &Path, names: &[String]) -> anyhow::Result<Vec<f32>> {
-    let place = path.display();
-    let mut reader = csv::Reader::from_path(path).map_err(|error| usage(format_args!("{place}: {error}")))?;
-    let header = reader.headers()?.clone();
-    let columns = names
-        .iter()
-        .map(|name| {
-            header
-                .iter()
-                .position(|column| column == name)
-                .ok_or_else(|| usage(format_args!("{place}: the model's column `{name}` is missing")))
-        })
-        .collect::<Result<Vec<_>, _>>()?;
-    let mut values = Vec::new();
-    for (at, record) in reader.records().enumerate() {
-        let record = record.map_err(|error| usage(format_args!("{place}: {error}")))?;
-        for (&column, name) in columns.iter().zip(names) {
-            let cell = record.get(column).unwrap_or_default().trim();
-            let value: f32 = if cell.is_empty() {
-                f32::NAN
-            } else {
-                let wrong =
-                    || usage(format_args!("{place}: row {}, column `{name}`: `{cell}` is not a number", at + 1));
-                cell.parse::<f64>().map_err(|_| wrong()).map(narrow)?
-            };
-            values.push(value);
-        }
-    }
-    Ok(values)
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "models are trained on float32")]
-fn narrow(value: f64) -> f32 {
-    value as f32
-}
-
 fn inspect(path: &Path, out: &Output) -> anyhow::Result<()> {
     let model = load(path)?;
     let value = json!({
@@ -211,6 +176,7 @@ fn inspect(path: &Path, out: &Output) -> anyhow::Result<()> {
         "nodes": model.n_nodes(),
         "whole": model.is_whole(),
         "feature_names": model.feature_names(),
+        "categories": model.categories(),
         "classes": model.classes(),
         "producer": model.producer(),
         "data_sha256": model.data_sha256(),

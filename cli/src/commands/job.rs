@@ -1,22 +1,22 @@
-//! `regrove job`: jobs as the log has them. What can be done with a job is decided in `regrove-jobs`.
+//! `regrove job`: jobs as the log or a console has them. What can be done with a job is decided in `regrove-jobs`.
 
 mod compare;
 mod logs;
 mod show;
 mod trace;
 
-use std::sync::Arc;
-
-use anyhow::Context as _;
 use clap::Subcommand;
 use jiff::Timestamp;
-use regrove_events::Job;
-use regrove_jobs::{Error, Jobs, LIMIT_DEFAULT, Query, ReplayStep, Submitted, Summary};
-use serde_json::{Value, json};
+use regrove_events::log::Version;
+use regrove_jobs::{LIMIT_DEFAULT, Query, ReplayStep};
+use regrove_mlflow::DEFAULT_TRACKING_URI;
+use serde_json::json;
+use url::Url;
 
 use crate::commands::train;
 use crate::output::{Output, Usage, table};
-use crate::reach::{Reach, SOURCE};
+use crate::reach::Reach;
+use crate::source::Source;
 
 /// Look at jobs, stop them, try them again.
 #[derive(Debug, Subcommand)]
@@ -30,10 +30,14 @@ pub(crate) enum Command {
     Show {
         /// Job id
         id: String,
+        /// MLflow, for links to its pages
+        #[arg(long, env = "MLFLOW_TRACKING_URI", default_value = DEFAULT_TRACKING_URI, hide_env_values = true, value_name = "URL")]
+        mlflow_tracking_uri: Url,
     },
     /// Print what the functions wrote while they worked on a job, oldest first
     #[command(after_help = "Examples:\n  regrove job logs my-job\n  regrove job logs my-job -f --level warn\n\n\
-        The local runtime keeps the lines. In a cluster they are where the cluster keeps them.")]
+        The local runtime keeps the lines; with --console it is asked through its console. In a cluster --cluster asks the \
+        pods that still exist, with kubectl.")]
     Logs(logs::Args),
     /// Ask a job to stop
     #[command(after_help = "Example:\n  regrove job stop my-job --reason 'wrong data'")]
@@ -105,71 +109,74 @@ pub(crate) struct List {
     after: Option<String>,
 }
 
-/// The moment at which a command runs.
-#[expect(clippy::disallowed_methods, reason = "a command is where the outside, and its clock, begins")]
-pub(crate) fn now() -> Timestamp {
-    Timestamp::now()
-}
-
-pub(crate) fn jobs(reach: &Reach) -> anyhow::Result<Jobs> {
-    Ok(Jobs::new(Arc::clone(&reach.control()?.log), SOURCE))
-}
-
-/// What the user asked wrongly is a wrong argument; what the log does not say is a failure.
-pub(crate) fn refused(error: Error) -> anyhow::Error {
-    match error {
-        Error::NotFound { .. } => Usage(format!("{error}; `regrove job list` lists them")).into(),
-        refusal if refusal.is_refusal() => Usage(refusal.to_string()).into(),
-        failure => failure.into(),
-    }
-}
-
 pub(crate) async fn run(command: Command, reach: &Reach, output: &Output) -> anyhow::Result<()> {
+    let source = Source::of(reach)?;
     match command {
-        Command::List(list) => run_list(list, reach, output).await,
-        Command::Show { id } => {
-            let view = jobs(reach)?.show(&id, now()).await.map_err(refused)?;
+        Command::List(list) => run_list(list, &source, output).await,
+        Command::Show { id, mlflow_tracking_uri } => {
+            let view = source.show(&id).await?;
+            let view = if view.links.is_some() {
+                view
+            } else {
+                view.linked_to(without_userinfo(mlflow_tracking_uri).as_str())
+            };
             output.result(&view, || show::describe(&view))
         }
         Command::Logs(args) => logs::run(args, reach, output).await,
-        Command::Stop { id, reason, wait } => stop(&id, reason, wait, reach, output).await,
+        Command::Stop { id, reason, wait } => stop(&id, reason, wait, &source, output).await,
         Command::Retry { id, wait } => {
-            let submitted = jobs(reach)?.retry(&id, now()).await.map_err(refused)?;
-            submit(&submitted, wait, reach, output).await
+            let next = source.retry(&id).await?;
+            asked(&next, 0, wait, &source, output).await
         }
-        Command::Replay { id, emit } => replay(&id, emit, reach, output).await,
+        Command::Replay { id, emit } => replay(&id, emit, &source, output).await,
         Command::Compare { left, right } => {
-            let compared = jobs(reach)?.compare(&left, &right).await.map_err(refused)?;
+            let compared = source.compare(&left, &right).await?;
             output.result(&compared, || compare::describe(&compared))
         }
         Command::Trace { id } => {
-            let root = jobs(reach)?.trace(&id, now()).await.map_err(refused)?;
+            let root = source.trace(&id).await?;
             output.result(&root, || trace::describe(&root))
         }
     }
 }
 
-/// Emits what a job was asked with, and follows it if asked to.
-pub(crate) async fn submit(submitted: &Submitted, wait: bool, reach: &Reach, output: &Output) -> anyhow::Result<()> {
-    let after = reach.control()?.log.head().await?;
-    reach.emit(&submitted.event).await?;
-    let id = &submitted.id;
+/// An address as it may be shown.
+fn without_userinfo(mut uri: Url) -> Url {
+    // What has no host has no user either.
+    let _ = uri.set_username("");
+    let _ = uri.set_password(None);
+    uri
+}
+
+/// How many events a job has so far.
+pub(crate) async fn version(source: &Source, id: &str) -> anyhow::Result<Version> {
+    Ok(source.find(id).await?.map_or(0, |job| job.timeline.len() as Version))
+}
+
+/// Says that a job is asked for, and follows it if asked to: from its `known`-th event.
+pub(crate) async fn asked(
+    id: &str,
+    known: Version,
+    wait: bool,
+    source: &Source,
+    output: &Output,
+) -> anyhow::Result<()> {
     if wait {
-        return train::wait_for(id, after, reach, output).await;
+        return train::wait_for(id, known, source, output).await;
     }
     output.result(&json!({"id": id, "state": "requested"}), || format!("{id}\nfollow it with: regrove job show {id}"))
 }
 
-async fn run_list(list: List, reach: &Reach, output: &Output) -> anyhow::Result<()> {
+async fn run_list(list: List, source: &Source, output: &Output) -> anyhow::Result<()> {
     let query = Query {
-        states: Query::states(&list.state).map_err(refused)?,
+        states: Query::states(&list.state).map_err(|error| Usage(error.to_string()))?,
         name: list.name,
         since: list.since,
         until: list.until,
         limit: list.limit,
         after: list.after,
     };
-    let page = jobs(reach)?.list(&query).await.map_err(refused)?;
+    let page = source.list(&query).await?;
     output.result(&page.jobs, || {
         let rows = page.jobs.iter().map(|job| {
             vec![
@@ -189,28 +196,22 @@ async fn run_list(list: List, reach: &Reach, output: &Output) -> anyhow::Result<
     Ok(())
 }
 
-async fn stop(id: &str, reason: Option<String>, wait: bool, reach: &Reach, output: &Output) -> anyhow::Result<()> {
-    let event = jobs(reach)?.stop(id, reason, now()).await.map_err(refused)?;
-    let control = reach.control()?;
-    let after = control.log.head().await?;
-    reach.emit(&event).await?;
+async fn stop(id: &str, reason: Option<String>, wait: bool, source: &Source, output: &Output) -> anyhow::Result<()> {
+    let known = version(source, id).await?;
+    source.stop(id, reason).await?;
     if wait {
-        let ended = crate::watch::follow(&control, id, after, false, output).await?;
-        return output.result(&summary(id, &ended.job), || format!("{id} {}", ended.job.state));
+        let ended = crate::watch::follow(source, id, known, output).await?.summary;
+        return output.result(&ended, || format!("{id} {}", ended.state));
     }
     output.result(&json!({"id": id, "state": "stopping"}), || format!("{id} is asked to stop"))
 }
 
-async fn replay(id: &str, emit: bool, reach: &Reach, output: &Output) -> anyhow::Result<()> {
+async fn replay(id: &str, emit: bool, source: &Source, output: &Output) -> anyhow::Result<()> {
     if emit {
-        let events = jobs(reach)?.waiting_for(id).await.map_err(refused)?;
-        for event in &events {
-            reach.emit(event).await?;
-        }
-        let ids: Vec<&str> = events.iter().map(regrove_events::CloudEvent::id).collect();
+        let ids = source.say_again(id).await?;
         return output.result(&json!({"id": id, "emitted": ids}), || format!("emitted again: {}", ids.join(", ")));
     }
-    let steps = jobs(reach)?.steps(id).await.map_err(refused)?;
+    let steps = source.steps(id).await?;
     output.result(&steps, || {
         let row = |step: &ReplayStep| {
             vec![
@@ -224,9 +225,4 @@ async fn replay(id: &str, emit: bool, reach: &Reach, output: &Output) -> anyhow:
         };
         table(&["event", "at", "type", "state after", "shards", "says"], steps.iter().map(row))
     })
-}
-
-/// A job in one line of JSON: the shape that `demo`, `train --wait` and `job list` share.
-pub(crate) fn summary(id: &str, job: &Job) -> Value {
-    serde_json::to_value(Summary::of(id, job)).context("a summary is always JSON").unwrap_or_default()
 }

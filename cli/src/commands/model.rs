@@ -1,5 +1,7 @@
 //! `regrove model`: registered versions, and which one is served.
 
+mod version;
+
 use clap::Subcommand;
 use http::Method;
 use regrove_events::log::{SERVING_PREFIX, serving_stream};
@@ -21,6 +23,16 @@ pub(crate) enum Command {
         /// Registered model name
         name: String,
     },
+    /// Copy a version's model from MLflow into a file, checked against its hash
+    #[command(
+        after_help = "Examples:\n  regrove model export breast-cancer -o model.onnx\n  regrove model export breast-cancer --alias champion -o model.rgf"
+    )]
+    Export(version::Export),
+    /// Grow a version's forest anew from the log's data and parameters, and compare it bit for bit
+    #[command(
+        after_help = "Example:\n  regrove model verify breast-cancer --version 3\n\nExit code 1 when the forest is another one."
+    )]
+    Verify(version::Verify),
     /// Serve a version: the latest, a number, or an alias; forward or back
     #[command(
         after_help = "Examples:\n  regrove model load breast-cancer --version 3\n  regrove model load breast-cancer --alias champion"
@@ -74,6 +86,8 @@ pub(crate) async fn run(command: Command, reach: &Reach, output: &Output) -> any
     match command {
         Command::List => list(reach, output).await,
         Command::Show { name } => show(&name, reach, output).await,
+        Command::Export(export) => version::export(export, output).await,
+        Command::Verify(verify) => version::verify(verify, reach, output).await,
         Command::Load { name, version, alias, reason } => {
             let body = json!({"name": name, "version": version, "alias": alias});
             load("/model/load", body, reason, reach, output).await

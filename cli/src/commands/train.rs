@@ -4,18 +4,19 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use regrove_events::JobState;
 use regrove_events::event::{
-    self, CsvFormat, DatasetRequest, ModelRequest, Objective, ShardBy, SweepRequested, TrainRequested,
+    self, CsvFormat, DatasetRequest, EarlyStop, ModelRequest, Objective, ShardBy, SweepRequested, TrainRequested,
 };
-use regrove_events::log::Position;
-use regrove_events::{Event, Job, JobState};
+use regrove_events::log::Version;
+use regrove_jobs::Summary;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::commands::job::{self, jobs, now, refused, summary};
-use crate::commands::sweep;
+use crate::commands::{job, sweep};
 use crate::output::{Output, Usage};
-use crate::reach::{Reach, SOURCE};
+use crate::reach::Reach;
+use crate::source::Source;
 use crate::watch;
 
 /// Ask for a model.
@@ -24,6 +25,7 @@ use crate::watch;
     regrove train --data s3://bucket/rides.parquet --target tip --drop ride_id --categorical zone --id rides-7\n  \
     regrove train --data iris.csv --target species --sweep n_estimators=100,200 --sweep max_depth=8,16,none \\\n    \
     --metric accuracy --alias champion --wait\n  \
+    regrove train --data iris.csv --target species --set n_estimators=1000 --early-stop --round 50 --wait\n  \
     regrove train --file job.yaml --set n_estimators=200 --wait\n  \
     regrove train --data 'synthetic:make_classification?n_samples=2500&random_state=42' \\\n    \
     --set n_estimators=75 --set max_depth=30 --set random_state=42 --shards 4 --id my-job --wait\n  \
@@ -73,12 +75,47 @@ pub(crate) struct Args {
     /// What makes a trial of a sweep the best: `accuracy`, `balanced_accuracy`, `f1_macro`, `roc_auc`, `log_loss`, on held-out rows
     #[arg(long, default_value = "accuracy", requires = "sweep")]
     metric: String,
+    #[command(flatten)]
+    early: Early,
     /// Follow the job to its end
     #[arg(long, conflicts_with = "no_wait")]
     wait: bool,
     /// Return as soon as the broker has the request, which is the default
     #[arg(long)]
     no_wait: bool,
+}
+
+/// When a forest stops growing.
+#[derive(Debug, clap::Args)]
+#[command(next_help_heading = "Early stop")]
+pub(crate) struct Early {
+    /// Grow the forest in rounds, until so many in a row have brought no gain; it keeps the trees up to the last gain
+    #[arg(long = "early-stop", value_name = "ROUNDS", num_args = 0..=1, require_equals = true, default_missing_value = "2",
+          value_parser = clap::value_parser!(u32).range(1..))]
+    patience: Option<u32>,
+    /// Trees of a round [default: 50]
+    #[arg(long, value_name = "TREES", requires = "patience", value_parser = clap::value_parser!(u32).range(1..))]
+    round: Option<u32>,
+    /// What a score must be better by to be a gain [default: 0]
+    #[arg(long, value_name = "GAIN", requires = "patience")]
+    min_gain: Option<f64>,
+    /// What is scored, on held-out rows: `accuracy`, `balanced_accuracy`, `f1_macro`, `roc_auc`, `log_loss` [default: that of the sweep, else `accuracy`]
+    #[arg(long, value_name = "METRIC", requires = "patience")]
+    stop_metric: Option<String>,
+}
+
+impl Early {
+    /// What was said, over what the file says; `metric` is what is scored when nothing is said about it.
+    fn over(self, known: Option<EarlyStop>, metric: &str) -> Option<EarlyStop> {
+        let Some(rounds) = self.patience else { return known };
+        let usual = known.unwrap_or_else(|| EarlyStop { metric: metric.to_owned(), ..EarlyStop::default() });
+        Some(EarlyStop {
+            rounds,
+            trees: self.round.unwrap_or(usual.trees),
+            min_gain: self.min_gain.unwrap_or(usual.min_gain),
+            metric: self.stop_metric.unwrap_or(usual.metric),
+        })
+    }
 }
 
 /// How a file's columns are written and used.
@@ -167,20 +204,22 @@ fn setting(value: &str) -> Value {
 }
 
 pub(crate) async fn run(args: Args, reach: &Reach, output: &Output) -> anyhow::Result<()> {
+    let source = Source::of(reach)?;
     let job_id = args.id.clone().unwrap_or_else(|| new_job_id("train"));
     event::check_subject(&job_id).map_err(|error| Usage(format!("--id: {error}")))?;
     let wait = args.wait;
     if !args.sweep.is_empty() {
         let (grid, metric) = (args.sweep.iter().cloned().collect(), args.metric.clone());
         let wish = SweepRequested { train: request(args)?, grid, metric };
-        return sweep::run(&job_id, &wish, wait, reach, output).await;
+        return sweep::run(&job_id, &wish, wait, &source, output).await;
     }
     let request = request(args)?;
-    let submitted = jobs(reach)?.submit(&job_id, &request, now()).await.map_err(|error| match error {
-        regrove_jobs::Error::Taken { .. } => Usage(format!("--id {job_id}: {error}")).into(),
-        other => refused(other),
+    let known = job::version(&source, &job_id).await?;
+    source.submit(&job_id, &request).await.map_err(|error| match error.downcast::<Usage>() {
+        Ok(refused) => Usage(format!("--id {job_id}: {refused}")).into(),
+        Err(failure) => failure,
     })?;
-    job::submit(&submitted, wait, reach, output).await
+    job::asked(&job_id, known, wait, &source, output).await
 }
 
 /// The request of the file, with what the flags say in its place.
@@ -199,6 +238,7 @@ fn request(args: Args) -> anyhow::Result<TrainRequested> {
     dataset.drop.extend(args.columns.drop);
     dataset.categorical.extend(args.columns.categorical);
     request.params.extend(args.params);
+    request.early_stop = args.early.over(request.early_stop.take(), &args.metric);
     request.shards = args.shards.unwrap_or(request.shards);
     request.shard_by = args.shard_by.unwrap_or(request.shard_by);
     request.test_size = args.test_size.unwrap_or(request.test_size);
@@ -226,13 +266,13 @@ fn read_request(file: &Path) -> anyhow::Result<TrainRequested> {
 }
 
 /// Follows a job to its end and says what became of it.
-pub(crate) async fn wait_for(job_id: &str, after: Position, reach: &Reach, output: &Output) -> anyhow::Result<()> {
-    let watched = watch::follow(&reach.control()?, job_id, after, false, output).await?;
-    output.result(&summary(job_id, &watched.job), || describe(job_id, &watched.job))?;
-    match watched.job.state {
+pub(crate) async fn wait_for(job_id: &str, known: Version, source: &Source, output: &Output) -> anyhow::Result<()> {
+    let job = watch::follow(source, job_id, known, output).await?.summary;
+    output.result(&job, || describe(&job))?;
+    match job.state {
         JobState::Succeeded => Ok(()),
         JobState::Cancelled => Err(Cancelled { id: job_id.to_owned() }.into()),
-        _ => bail!("job {job_id} failed: {}", watched.job.failure.map(|failure| failure.reason).unwrap_or_default()),
+        _ => bail!("job {job_id} failed: {}", job.failure.map(|failure| failure.reason).unwrap_or_default()),
     }
 }
 
@@ -241,12 +281,6 @@ pub(crate) fn new_job_id(prefix: &str) -> String {
     let id = Uuid::now_v7().simple().to_string();
     // The first 12 digits are milliseconds, the last ones are random.
     format!("{prefix}-{}{}", id.get(..12).unwrap_or_default(), id.get(26..).unwrap_or_default())
-}
-
-/// Emits the request.
-pub(crate) async fn submit(reach: &Reach, job_id: &str, request: &TrainRequested) -> anyhow::Result<()> {
-    let event = Event::TrainRequested(request.clone());
-    reach.emit(&event.first(&format!("{job_id}/request"), SOURCE, job_id, now())?).await
 }
 
 /// A path becomes an absolute `file://` URI; a URI stays.
@@ -259,14 +293,10 @@ fn data_uri(data: &str) -> anyhow::Result<String> {
     Ok(uri.into())
 }
 
-fn describe(job_id: &str, job: &Job) -> String {
-    let mut lines = vec![format!("{job_id} {}", job.state)];
-    if let Some(model) = &job.model {
-        lines.extend(model.metrics.iter().map(|(key, value)| format!("  {key} {value:.4}")));
-    }
-    if let Some(registered) = &job.registered {
-        lines.push(format!("  {}", registered.uri));
-    }
+fn describe(job: &Summary) -> String {
+    let mut lines = vec![format!("{} {}", job.id, job.state)];
+    lines.extend(job.metrics.iter().map(|(key, value)| format!("  {key} {value:.4}")));
+    lines.extend(job.model.as_ref().map(|model| format!("  {}", model.uri)));
     lines.join("\n")
 }
 
@@ -286,6 +316,7 @@ pub(crate) fn reference_request(shards: u32) -> TrainRequested {
         model: ModelRequest::default(),
         experiment: "regrove".to_owned(),
         objective: Some(Objective { width: f64::from(WIDTH), height: f64::from(HEIGHT), steps: 200 }),
+        early_stop: None,
         sweep: None,
     }
 }

@@ -3,7 +3,8 @@
 use regrove_jobs::{JobView, ShardState, ShardView};
 
 pub(super) fn describe(job: &JobView) -> String {
-    let mut lines = vec![format!("{}  {}", job.id, job.state)];
+    let line = &job.summary;
+    let mut lines = vec![format!("{}  {}", line.id, line.state)];
     if let Some(first) = &job.first_attempt {
         lines.push(format!("attempt     {} of {first}", job.attempt));
     }
@@ -15,7 +16,7 @@ pub(super) fn describe(job: &JobView) -> String {
         lines.push(format!("parameters  {}", params.join(" ")));
         lines.push(format!("shards      {} by {}", request.shards, request.shard_by.as_str()));
     }
-    if let Some(dataset) = &job.dataset {
+    if let Some(dataset) = &job.data {
         lines.push(format!(
             "data set    {}, {} rows, {} features, sha256 {}",
             dataset.name,
@@ -24,21 +25,25 @@ pub(super) fn describe(job: &JobView) -> String {
             dataset.frame.sha256
         ));
     }
-    lines.extend(job.shards.iter().map(shard));
-    if let Some(metrics) = &job.metrics {
-        let metrics: Vec<String> = metrics.iter().map(|(key, value)| format!("{key} {value:.4}")).collect();
+    lines.extend(job.shard_list.iter().map(shard));
+    if !line.metrics.is_empty() {
+        let metrics: Vec<String> = line.metrics.iter().map(|(key, value)| format!("{key} {value:.4}")).collect();
         lines.push(format!("metrics     {}", metrics.join(", ")));
     }
     if let Some(model) = &job.artifact {
-        lines.push(format!("model       {} trees, {} bytes, sha256 {}", job.trees, model.bytes, model.sha256));
+        lines.push(format!("model       {} trees, {} bytes, sha256 {}", line.trees, model.bytes, model.sha256));
     }
     if let Some(registered) = &job.registered {
         lines.push(format!("registered  {}, run {}", registered.uri, registered.run_id));
     }
-    if let Some(failure) = &job.failure {
+    if let Some(links) = &job.links {
+        lines.push(format!("in MLflow   {}", links.run));
+        lines.push(format!("            {}", links.model_version));
+    }
+    if let Some(failure) = &line.failure {
         lines.push(format!("failed      in {}: {}", failure.step, failure.reason));
     }
-    if let Some(reason) = &job.cancel_reason {
+    if let Some(reason) = &line.cancel_reason {
         lines.push(format!("cancelled   {reason}"));
     }
     lines.push("timeline".to_owned());
