@@ -1,5 +1,6 @@
 //! What the cases share: a job, its model, and names that no other case uses.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use regrove_mlflow::{
