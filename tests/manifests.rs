@@ -13,8 +13,13 @@ use serde_json::{Value, json};
 /// Functions that emit, and so need the broker's address.
 const EMITTERS: [&str; 6] = ["aggregate", "console", "load-model", "predict", "register", "train-shard"];
 /// Heard by nobody inside: they are for people and for systems outside.
-const TERMINAL: [&str; 4] =
-    [names::MODEL_LOADED, names::TRAFFIC_CHANGED, names::PREDICT_COMPLETED, names::PREDICTION_LOGGED];
+const TERMINAL: [&str; 5] = [
+    names::MODEL_LOADED,
+    names::TRAFFIC_CHANGED,
+    names::PREDICT_COMPLETED,
+    names::PREDICTION_LOGGED,
+    names::ROUND_EVALUATED,
+];
 /// Not an event of a job, and without a schema: anyone may ask the aggregate to look for overdue work.
 const TICK: &str = "tick";
 /// Files of `k8s/` that are not manifests.
