@@ -82,6 +82,15 @@ async fn tick_job(ports: &Ports, job: &str, received: &CloudEvent) -> Result<boo
     Ok(false)
 }
 
+/// An event that is sent again belongs to the trace of the one before it; the tick because of which it is sent is linked.
+fn stay_in_trace(event: &mut CloudEvent, before: Option<&CloudEvent>) -> Result<(), Problem> {
+    let Some(parent) = before.and_then(|before| before.extension("traceparent")).cloned() else { return Ok(()) };
+    if let Some(tick) = event.extension("traceparent").cloned() {
+        event.set_extension(TRACE_LINK, tick)?;
+    }
+    Ok(event.set_extension("traceparent", parent)?)
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -174,20 +183,6 @@ mod tests {
         assert_eq!(ended.leave_out(names(&["job/a", "job/c"])), ["job/c"]);
         assert_eq!(ended.leave_out(names(&["job/a", "job/b"])), ["job/b"], "a new job by an old name is read");
     }
-}
-
-/// An event that is sent again belongs to the trace of the one before it; the tick because of which it is sent is linked.
-fn stay_in_trace(event: &mut CloudEvent, before: Option<&CloudEvent>) -> Result<(), Problem> {
-    let Some(parent) = before.and_then(|before| before.extension("traceparent")).cloned() else { return Ok(()) };
-    if let Some(tick) = event.extension("traceparent").cloned() {
-        event.set_extension(TRACE_LINK, tick)?;
-    }
-    Ok(event.set_extension("traceparent", parent)?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 
     #[test]
     fn a_shard_that_is_asked_for_again_stays_in_its_jobs_trace() {
