@@ -106,6 +106,21 @@ impl Autoscaler {
         }
     }
 
+    /// Goes on with another configuration, as Knative does when `config-autoscaler` changes: bounds hold at once,
+    /// targets and windows from the next tick on, and what was measured stays. Unlike in Knative a changed
+    /// scale-down delay holds for revisions at work, too.
+    pub fn reconfigure(&mut self, now: Duration, config: AutoscalingConfig) {
+        if self.config != config {
+            self.decider.reconfigure(&config);
+            self.config = config;
+            if self.reachable {
+                // Also where nothing has been measured yet, which a reconciliation would wait for.
+                self.reconciler.replicas = self.reconciler.replicas.max(self.config.min_scale);
+            }
+            self.reconcile(now);
+        }
+    }
+
     /// The configuration it works with.
     pub fn config(&self) -> &AutoscalingConfig {
         &self.config
@@ -180,5 +195,78 @@ impl Autoscaler {
             ready: self.ready,
             now,
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn config(adjust: impl FnOnce(&mut AutoscalerDefaults)) -> AutoscalingConfig {
+        let mut defaults = AutoscalerDefaults::default();
+        adjust(&mut defaults);
+        AutoscalingConfig::without_annotations(0, &defaults)
+    }
+
+    /// An autoscaler that has had 70 requests in flight for 20 seconds, which one replica is to have.
+    fn at_work() -> Autoscaler {
+        let mut autoscaler = Autoscaler::new(config(|_| {}), true, 1, at(0));
+        for second in 1..=20 {
+            autoscaler.record(at(second), 70.0, 0.0);
+            if second % 2 == 0 {
+                autoscaler.tick(at(second), 1);
+            }
+        }
+        assert_eq!(autoscaler.decision().replicas, 1);
+        autoscaler
+    }
+
+    #[test]
+    fn another_target_holds_from_the_next_tick_and_what_was_measured_stays() {
+        let mut autoscaler = at_work();
+        autoscaler.reconfigure(at(20), config(|defaults| defaults.concurrency_target = 40.0));
+        assert_eq!(autoscaler.decision().replicas, 1);
+        autoscaler.record(at(22), 70.0, 0.0);
+        let decision = autoscaler.tick(at(22), 1);
+        assert_eq!(decision.replicas, 3, "70 requests, 28 per replica: {decision:?}");
+    }
+
+    #[test]
+    fn other_bounds_hold_at_once() {
+        let mut autoscaler = at_work();
+        autoscaler.reconfigure(at(20), config(|defaults| defaults.min_scale = 4));
+        assert_eq!(autoscaler.decision().replicas, 4);
+        autoscaler.reconfigure(at(21), config(|_| {}));
+        assert_eq!(autoscaler.decision().replicas, 1);
+        autoscaler.reconfigure(at(21), config(|defaults| defaults.max_scale = 2));
+        autoscaler.record(at(22), 1000.0, 0.0);
+        assert_eq!(autoscaler.tick(at(22), 1).replicas, 2);
+    }
+
+    #[test]
+    fn a_lower_bound_holds_where_there_was_never_a_request() {
+        let at_zero = config(|defaults| (defaults.allow_zero_initial_scale, defaults.initial_scale) = (true, 0));
+        let mut autoscaler = Autoscaler::new(at_zero.clone(), true, 0, at(0));
+        assert_eq!(autoscaler.tick(at(2), 0).replicas, 0);
+        autoscaler.reconfigure(at(3), AutoscalingConfig { min_scale: 2, ..at_zero });
+        assert_eq!(autoscaler.decision().replicas, 2);
+        assert_eq!(autoscaler.tick(at(4), 2).replicas, 2);
+    }
+
+    #[test]
+    fn a_shorter_window_ends_sooner() {
+        let quiet_after = |window: u64| {
+            let mut autoscaler = at_work();
+            autoscaler.reconfigure(at(20), config(|defaults| defaults.stable_window = at(window)));
+            (21..200).find(|&second| {
+                autoscaler.record(at(second), 0.0, 0.0);
+                second % 2 == 0 && autoscaler.tick(at(second), 1).desired == 0
+            })
+        };
+        assert!(quiet_after(6) < quiet_after(60), "{:?} {:?}", quiet_after(6), quiet_after(60));
     }
 }

@@ -84,6 +84,18 @@ impl Decider {
         }
     }
 
+    /// Goes on with another configuration; what was measured stays.
+    pub(super) fn reconfigure(&mut self, config: &AutoscalingConfig) {
+        self.stable.resize(config.stable_window.as_secs(), config.aggregation);
+        self.panic_window.resize(config.panic_window.as_secs(), config.aggregation);
+        let before = self.delayed.take();
+        self.delayed = DelayWindow::new(config.scale_down_delay);
+        if let (Some(delayed), Some(before)) = (&mut self.delayed, before) {
+            // The next note drops what is too old for the new length.
+            delayed.values = before.values;
+        }
+    }
+
     pub(super) fn last(&self) -> Conclusion {
         self.last
     }

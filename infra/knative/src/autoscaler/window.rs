@@ -31,6 +31,23 @@ impl Window {
         self.buckets.len() as u64
     }
 
+    /// Gives the window another length and another way to average. What it holds stays as far as it fits, as in
+    /// `ResizeWindow` of Knative's collector.
+    pub(super) fn resize(&mut self, seconds: u64, aggregation: Aggregation) {
+        let mut resized = Self::new(seconds, aggregation);
+        if let Some((first, last)) = self.written {
+            let kept = self.length().min(resized.length()).min(last + 1);
+            for second in last + 1 - kept..=last {
+                let (value, index) = (self.bucket(second), resized.index(second));
+                if let Some(bucket) = resized.buckets.get_mut(index) {
+                    *bucket = value;
+                }
+            }
+            resized.written = Some((first.max(last + 1 - kept), last));
+        }
+        *self = resized;
+    }
+
     fn index(&self, second: u64) -> usize {
         usize::try_from(second % self.length()).unwrap_or(0)
     }
@@ -115,5 +132,31 @@ impl Window {
             weight *= 1.0 - coefficient;
         }
         sum
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    #[expect(clippy::float_cmp, reason = "whole numbers")]
+    fn a_resized_window_keeps_what_fits() {
+        let mut window = Window::new(4, Aggregation::Linear);
+        for (second, value) in [(1, 8.0), (2, 8.0), (3, 2.0), (4, 4.0)] {
+            window.record(second, value);
+        }
+        let mut longer = window.clone();
+        longer.resize(10, Aggregation::Linear);
+        assert_eq!(longer.average(4), 5.5, "four seconds are known, not ten");
+        longer.record(5, 0.5);
+        assert_eq!(longer.average(5), 4.5);
+        window.resize(2, Aggregation::Linear);
+        assert_eq!(window.average(4), 3.0, "the last two");
+        window.record(5, 0.0);
+        assert_eq!(window.average(5), 2.0);
+        let mut empty = Window::new(4, Aggregation::Linear);
+        empty.resize(6, Aggregation::Linear);
+        assert!(empty.is_empty(0));
     }
 }
