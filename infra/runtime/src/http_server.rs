@@ -12,6 +12,7 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -48,8 +49,20 @@ pub(crate) trait Answer: Send + Sync + 'static {
     fn answer(self: Arc<Self>, request: Request<Body>) -> impl Future<Output = Response<Body>> + Send;
 }
 
-/// Accepts connections until `stop`, then lets those there are end their current requests.
+/// Answers the requests of all connections until `stop`, then lets those there are end their current requests.
 pub(crate) async fn serve<A: Answer>(listener: TcpListener, answer: Arc<A>, stop: CancellationToken) {
+    let connected = |stream, peer| connection(stream, peer, Arc::clone(&answer), stop.clone());
+    accept(listener, &stop, connected).await;
+}
+
+/// Accepts connections until `stop`, then waits for those there are to end.
+pub(crate) async fn accept<F>(
+    listener: TcpListener,
+    stop: &CancellationToken,
+    connected: impl Fn(TcpStream, SocketAddr) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -58,7 +71,10 @@ pub(crate) async fn serve<A: Answer>(listener: TcpListener, answer: Arc<A>, stop
         };
         match accepted {
             Ok((stream, peer)) => {
-                connections.spawn(connection(stream, peer, Arc::clone(&answer), stop.clone()));
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%error, "TCP_NODELAY not set");
+                }
+                connections.spawn(connected(stream, peer));
             }
             Err(error) => {
                 tracing::warn!(%error, "connection not accepted");
@@ -71,10 +87,13 @@ pub(crate) async fn serve<A: Answer>(listener: TcpListener, answer: Arc<A>, stop
     connections.wait().await;
 }
 
-async fn connection<A: Answer>(stream: TcpStream, peer: SocketAddr, answer: Arc<A>, stop: CancellationToken) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "TCP_NODELAY not set");
-    }
+/// Answers the requests of one connection until it ends, or until `stop`.
+pub(crate) async fn connection<A: Answer>(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    peer: SocketAddr,
+    answer: Arc<A>,
+    stop: CancellationToken,
+) {
     let service = service_fn(move |request: Request<Incoming>| {
         let answer = Arc::clone(&answer);
         let mut request = request.map(Body::Incoming);

@@ -25,6 +25,8 @@ const RUNTIME: &str = "REGROVE_RUNTIME";
 #[derive(Debug)]
 pub(crate) struct PlannedRevision {
     pub(crate) spec: RevisionSpec,
+    /// Those of its template.
+    pub(crate) annotations: BTreeMap<String, String>,
     /// Whether it has ever become ready.
     pub(crate) ready: bool,
 }
@@ -56,7 +58,8 @@ impl Planner<'_> {
         };
         let latest = next.latest()?;
         let mut revisions = self.earlier_revisions(service, &next);
-        revisions.push(PlannedRevision { spec: self.revision(service, &latest.name)?, ready: latest.ready });
+        let (spec, annotations) = (self.revision(service, &latest.name)?, service.template.annotations.clone());
+        revisions.push(PlannedRevision { spec, annotations, ready: latest.ready });
         Some(PlannedService {
             namespace: service.metadata.namespace.clone(),
             name: service.metadata.name.clone(),
@@ -98,13 +101,17 @@ impl Planner<'_> {
             }
             let faults = self.faults.len();
             let earlier = match service.with_template(&recorded.template, &self.application.settings) {
-                Ok(earlier) => self.revision(&earlier, &recorded.name),
+                Ok(earlier) => {
+                    let spec = self.revision(&earlier, &recorded.name);
+                    spec.map(|spec| (spec, earlier.template.annotations.clone()))
+                }
                 Err(problems) => {
                     self.fault("Service", &service.metadata, problems.to_string());
                     None
                 }
             };
-            planned.extend(earlier.map(|spec| PlannedRevision { spec, ready: recorded.ready }));
+            let ready = recorded.ready;
+            planned.extend(earlier.map(|(spec, annotations)| PlannedRevision { spec, annotations, ready }));
             if !is_named && self.faults.len() > faults {
                 // Nobody asked for it: the latest takes over without proof.
                 self.faults.truncate(faults);

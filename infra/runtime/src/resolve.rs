@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use regrove_knative::manifest::{Application, Metadata, PingSource};
+use regrove_knative::autoscaler::AutoscalerDefaults;
+use regrove_knative::manifest::{Application, Metadata, PingSource, Settings};
 
 use crate::broker::eventing::{Ping, Wanted};
 use crate::broker::{Replies, Target, TargetSpec, TriggerSpec};
@@ -35,7 +36,24 @@ pub(crate) fn changed_objects(before: &Application, after: &Application) -> Vec<
     differing("Parallel", &before.parallels, &after.parallels, |it| &it.metadata, out);
     differing("PingSource", &before.ping_sources, &after.ping_sources, |it| &it.metadata, out);
     differing("SinkBinding", &before.sink_bindings, &after.sink_bindings, |it| &it.metadata, out);
+    objects.extend(changed_settings(&before.settings, &after.settings));
     objects
+}
+
+/// The `ConfigMap`s of Knative's own that differ in what they set.
+fn changed_settings(before: &Settings, after: &Settings) -> Vec<String> {
+    let but_deadline = |settings: &Settings| AutoscalerDefaults {
+        progress_deadline: std::time::Duration::ZERO,
+        ..settings.autoscaler.clone()
+    };
+    let deadlines = (before.autoscaler.progress_deadline, after.autoscaler.progress_deadline);
+    let changed = [
+        ("config-autoscaler", but_deadline(before) != but_deadline(after)),
+        ("config-deployment", deadlines.0 != deadlines.1),
+        ("config-defaults", before.serving != after.serving),
+        ("config-features", before.delivery != after.delivery),
+    ];
+    changed.iter().filter(|(_, changed)| *changed).map(|(name, _)| format!("ConfigMap {name}")).collect()
 }
 
 /// Looks up all destinations; all faults at once.

@@ -33,6 +33,7 @@ use crate::serving::process::Spawner;
 use crate::serving::revision::Surroundings;
 use crate::serving::scaler::Pace;
 use crate::serving::services::Services;
+use crate::serving::wire;
 use crate::status::{Reloaded, Status};
 use crate::view::View;
 
@@ -136,7 +137,7 @@ impl Runtime {
         };
         let console = front::console(&config.application).cloned();
         let runtime = Self::assemble(config, plan, Made { addresses, bound, history, stop, lock }).await?;
-        runtime.run_servers(sockets, record, console.as_ref());
+        runtime.run_servers(sockets, record, console.as_ref())?;
         Ok(runtime)
     }
 
@@ -152,6 +153,7 @@ impl Runtime {
             logs: Arc::clone(&logs),
             metrics: Arc::clone(&metrics),
             tasks: replicas.clone(),
+            main: Handle::current(),
             kill: stop.kill.clone(),
         };
         let gateway = Arc::new(Gateway::new(&config.domain, Arc::clone(&metrics)));
@@ -163,7 +165,7 @@ impl Runtime {
             tasks: deliveries.clone(),
             stop: stop.deliveries.clone(),
         };
-        services.apply(plan.services)?;
+        services.apply(plan.services, &config.application.settings.autoscaler)?;
         let topology = Arc::new(Topology::default());
         let waking = Arc::clone(&topology);
         let shared = config.shared_journal.clone();
@@ -208,10 +210,15 @@ impl Runtime {
         })
     }
 
-    fn run_servers(&self, sockets: Sockets, record: Option<regrove_record::Store>, console: Option<&Metadata>) {
+    fn run_servers(
+        &self,
+        sockets: Sockets,
+        record: Option<regrove_record::Store>,
+        console: Option<&Metadata>,
+    ) -> Result<(), Error> {
         let stop = &self.stop.servers;
         let door = Arc::new(Door::new(Arc::clone(&self.view), stop.clone()));
-        self.servers.spawn(http_server::serve(sockets.gateway, Arc::clone(&self.view.gateway), stop.clone()));
+        self.servers.spawn(wire::serve(sockets.gateway, &self.view.gateway, stop).map_err(Error::Thread)?);
         self.servers.spawn(http_server::serve(sockets.ingress, door, stop.clone()));
         self.servers.spawn(samples::take(Arc::clone(&self.view), stop.clone()));
         if let (Some(listener), Some(service)) = (sockets.console, console) {
@@ -228,6 +235,7 @@ impl Runtime {
                 }
             });
         }
+        Ok(())
     }
 
     /// Where it listens.
@@ -288,7 +296,8 @@ impl Runtime {
     }
 
     /// Takes changed manifests: a changed template becomes a new revision, which gets traffic once it is ready; brokers,
-    /// triggers, flows and sources become what they are to be. Requests and deliveries under way are not disturbed.
+    /// triggers, flows and sources become what they are to be. Autoscalers go on with the numbers of a changed
+    /// `config-autoscaler`, as in a cluster; `config-defaults` hold for new revisions. Requests and deliveries under way are not disturbed.
     ///
     /// # Errors
     /// [`Error`]; everything stays as it was then, unless it is that the journal cannot be written.
@@ -300,12 +309,16 @@ impl Runtime {
             return Err(Error::Faults(changed));
         }
         let plan = Plan::make(&next, self.bound, &self.services.history)?;
-        let revisions = self.services.apply(plan.services)?;
+        let applied = self.services.apply(plan.services, &next.application.settings.autoscaler)?;
         let wanted = resolve_all(&self.view.gateway, plan.brokers, &plan.triggers, plan.unready, plan.pings)?;
         self.view.eventing.apply(wanted).await?;
         let objects = changed_objects(&current.application, &next.application);
+        let mut warnings = plan.warnings;
+        if current.application.settings.serving != next.application.settings.serving {
+            warnings.extend(applied.unchanged);
+        }
         *current = next;
-        Ok(Reloaded { revisions, objects, warnings: plan.warnings })
+        Ok(Reloaded { revisions: applied.new, objects, warnings })
     }
 
     /// Ends at once what still runs: for a second Ctrl-C while [`Runtime::shutdown`] is under way.

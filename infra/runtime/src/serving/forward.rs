@@ -13,30 +13,10 @@ use hyper_util::rt::TokioIo;
 use tokio::time::Sleep;
 
 use super::body::{Body, ReplicaBody};
+use super::forwarding::{not_passed_on, write_forwarded};
 use super::pool::{SendError, Used};
 use super::revision::Revision;
 use super::table::{Arrival, Lease};
-
-/// Headers that speak of one connection only, RFC 9110 section 7.6.1; `Connection` names more.
-const HOP_BY_HOP: [HeaderName; 7] = [
-    header::CONNECTION,
-    header::PROXY_AUTHENTICATE,
-    header::PROXY_AUTHORIZATION,
-    header::TE,
-    header::TRAILER,
-    header::TRANSFER_ENCODING,
-    header::UPGRADE,
-];
-
-/// Headers inside Knative that no function sees.
-const INTERNAL: [&str; 6] = [
-    "keep-alive",
-    "proxy-connection",
-    "knative-serving-revision",
-    "knative-serving-namespace",
-    "k-original-host",
-    "k-proxy-request",
-];
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
@@ -158,10 +138,10 @@ fn remove_hop_by_hop(headers: &mut HeaderMap) {
         .flat_map(|value| value.split(','))
         .filter_map(|name| HeaderName::try_from(name.trim()).ok())
         .collect();
-    for name in named.iter().chain(&HOP_BY_HOP) {
+    for name in &named {
         headers.remove(name);
     }
-    for name in INTERNAL {
+    for name in not_passed_on() {
         headers.remove(name);
     }
 }
@@ -195,24 +175,12 @@ fn add_forwarding(headers: &mut HeaderMap, client: IpAddr) {
     }
     if !headers.contains_key(header::FORWARDED) {
         let (host, proto) = (text(headers, &X_FORWARDED_HOST), text(headers, &X_FORWARDED_PROTO));
-        let forwarded = forwarded_value(&chain, &host, &proto);
-        set(headers, header::FORWARDED, &forwarded);
-    }
-}
-
-fn forwarded_value(chain: &str, host: &str, proto: &str) -> String {
-    let node = |address: &str| {
-        if address.contains(':') { format!("for=\"[{address}]\"") } else { format!("for={address}") }
-    };
-    let mut nodes = chain.split(',').map(|address| node(address.trim()));
-    let mut first = nodes.next().unwrap_or_default();
-    for (name, value) in [("host", host), ("proto", proto)] {
-        if !value.is_empty() {
-            let quote = if value.contains([':', ',', ';', '=']) { "\"" } else { "" };
-            first = format!("{first};{name}={quote}{value}{quote}");
+        let mut forwarded = Vec::new();
+        write_forwarded(&mut forwarded, chain.as_bytes(), host.as_bytes(), proto.as_bytes());
+        if let Ok(value) = HeaderValue::from_bytes(&forwarded) {
+            headers.insert(header::FORWARDED, value);
         }
     }
-    nodes.fold(first, |all, node| all + ", " + &node)
 }
 
 impl Forwarded {

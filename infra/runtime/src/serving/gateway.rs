@@ -1,6 +1,7 @@
 //! The gateway: one port for all services, told apart by host name.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use http::{Request, Response, StatusCode, header};
@@ -20,20 +21,15 @@ pub(crate) struct Gateway {
     domain: String,
     /// By namespace and service. None is ever taken out: triggers hold on to theirs, and it may come back.
     routes: RwLock<BTreeMap<(String, String), Arc<Route>>>,
-    known: RwLock<KnownHosts>,
+    /// Host names that were found, as clients write them.
+    known: RwLock<HashMap<String, Found>>,
+    /// Counts how often services have changed: what was found before a change is not kept after it.
+    changes: AtomicU64,
     metrics: Arc<Metrics>,
 }
 
 /// Where a host name leads: the service, and the tag if the name has one.
-type Found = (Arc<Route>, Option<Arc<str>>);
-
-/// Host names that were found, as clients write them.
-#[derive(Debug, Default)]
-struct KnownHosts {
-    /// Counts how often services have changed: what was found before a change is not kept after it.
-    changes: u64,
-    hosts: HashMap<String, Found>,
-}
+pub(crate) type Found = (Arc<Route>, Option<Arc<str>>);
 
 /// Host names kept; clients do not use more, and whoever makes them up gains nothing.
 const HOSTS_KNOWN_MAX: usize = 1_000;
@@ -41,7 +37,7 @@ const HOSTS_KNOWN_MAX: usize = 1_000;
 impl Gateway {
     pub(crate) fn new(domain: &str, metrics: Arc<Metrics>) -> Self {
         let domain = format!(".{}", domain.trim_matches('.').to_ascii_lowercase());
-        Self { domain, routes: RwLock::default(), known: RwLock::default(), metrics }
+        Self { domain, routes: RwLock::default(), known: RwLock::default(), changes: AtomicU64::new(0), metrics }
     }
 
     /// The service for a `Host` header, its port aside, and the tag if the host names one. Names inside the cluster
@@ -70,26 +66,40 @@ impl Gateway {
     }
 
     /// The same, remembering the answer.
-    fn lookup(&self, host: &str) -> Option<Found> {
+    pub(crate) fn lookup(&self, host: &str) -> Option<Found> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(found) = known.hosts.get(host) {
+        if let Some(found) = known.get(host) {
             return Some(found.clone());
         }
-        let changes = known.changes;
+        let changes = self.changes();
         drop(known);
         let found = self.find(host)?;
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        if known.changes == changes && known.hosts.len() < HOSTS_KNOWN_MAX {
-            known.hosts.insert(host.to_owned(), found.clone());
+        if self.changes() == changes && known.len() < HOSTS_KNOWN_MAX {
+            known.insert(host.to_owned(), found.clone());
         }
         Some(found)
+    }
+
+    /// A number that is another one once services or their tags have changed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    /// What to tell who asks for a host that there is not.
+    pub(crate) fn unknown_host(&self, host: &str) -> String {
+        let example = self.routes().iter().find(|route| !route.is_cluster_local()).map_or_else(
+            || format!("<service>.<namespace>{}", self.domain),
+            |route| format!("{}.{}{}", route.name, route.namespace, self.domain),
+        );
+        format!("no service answers to host `{host}`; hosts look like {example}")
     }
 
     /// Services or their tags have changed.
     pub(crate) fn changed(&self) {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        known.changes += 1;
-        known.hosts.clear();
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        known.clear();
     }
 
     fn all(&self) -> Vec<Arc<Route>> {
@@ -121,12 +131,7 @@ impl Answer for Gateway {
             None => request.uri().authority().map_or("", http::uri::Authority::as_str),
         };
         let Some((route, tag)) = self.lookup(host) else {
-            let example = self.routes().iter().find(|route| !route.is_cluster_local()).map_or_else(
-                || format!("<service>.<namespace>{}", self.domain),
-                |route| format!("{}.{}{}", route.name, route.namespace, self.domain),
-            );
-            let text = format!("no service answers to host `{host}`; hosts look like {example}");
-            return plain(StatusCode::NOT_FOUND, text);
+            return plain(StatusCode::NOT_FOUND, self.unknown_host(host));
         };
         route.serve(tag.as_deref(), request).await
     }

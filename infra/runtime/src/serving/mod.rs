@@ -1,8 +1,10 @@
 //! Knative Serving: revisions, their replicas, the activator in front of them, and the gateway in front of all.
 
 pub(crate) mod answer;
+mod balance;
 pub(crate) mod body;
 pub(crate) mod forward;
+mod forwarding;
 pub(crate) mod front;
 pub(crate) mod gateway;
 mod grpc_health;
@@ -19,3 +21,4 @@ pub(crate) mod route;
 pub(crate) mod scaler;
 pub(crate) mod services;
 pub(crate) mod table;
+pub(crate) mod wire;

@@ -14,6 +14,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::TcpStream;
 
 use super::body::Body;
+use super::wire::GATES_MAX;
 
 /// Idle connections kept per replica, as Knative's activator keeps them.
 const IDLE_MAX: usize = 100;
@@ -45,6 +46,8 @@ enum Connections {
 #[derive(Debug)]
 pub(crate) struct Pool {
     connections: Connections,
+    /// Idle ones of the gateway's own, by gate.
+    plain: [Mutex<Vec<TcpStream>>; GATES_MAX],
 }
 
 /// A connection that has answered; [`Used::give_back`] keeps it once the answer was read.
@@ -75,7 +78,7 @@ impl Pool {
     pub(crate) fn new(http2: bool) -> Self {
         let connections =
             if http2 { Connections::Http2(Mutex::default()) } else { Connections::Http1(Mutex::default()) };
-        Self { connections }
+        Self { connections, plain: std::array::from_fn(|_| Mutex::default()) }
     }
 
     /// Whether requests have to be in the form of HTTP/2.
@@ -85,9 +88,38 @@ impl Pool {
 
     /// Drops all idle connections.
     pub(crate) fn clear(&self) {
+        for plain in &self.plain {
+            locked(plain).clear();
+        }
         match &self.connections {
             Connections::Http1(idle) => locked(idle).clear(),
             Connections::Http2(shared) => *locked(shared) = None,
+        }
+    }
+
+    /// An idle connection of a gate. The replica may be about to close it.
+    pub(crate) fn take(&self, gate: usize) -> Option<TcpStream> {
+        let mut idle = locked(self.plain.get(gate)?);
+        loop {
+            let connection = idle.pop()?;
+            if is_quiet(&connection) {
+                return Some(connection);
+            }
+        }
+    }
+
+    /// Keeps a connection of a gate whose last response has been read.
+    pub(crate) fn keep(&self, gate: usize, connection: TcpStream) {
+        let Some(idle) = self.plain.get(gate) else {
+            return;
+        };
+        let mut idle = locked(idle);
+        // The one that has waited longest is the likeliest to have been closed.
+        if idle.first().is_some_and(|oldest| !is_quiet(oldest)) {
+            idle.remove(0);
+        }
+        if idle.len() < IDLE_MAX {
+            idle.push(connection);
         }
     }
 
@@ -156,6 +188,11 @@ impl Pool {
     fn used(self: &Arc<Self>, connection: Option<http1::SendRequest<Body>>) -> Used {
         Used { connection, pool: Arc::clone(self) }
     }
+}
+
+/// Whether nothing has come on an idle connection, neither bytes nor its end. Asks the system only if something has.
+fn is_quiet(connection: &TcpStream) -> bool {
+    connection.try_read(&mut [0]).is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
 }
 
 fn not_answered(mut error: hyper::client::conn::TrySendError<Request<Body>>) -> SendError {

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use http::{Request, Response, StatusCode};
 use regrove_knative::autoscaler::AutoscalingConfig;
 use regrove_knative::manifest::Probe;
+use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -29,11 +30,14 @@ use crate::status::ColdStartRecord;
 
 /// How often a request is given a replica again because the one it got could not be reached, as often as Knative's
 /// activator dials.
-const REPLICAS_TRIED_MAX: usize = 15;
+const REPLICAS_TRIED_MAX: i32 = 15;
 /// Wait after the first time: the end of a process is noticed a little later than its connections.
 const UNREACHED_BACKOFF: Duration = Duration::from_millis(50);
 /// Factor on every further wait.
 const UNREACHED_BACKOFF_FACTOR: f64 = 1.4;
+
+/// What a client is told whose request took too long.
+pub(crate) const TIMED_OUT: &str = "activator request timeout";
 
 /// Starts from zero that are kept per revision.
 const COLD_STARTS_KEPT: usize = 1_000;
@@ -76,6 +80,7 @@ pub(crate) struct RevisionSpec {
     pub(crate) readiness: Probe,
     pub(crate) liveness: Option<Probe>,
     pub(crate) startup: Option<Probe>,
+    /// As of the start; see [`Revision::autoscaling`].
     pub(crate) autoscaling: AutoscalingConfig,
 }
 
@@ -107,9 +112,13 @@ pub(crate) struct Revision {
     pub(crate) ready: CancellationToken,
     /// Cancelled when nothing leads to the revision any more: its autoscaler ends.
     pub(crate) retired: CancellationToken,
+    /// Told when the autoscaler is to work with other numbers.
+    pub(crate) rescaled: Notify,
     run: RwLock<Arc<RunSpec>>,
+    autoscaling: RwLock<Arc<AutoscalingConfig>>,
     reachable: AtomicBool,
     tasks: TaskTracker,
+    main: Handle,
     kill: CancellationToken,
     closing: OnceLock<Closing>,
     cold_starts: Mutex<VecDeque<ColdStartRecord>>,
@@ -131,7 +140,14 @@ pub(crate) struct Surroundings {
     pub(crate) logs: Arc<LogBook>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) tasks: TaskTracker,
+    /// Where replicas are looked after, whichever thread found that there is none.
+    pub(crate) main: Handle,
     pub(crate) kill: CancellationToken,
+}
+
+/// The waits between attempts to reach a replica, as many as there are attempts.
+pub(crate) fn waits() -> impl Iterator<Item = Duration> {
+    (0..REPLICAS_TRIED_MAX).map(|attempt| UNREACHED_BACKOFF.mul_f64(UNREACHED_BACKOFF_FACTOR.powi(attempt)))
 }
 
 impl Revision {
@@ -139,6 +155,7 @@ impl Revision {
         Arc::new(Self {
             table: Arc::new(Table::new(spec.concurrency)),
             run: RwLock::new(Arc::new(spec.run.clone())),
+            autoscaling: RwLock::new(Arc::new(spec.autoscaling.clone())),
             spec,
             spawner: around.spawner,
             events: around.events,
@@ -148,10 +165,12 @@ impl Revision {
             poked: Notify::new(),
             changed: Notify::new(),
             rerouted: Notify::new(),
+            rescaled: Notify::new(),
             ready: CancellationToken::new(),
             retired: CancellationToken::new(),
             reachable: AtomicBool::new(true),
             tasks: around.tasks,
+            main: around.main,
             kill: around.kill,
             closing: OnceLock::new(),
             cold_starts: Mutex::default(),
@@ -179,6 +198,21 @@ impl Revision {
         }
     }
 
+    /// What the autoscaler works with.
+    pub(crate) fn autoscaling(&self) -> Arc<AutoscalingConfig> {
+        Arc::clone(&self.autoscaling.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What the autoscaler works with from now on: the one part of a revision, beside [`RunSpec`], that follows the
+    /// cluster's settings while it is at work.
+    pub(crate) fn set_autoscaling(&self, config: AutoscalingConfig) {
+        let mut current = self.autoscaling.write().unwrap_or_else(PoisonError::into_inner);
+        if **current != config {
+            *current = Arc::new(config);
+            self.rescaled.notify_one();
+        }
+    }
+
     /// Says whether a route leads to the revision.
     pub(crate) fn set_reachable(&self, reachable: bool) {
         if self.reachable.swap(reachable, Ordering::AcqRel) != reachable {
@@ -192,7 +226,7 @@ impl Revision {
 
     /// How long a replica may take to become ready.
     pub(crate) fn progress_deadline(&self) -> Duration {
-        self.spec.autoscaling.progress_deadline
+        self.autoscaling().progress_deadline
     }
 
     /// How long requests under way may keep a replica that has to go.
@@ -243,7 +277,7 @@ impl Revision {
         match answer {
             Some(Ok(forwarded)) => forwarded.into_response(deadline, self.spec.idle_timeout, arrival),
             Some(Err(response)) => response,
-            None => plain(StatusCode::GATEWAY_TIMEOUT, "activator request timeout"),
+            None => plain(StatusCode::GATEWAY_TIMEOUT, TIMED_OUT),
         }
     }
 
@@ -252,8 +286,7 @@ impl Revision {
         mut request: Request<Body>,
         arrived: Instant,
     ) -> Result<Forwarded, Response<Body>> {
-        let mut backoff = UNREACHED_BACKOFF;
-        for _ in 0..REPLICAS_TRIED_MAX {
+        for wait in waits() {
             let lease = match self.lease(arrived).await {
                 Ok(lease) => lease,
                 Err(refusal) => return Err(plain(StatusCode::SERVICE_UNAVAILABLE, refusal.to_string())),
@@ -263,17 +296,25 @@ impl Revision {
                 Err(failed) => match failed.unsent {
                     Some(unsent) => {
                         request = *unsent;
-                        tokio::time::sleep(backoff).await;
-                        backoff = backoff.mul_f64(UNREACHED_BACKOFF_FACTOR);
+                        tokio::time::sleep(wait).await;
                     }
                     None => return Err(plain(StatusCode::BAD_GATEWAY, failed.reason)),
                 },
             }
         }
-        Err(plain(StatusCode::BAD_GATEWAY, format!("{}: no replica could be reached", self.spec.revision)))
+        Err(plain(StatusCode::BAD_GATEWAY, self.unreached()))
     }
 
-    async fn lease(self: &Arc<Self>, arrived: Instant) -> Result<Lease, Refusal> {
+    /// What a client is told when no replica could be reached.
+    pub(crate) fn unreached(&self) -> String {
+        format!("{}: no replica could be reached", self.spec.revision)
+    }
+
+    /// Gets a slot of a replica, now or when there is one. `arrived` is when the request came.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub(crate) async fn lease(self: &Arc<Self>, arrived: Instant) -> Result<Lease, Refusal> {
         match self.table.enter()? {
             Turn::Now(lease) => Ok(lease),
             Turn::Later { lease, starts } => {
@@ -314,7 +355,7 @@ impl Revision {
         let Some(replica) = added else {
             return false;
         };
-        self.tasks.spawn(supervise(Arc::clone(self), replica));
+        self.tasks.spawn_on(supervise(Arc::clone(self), replica), &self.main);
         true
     }
 

@@ -133,23 +133,31 @@ impl Route {
         self.assignment().tags.keys().cloned().collect()
     }
 
-    /// Sends a request to the revision that is to have it: that of the tag, or one at random by its share.
-    pub(crate) async fn serve(&self, tag: Option<&str>, request: Request<Body>) -> Response<Body> {
+    /// The revision that is to have the next request: that of the tag, or one at random by its share.
+    pub(crate) fn next(&self, tag: Option<&str>) -> Option<Arc<Revision>> {
         let assignment = self.assignment();
         let shares = match tag {
-            None => Some(&assignment.shares),
-            Some(tag) => assignment.tags.get(tag),
+            None => &assignment.shares,
+            Some(tag) => assignment.tags.get(tag)?,
         };
-        let revision = shares.and_then(|shares| choose(shares, self.draw())).map(Arc::clone);
-        drop(assignment);
-        match revision {
+        choose(shares, || self.draw()).map(Arc::clone)
+    }
+
+    /// What to tell who asks for a service that is gone.
+    pub(crate) fn gone(&self) -> String {
+        format!("service {} is no longer in the manifests", self.key())
+    }
+
+    /// Sends a request to the revision that is to have it.
+    pub(crate) async fn serve(&self, tag: Option<&str>, request: Request<Body>) -> Response<Body> {
+        match self.next(tag) {
             Some(revision) => {
                 let arrived = Instant::now();
                 let response = revision.serve(request).await;
                 self.recent.note(response.status(), arrived.elapsed());
                 response
             }
-            None => plain(StatusCode::NOT_FOUND, format!("service {} is no longer in the manifests", self.key())),
+            None => plain(StatusCode::NOT_FOUND, self.gone()),
         }
     }
 
@@ -300,13 +308,16 @@ fn add(shares: &mut Shares, revision: &Arc<Revision>, share: u32) {
     }
 }
 
-/// The revision in whose share the number falls. Shares that do not add up, because a revision is missing, leave the
-/// rest to the last.
-fn choose(shares: &Shares, draw: u32) -> Option<&Arc<Revision>> {
-    let mut below = 0;
+/// The revision in whose share the number falls that is drawn if there is a choice. Shares that do not add up, because a
+/// revision is missing, leave the rest to the last.
+fn choose(shares: &Shares, draw: impl FnOnce() -> u32) -> Option<&Arc<Revision>> {
+    if let [(only, _)] = shares.as_slice() {
+        return Some(only);
+    }
+    let (mut below, drawn) = (0, draw());
     let found = shares.iter().find(|(_, share)| {
         below += share;
-        draw < below
+        drawn < below
     });
     found.or(shares.last()).map(|(revision, _)| revision)
 }

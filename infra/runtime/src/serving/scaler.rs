@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use regrove_knative::autoscaler::{Autoscaler, Decision, EVALUATION_INTERVAL};
+use regrove_knative::autoscaler::{Autoscaler, AutoscalingConfig, Decision, EVALUATION_INTERVAL};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +32,7 @@ struct Scaler {
     revision: Arc<Revision>,
     autoscaler: Autoscaler,
     start: Instant,
-    scale: f64,
+    pace: Pace,
     /// Load that was reported ahead of time, to be left out of what is measured for the same second.
     ahead: f64,
     last_poke: Option<Instant>,
@@ -41,20 +41,12 @@ struct Scaler {
 
 /// Scales the revision until `stop`, or until it is retired. One that has to prove itself begins with a replica.
 pub(crate) async fn run(revision: Arc<Revision>, pace: Pace, stop: CancellationToken) {
-    let Pace { scale, start_at_zero } = pace;
-    let mut config = revision.spec.autoscaling.clone();
-    // Processes do not start faster because the clock does.
-    config.progress_deadline = config.progress_deadline.mul_f64(scale);
-    if revision.proves {
-        config.initial_scale = config.initial_scale.max(1);
-    } else if start_at_zero {
-        config.initial_scale = 0;
-    }
+    let scale = pace.scale;
     let mut scaler = Scaler {
-        autoscaler: Autoscaler::new(config, revision.is_reachable(), 0, Duration::ZERO),
+        autoscaler: Autoscaler::new(config(&revision, pace), revision.is_reachable(), 0, Duration::ZERO),
         revision,
         start: Instant::now(),
-        scale,
+        pace,
         ahead: 0.0,
         last_poke: None,
         evaluated: Duration::ZERO,
@@ -70,6 +62,7 @@ pub(crate) async fn run(revision: Arc<Revision>, pace: Pace, stop: CancellationT
             () = stop.cancelled() => return,
             () = revision.retired.cancelled() => return,
             () = revision.rerouted.notified() => scaler.reroute(),
+            () = revision.rescaled.notified() => scaler.reconfigure(),
             () = revision.poked.notified() => {
                 if idle {
                     // The time asleep is no time without load that anybody measured.
@@ -85,9 +78,22 @@ pub(crate) async fn run(revision: Arc<Revision>, pace: Pace, stop: CancellationT
     }
 }
 
+/// What an autoscaler of the revision works with here.
+fn config(revision: &Revision, pace: Pace) -> AutoscalingConfig {
+    let mut config = (*revision.autoscaling()).clone();
+    // Processes do not start faster because the clock does.
+    config.progress_deadline = config.progress_deadline.mul_f64(pace.scale);
+    if revision.proves {
+        config.initial_scale = config.initial_scale.max(1);
+    } else if pace.start_at_zero {
+        config.initial_scale = 0;
+    }
+    config
+}
+
 impl Scaler {
     fn now(&self) -> Duration {
-        self.start.elapsed().mul_f64(self.scale)
+        self.start.elapsed().mul_f64(self.pace.scale)
     }
 
     fn ready(&self) -> u32 {
@@ -105,10 +111,10 @@ impl Scaler {
     fn second(&mut self) {
         let now = self.now();
         let (taken, _) = self.revision.table.take_load();
-        let measured = taken.request_seconds * self.scale;
+        let measured = taken.request_seconds * self.pace.scale;
         let reported = (measured - self.ahead).max(0.0);
         self.ahead = (self.ahead - measured).max(0.0);
-        self.autoscaler.record(now, reported, taken.arrivals * self.scale);
+        self.autoscaler.record(now, reported, taken.arrivals * self.pace.scale);
         let ready = self.ready();
         if now >= self.evaluated + EVALUATION_INTERVAL {
             self.evaluated = now;
@@ -131,7 +137,7 @@ impl Scaler {
         let (taken, present) = self.revision.table.take_load();
         let extra = (f64::from(present) - self.ahead).max(0.0);
         self.ahead += extra;
-        self.autoscaler.record(now, extra, taken.arrivals * self.scale);
+        self.autoscaler.record(now, extra, taken.arrivals * self.pace.scale);
         let ready = self.ready();
         let decision = self.autoscaler.tick(now, ready);
         self.carry_out(&decision);
@@ -140,6 +146,12 @@ impl Scaler {
     fn observe(&mut self) {
         let (now, ready) = (self.now(), self.ready());
         let decision = self.autoscaler.observe(now, ready);
+        self.carry_out(&decision);
+    }
+
+    fn reconfigure(&mut self) {
+        self.autoscaler.reconfigure(self.now(), config(&self.revision, self.pace));
+        let decision = self.autoscaler.decision();
         self.carry_out(&decision);
     }
 

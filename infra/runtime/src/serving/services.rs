@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use regrove_knative::autoscaler::{AutoscalerDefaults, AutoscalingConfig};
 use regrove_knative::rollout::Rollout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -15,7 +16,7 @@ use super::scaler::{self, Pace};
 use crate::error::Error;
 use crate::events_out::EventsOut;
 use crate::history::{History, Lineage};
-use crate::plan_services::PlannedService;
+use crate::plan_services::{PlannedRevision, PlannedService};
 use crate::runtime_event::RuntimeEvent;
 
 /// All services and what they are made with.
@@ -30,6 +31,15 @@ pub(crate) struct Services {
     pub(crate) stop: CancellationToken,
 }
 
+/// What became of what was planned.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    /// New revisions.
+    pub(crate) new: Vec<String>,
+    /// What is not as the cluster's settings say, because it was made under others.
+    pub(crate) unchanged: Vec<String>,
+}
+
 /// What following a new revision needs.
 #[derive(Debug)]
 struct Follow {
@@ -40,15 +50,15 @@ struct Follow {
 }
 
 impl Services {
-    /// Makes the services what is planned; those that are not are taken out. Returns the new revisions.
+    /// Makes the services what is planned, with these defaults of autoscaling; those that are not planned are taken out.
     ///
     /// # Errors
     /// The revisions cannot be recorded; nothing has changed then.
-    pub(crate) fn apply(&self, planned: Vec<PlannedService>) -> Result<Vec<String>, Error> {
-        let mut new = Vec::new();
+    pub(crate) fn apply(&self, planned: Vec<PlannedService>, defaults: &AutoscalerDefaults) -> Result<Applied, Error> {
+        let mut applied = Applied::default();
         for service in planned.iter().filter(|service| service.is_new) {
             self.history.record(&service.namespace, &service.name, &service.lineage)?;
-            new.extend(service.lineage.latest().map(|latest| latest.name.clone()));
+            applied.new.extend(service.lineage.latest().map(|latest| latest.name.clone()));
         }
         let gone = self.gateway.routes().into_iter().filter(|route| {
             !planned.iter().any(|service| service.namespace == route.namespace && service.name == route.name)
@@ -57,13 +67,14 @@ impl Services {
             remove(&route);
         }
         for service in planned {
-            self.apply_one(service);
+            applied.unchanged.extend(self.apply_one(service, defaults));
         }
         self.gateway.changed();
-        Ok(new)
+        Ok(applied)
     }
 
-    fn apply_one(&self, service: PlannedService) {
+    /// Returns what does not change although the defaults have.
+    fn apply_one(&self, service: PlannedService, defaults: &AutoscalerDefaults) -> Vec<String> {
         let route = self.gateway.route_or_new(&service.namespace, &service.name);
         let newest = service.revisions.last().map(|revision| revision.spec.revision.clone()).unwrap_or_default();
         let ready = service.revisions.iter().rev().find(|revision| revision.ready);
@@ -72,12 +83,11 @@ impl Services {
         let serving = || route.latest().filter(|revision| revision.has_been_ready());
         let latest_ready = ready.or_else(|| Some(serving()?.spec.revision.clone())).unwrap_or_else(|| newest.clone());
         let mut revisions = BTreeMap::new();
-        let mut followed = Vec::new();
+        let (mut followed, mut unchanged) = (Vec::new(), Vec::new());
         for planned in service.revisions {
             let name = planned.spec.revision.clone();
             if let Some(known) = route.revision(&name) {
-                // What its processes are made of may have changed: a command, a ConfigMap.
-                known.set_run(planned.spec.run);
+                unchanged.extend(renew(&known, planned, defaults));
                 continue;
             }
             // A first revision has nobody to stand in for it, so it need not prove itself before the first request.
@@ -110,6 +120,7 @@ impl Services {
         } else {
             tell(&route, &self.around.events);
         }
+        unchanged
     }
 
     fn rollout(&self, duration: Duration) -> Option<Rollout> {
@@ -154,6 +165,27 @@ impl Services {
             }
         });
     }
+}
+
+/// Gives a revision at work what may change of it: what its processes are made of, such as a command or a `ConfigMap`, and
+/// the numbers of the autoscaler. Says what would take a new revision.
+fn renew(known: &Revision, planned: PlannedRevision, defaults: &AutoscalerDefaults) -> Option<String> {
+    let PlannedRevision { spec, annotations, .. } = planned;
+    // Its own concurrency: another default of that is one for new revisions.
+    let autoscaling = AutoscalingConfig::resolve(&annotations, known.spec.concurrency, defaults);
+    known.set_autoscaling(autoscaling.unwrap_or(spec.autoscaling));
+    known.set_run(spec.run);
+    let was = &known.spec;
+    let stays = was.concurrency != spec.concurrency
+        || (was.timeout, was.response_start_timeout, was.idle_timeout)
+            != (spec.timeout, spec.response_start_timeout, spec.idle_timeout);
+    stays.then(|| {
+        format!(
+            "Service {}: {} keeps its timeouts and its containerConcurrency; config-defaults hold for the next revision",
+            was.service(),
+            was.revision
+        )
+    })
 }
 
 fn remove(route: &Route) {

@@ -1,7 +1,4 @@
 //! Who serves and who waits: the replicas of one revision, their slots, and the queue of requests.
-//!
-//! Behaviour of Knative's activator: with a concurrency limit a request takes a slot of a replica or waits; without
-//! one it goes to the less busy of two replicas picked at random.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,18 +6,12 @@ use std::time::Instant;
 
 use tokio::sync::oneshot;
 
+use super::balance::Balance;
 use super::load::{Load, Taken};
 use super::replica::Replica;
 
 /// Requests that may wait per revision, as in Knative's activator.
 pub(crate) const QUEUE_DEPTH_MAX: usize = 10_000;
-
-/// Requests sent to a replica that inherited its socket before it has answered anything. They wait in the socket's
-/// backlog, so the start costs no probe; the rest waits here, so the backlog never overflows.
-const EARLY_REQUESTS_MAX: usize = 64;
-
-/// From this concurrency limit on requests go round; below it the first replica with a free slot takes them.
-const ROUND_ROBIN_FROM: u32 = 4;
 
 /// How far a replica is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +26,12 @@ pub(crate) enum Phase {
     Draining,
 }
 
+/// A replica, and the requests inside it.
 #[derive(Debug)]
-struct Slot {
-    replica: Arc<Replica>,
-    phase: Phase,
-    in_flight: usize,
+pub(super) struct Slot {
+    pub(super) replica: Arc<Replica>,
+    pub(super) phase: Phase,
+    pub(super) in_flight: usize,
 }
 
 #[derive(Debug)]
@@ -98,8 +90,7 @@ struct State {
     slots: Vec<Slot>,
     waiting: VecDeque<Waiter>,
     load: Load,
-    next: usize,
-    random: u64,
+    balance: Balance,
     started: u64,
 }
 
@@ -134,8 +125,7 @@ impl Table {
             slots: Vec::new(),
             waiting: VecDeque::new(),
             load: Load::new(Instant::now()),
-            next: 0,
-            random: 0x9e37_79b9_7f4a_7c15,
+            balance: Balance::default(),
             started: 0,
         };
         Self { concurrency, state: Mutex::new(state) }
@@ -280,56 +270,10 @@ impl State {
 
     /// Chooses a replica with a free slot and takes the slot.
     fn pick(&mut self, concurrency: u32) -> Option<Arc<Replica>> {
-        let limit = if concurrency == 0 { usize::MAX } else { usize::try_from(concurrency).unwrap_or(usize::MAX) };
-        let free = |slot: &Slot| match slot.phase {
-            Phase::Ready => slot.in_flight < limit,
-            Phase::Early => slot.in_flight < limit.min(EARLY_REQUESTS_MAX),
-            Phase::Down | Phase::Draining => false,
-        };
-        if let [only] = self.slots.as_mut_slice() {
-            return free(only).then(|| {
-                only.in_flight += 1;
-                Arc::clone(&only.replica)
-            });
-        }
-        let ready = self.slots.iter().any(|slot| slot.phase == Phase::Ready && free(slot));
-        let usable: Vec<usize> = self
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| free(slot) && (!ready || slot.phase == Phase::Ready))
-            .map(|(index, _)| index)
-            .collect();
-        let index = match (usable.as_slice(), concurrency) {
-            ([], _) => return None,
-            ([only], _) => *only,
-            (several, 0) => self.less_busy_of_two(several),
-            ([first, ..], 1..ROUND_ROBIN_FROM) => *first,
-            (several, _) => {
-                self.next = self.next.wrapping_add(1);
-                *several.get(self.next % several.len())?
-            }
-        };
+        let index = self.balance.choose(&self.slots, concurrency)?;
         let slot = self.slots.get_mut(index)?;
         slot.in_flight += 1;
         Some(Arc::clone(&slot.replica))
-    }
-
-    fn less_busy_of_two(&mut self, several: &[usize]) -> usize {
-        let count = several.len();
-        let mut draw = |below: usize| {
-            // Marsaglia's xorshift64: any spread will do.
-            self.random ^= self.random << 13;
-            self.random ^= self.random >> 7;
-            self.random ^= self.random << 17;
-            usize::try_from(self.random % below.max(1) as u64).unwrap_or(0)
-        };
-        let first = draw(count);
-        let second = (first + 1 + draw(count - 1)) % count;
-        let busy =
-            |at: usize| several.get(at).and_then(|&index| self.slots.get(index)).map_or(0, |slot| slot.in_flight);
-        let chosen = if busy(second) < busy(first) { second } else { first };
-        several.get(chosen).copied().unwrap_or_default()
     }
 }
 
@@ -349,6 +293,7 @@ impl Drop for Arrival {
 mod tests {
     use tokio_util::sync::CancellationToken;
 
+    use super::super::balance::EARLY_REQUESTS_MAX;
     use super::super::replica::Socket;
     use super::*;
 
@@ -371,33 +316,6 @@ mod tests {
             Turn::Now(lease) => Some(lease),
             Turn::Later { .. } => None,
         }
-    }
-
-    /// Numbers of the replicas that `count` requests get, all of them staying.
-    fn spread(concurrency: u32, replicas: usize, count: usize) -> Vec<u64> {
-        let (table, _replicas) = table(concurrency, &vec![Phase::Ready; replicas]);
-        let leases: Vec<_> = (0..count).map_while(|_| now(&table)).collect();
-        leases.iter().map(|lease| lease.replica().number).collect()
-    }
-
-    #[test]
-    fn small_limits_fill_one_replica_after_the_other() {
-        assert_eq!(spread(2, 3, 9), [1, 1, 2, 2, 3, 3]);
-    }
-
-    #[test]
-    fn larger_limits_go_round() {
-        let mut first = spread(4, 3, 3);
-        first.sort_unstable();
-        assert_eq!(first, [1, 2, 3]);
-        assert_eq!(spread(4, 3, 20).len(), 12);
-    }
-
-    #[test]
-    fn without_a_limit_load_is_even() {
-        let numbers = spread(0, 2, 100);
-        let first = numbers.iter().filter(|number| **number == 1).count();
-        assert!((49..=51).contains(&first), "of two always the less busy: {first}");
     }
 
     #[test]

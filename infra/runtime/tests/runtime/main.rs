@@ -18,3 +18,4 @@ mod shared;
 mod sink;
 mod stage;
 mod traffic;
+mod wire;

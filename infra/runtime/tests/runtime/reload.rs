@@ -287,3 +287,61 @@ async fn point_18_the_broker_of_a_trigger_and_the_class_and_config_of_a_broker_s
     reload(&stage, &(broker("other") + &trigger("t", "other", &sink, ""))).await;
     stage.runtime.shutdown().await;
 }
+
+fn settings(name: &str, data: &str) -> String {
+    format!(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: knative-serving}}\ndata: {data}\n---\n"
+    )
+}
+
+#[tokio::test]
+async fn autoscalers_take_changed_defaults_without_a_new_revision() {
+    let hello = service("hello", &[LISTEN_FDS], &[], &[]);
+    let stage = Stage::up(&hello).await;
+    assert_eq!(stage.get("hello", "/").await.status, 200);
+    let replicas = |stage: &Stage| stage.runtime.status().services[0].ready;
+    let changed = settings("config-autoscaler", "{min-scale: \"3\"}") + &hello;
+    let reloaded = stage.runtime.reload(application(&changed)).await.unwrap();
+    assert_eq!(reloaded.objects, ["ConfigMap config-autoscaler"]);
+    assert!(reloaded.revisions.is_empty() && reloaded.warnings.is_empty(), "{reloaded:?}");
+    // Only the autoscaler asks for these: no request comes.
+    eventually("the new lower bound holds", || {
+        let status = &stage.runtime.status().services[0];
+        status.ready + status.starting == 3
+    })
+    .await;
+    eventually("they are ready", || replicas(&stage) >= 1).await;
+    assert_eq!(stage.revision("hello").await, "hello-00001");
+    stage.runtime.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_service_at_zero_takes_changed_defaults_too() {
+    let hello = service("hello", &[LISTEN_FDS], &[], &[]);
+    let stage = Stage::up(&hello).await;
+    assert_eq!(stage.runtime.status().services[0].ready, 0);
+    stage.runtime.reload(application(&(settings("config-autoscaler", "{min-scale: \"1\"}") + &hello))).await.unwrap();
+    eventually("a replica comes", || {
+        let status = &stage.runtime.status().services[0];
+        status.ready + status.starting == 1
+    })
+    .await;
+    stage.runtime.shutdown().await;
+}
+
+#[tokio::test]
+async fn changed_serving_defaults_hold_for_the_next_revision_and_that_is_said() {
+    let hello = |version: &str| service("hello", &[LISTEN_FDS], &[("VERSION", version)], &[]);
+    let stage = Stage::up(&hello("one")).await;
+    assert_eq!(stage.get("hello", "/").await.status, 200);
+    let defaults = settings("config-defaults", "{revision-timeout-seconds: \"1\"}");
+    let reloaded = stage.runtime.reload(application(&(defaults.clone() + &hello("one")))).await.unwrap();
+    assert_eq!(reloaded.objects, ["ConfigMap config-defaults"]);
+    assert!(reloaded.warnings[0].contains("hello-00001 keeps its timeouts"), "{reloaded:?}");
+    assert_eq!(stage.get("hello", "/sleep/1500").await.status, 200, "a revision never changes");
+    let reloaded = stage.runtime.reload(application(&(defaults + &hello("two")))).await.unwrap();
+    assert_eq!((reloaded.revisions, reloaded.warnings), (vec!["hello-00002".to_owned()], Vec::new()));
+    stage.all_to("hello-00002").await;
+    assert_eq!(stage.get("hello", "/sleep/20000").await.status, 504);
+    stage.runtime.shutdown().await;
+}
