@@ -7,6 +7,7 @@
 mod ahead;
 mod best_first;
 mod bins;
+mod block;
 mod costs;
 mod depth_first;
 mod draw;
@@ -22,7 +23,6 @@ mod prune;
 mod ranked;
 mod ranks;
 mod scan;
-mod section;
 mod sort;
 mod sorted;
 mod tally;
@@ -67,6 +67,9 @@ trait Splitter {
 
     /// Appends the current node's value.
     fn push_value(&self, out: &mut Vec<f64>);
+
+    /// Told that features will be searched in the current node.
+    fn begin_search(&mut self) {}
 
     /// Whether [`Splitter::look_ahead`] is of use in the current node.
     fn looks_ahead(&self) -> bool {
@@ -296,6 +299,7 @@ impl<S: Splitter> Builder<'_, S> {
 
     /// Looks at features in random order until enough were seen.
     fn find_cut(&mut self, pending: &Pending) -> (Option<Cut>, usize) {
+        self.splitter.begin_search();
         if self.splitter.looks_ahead() {
             self.draw.preview(pending.n_constants, self.stream.clone(), &mut self.likely);
             self.splitter.look_ahead(&self.likely);

@@ -9,6 +9,8 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(crate) mod block;
+pub(crate) mod columns;
+pub(crate) mod few;
 pub(crate) mod keys;
 #[cfg(target_arch = "x86_64")]
 mod keys_avx2;

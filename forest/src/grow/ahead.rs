@@ -1,14 +1,15 @@
 //! Histograms of all features that a node is likely to look at, made in one pass over its rows.
 
 use crate::kernel::Level;
-use crate::kernel::keys::{self, CODES, CodeSet, Codes, Lane, TOGETHER};
+use crate::kernel::columns;
+use crate::kernel::keys::{self, Bins, CODES, CodeSet, Codes, Lane, TOGETHER};
 
 /// Codes counted for the current node.
 #[derive(Debug, Default)]
 pub(super) struct Ahead {
     /// Features in the order of `bins`, [`TOGETHER`] to a group.
     features: Vec<Option<usize>>,
-    bins: Vec<[[u64; CODES]; TOGETHER]>,
+    bins: Vec<[Bins; TOGETHER]>,
     /// Codes by group and row of the node.
     places: Vec<u32>,
     n_rows: usize,
@@ -73,5 +74,61 @@ impl Ahead {
         let places = &self.places[group * self.n_rows..(group + 1) * self.n_rows];
         let bins = &self.bins[group][lane][..CODES >> self.shift];
         Some(Counted { bins, shift: self.shift, codes: Lane { places, lane } })
+    }
+}
+
+/// Keys counted for the current node, which lies in a block.
+#[derive(Debug, Default)]
+pub(super) struct AheadKeys {
+    /// Features in the order of `bins`, with the smallest and the largest key and the lower bits to leave out.
+    features: Vec<(usize, (u32, u32), u32)>,
+    bins: Vec<[Bins; TOGETHER]>,
+}
+
+/// What is known of the keys of one feature in the current node.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CountedKeys<'a> {
+    /// The smallest and the largest key.
+    pub(super) range: (u32, u32),
+    pub(super) shift: u32,
+    /// Weights by key without its `shift` lowest bits, modulo their number.
+    pub(super) bins: &'a Bins,
+}
+
+impl AheadKeys {
+    /// Forgets the node before.
+    pub(super) fn clear(&mut self) {
+        self.features.clear();
+    }
+
+    /// Counts keys of features, in bins that `shift` tells by the number of keys and their range.
+    pub(super) fn count<'a>(
+        &mut self,
+        level: Level,
+        keys: impl Fn(usize) -> &'a [u32],
+        shift: impl Fn(usize, (u32, u32)) -> u32,
+        features: &[usize],
+    ) {
+        for group in features.chunks(TOGETHER) {
+            // A group that is not full counts its first feature again.
+            let together: [usize; TOGETHER] = std::array::from_fn(|lane| *group.get(lane).unwrap_or(&group[0]));
+            let (keys, first) = (together.map(&keys), self.features.len());
+            for (feature, keys) in together.into_iter().zip(keys) {
+                let range = columns::range(level, keys);
+                self.features.push((feature, range, shift(keys.len(), range)));
+            }
+            let shifts = std::array::from_fn(|lane| self.features[first + lane].2);
+            let at = first / TOGETHER;
+            self.bins.resize((at + 1).max(self.bins.len()), [[0; CODES]; TOGETHER]);
+            self.bins[at] = [[0; CODES]; TOGETHER];
+            keys::tally_together(level, keys, shifts, &mut self.bins[at]);
+        }
+    }
+
+    /// What was counted of a feature.
+    pub(super) fn of(&self, feature: usize) -> Option<CountedKeys<'_>> {
+        let at = self.features.iter().position(|(other, ..)| *other == feature)?;
+        let (_, range, shift) = self.features[at];
+        Some(CountedKeys { range, shift, bins: &self.bins[at / TOGETHER][at % TOGETHER] })
     }
 }

@@ -5,17 +5,8 @@
 
 use super::impurity::{Entropy, Gini};
 use super::tally::Tally;
+pub(super) use crate::kernel::few::limit;
 use crate::kernel::{self, Level, Packing};
-
-/// Costs of which one is above the other by less than this part of itself, or by less than this, may be in either order
-/// exactly. Float32 rounding contributes five roundings of 2^-24 on either side, the exact arithmetic some 1e-15 times the
-/// weight of the node.
-const MARGIN: f32 = 4e-6;
-
-/// The largest cost that may belong to a score at least as good as that of a cut with this cost.
-pub(super) fn limit(cost: f32) -> f32 {
-    cost + (cost + 1.0) * MARGIN
-}
 
 /// Scratch space of one tree in the making.
 #[derive(Debug, Default)]

@@ -2,17 +2,18 @@
 //!
 //! A histogram over the ranks gives the costs of the cuts at the bins' edges, and a bound on those inside of each bin, since
 //! the cost is a concave function of the two weights on the left (Fayyad and Irani 1992). Only bins that may hold a cut as
-//! good as the best are looked into, with a finer histogram or by comparing all pairs of their few rows. What is left are
+//! good as the best are looked into, with a finer histogram or by every cut of their few rows. What is left are
 //! the cuts whose estimated cost is the smallest or too close to it to tell: exact arithmetic decides among them.
 
-use super::ahead::Counted;
+use super::ahead::{Counted, CountedKeys};
 use super::costs;
-use super::section::Section;
-use crate::kernel::keys::{self, CODES, CodeSet, Lefts, PAIRS_MAX};
+use super::impurity::Gini;
+use super::node::Cut;
+use super::tally::pair_score;
+use crate::kernel::few::{self, Around, Cheapest};
+use crate::kernel::keys::{self, Bins, CODES, CodeSet, Column, Lefts};
 use crate::kernel::{Level, Packing, next_within};
 
-/// Bins of a histogram, at most.
-const BINS_MAX: usize = 256;
 /// Rows per bin that a histogram aims at.
 const ROWS_PER_BIN: usize = 4;
 
@@ -21,7 +22,7 @@ const ROWS_PER_BIN: usize = 4;
 pub(super) struct Candidate {
     /// Keys up to this one go left.
     pub(super) last: u32,
-    cost: f32,
+    pub(super) cost: f32,
     /// Weights of the classes on the left.
     pub(super) left: (u32, u32),
 }
@@ -38,7 +39,8 @@ struct Part {
 /// Scratch space, and the candidates found.
 #[derive(Debug, Default)]
 pub(super) struct Narrow {
-    bins: Vec<u64>,
+    /// Bins in their order.
+    ordered: Vec<u64>,
     lefts: Lefts,
     costs: Vec<f32>,
     /// Parts that are to be looked into.
@@ -48,6 +50,7 @@ pub(super) struct Narrow {
     keys: Vec<u32>,
     inside: Vec<u32>,
     candidates: Vec<Candidate>,
+    cheapest: Cheapest,
 }
 
 /// What a search is told.
@@ -55,14 +58,12 @@ pub(super) struct Narrow {
 pub(super) struct Task<'a> {
     pub(super) level: Level,
     pub(super) packing: Packing,
-    /// Ranks by row, in the place that they have in keys.
-    pub(super) column: &'a [u32],
+    /// The feature's ranks by row.
+    pub(super) column: Column<'a>,
     /// How many ranks share a code.
     pub(super) code_step: u32,
     /// Items of the node.
     pub(super) items: &'a [u32],
-    /// Tells the items of the frame, if the node's are not of it.
-    pub(super) section: Option<&'a Section>,
     /// Weights of the classes in the node.
     pub(super) total: (u32, u32),
     /// The cost of the best cut so far, infinite if there is none.
@@ -74,14 +75,53 @@ pub(super) fn code_shift(n: usize) -> u32 {
     (CODES * ROWS_PER_BIN / n.max(1)).checked_ilog2().unwrap_or(0).min(4)
 }
 
+/// Lower bits of keys to leave out, so that `n` of them have a histogram of their number's size.
+pub(super) fn key_shift(packing: Packing, n: usize, range: (u32, u32)) -> u32 {
+    let wanted = u32::try_from((n / ROWS_PER_BIN).clamp(1, CODES)).unwrap_or(u32::MAX);
+    let shift = (u32::BITS - ((range.1 - range.0) / wanted).leading_zeros()).max(packing.shift());
+    let fits = ((range.1 >> shift) - (range.0 >> shift)) < u32::try_from(CODES).unwrap_or(u32::MAX);
+    shift + u32::from(!fits)
+}
+
+/// The candidate with the highest score, the first of equals by rank, if that beats the best so far.
+pub(super) fn first_best(
+    candidates: impl Iterator<Item = Candidate>,
+    total: (u32, u32),
+    best: Option<&Cut>,
+) -> Option<(Candidate, f64)> {
+    let to_beat = best.map_or(f64::NEG_INFINITY, |best| best.score);
+    let mut winner: Option<(Candidate, f64)> = None;
+    for candidate in candidates {
+        let (first, second) = candidate.left;
+        let right = (total.0 - first, total.1 - second);
+        let score = pair_score::<Gini>((first.into(), second.into()), (right.0.into(), right.1.into()));
+        let wins = winner.is_none_or(|(other, best)| score > best || score >= best && candidate.last < other.last);
+        if score > to_beat && wins {
+            winner = Some((candidate, score));
+        }
+    }
+    winner
+}
+
 impl Narrow {
-    /// All cuts that cost no more than the cheapest and `to_beat`, as far as estimates can tell, in the order of the ranks.
+    /// All cuts that cost no more than the cheapest and `to_beat`, as far as estimates can tell, in any order.
     /// `keys` are those of the node, `range` the smallest and the largest.
     pub(super) fn search(&mut self, task: &Task<'_>, keys: &[u32], range: (u32, u32)) -> &[Candidate] {
         self.candidates.clear();
         self.parts.clear();
         let mut least = task.to_beat;
         self.look(task, keys, Part { low: range.0, high: range.1, base: (0, 0) }, &mut least);
+        self.look_into_parts(task, keys, &mut least);
+        self.finish(least)
+    }
+
+    /// The same by keys that were counted. `keys` are those of the node.
+    pub(super) fn search_counted(&mut self, task: &Task<'_>, keys: &[u32], counted: CountedKeys<'_>) -> &[Candidate] {
+        self.candidates.clear();
+        self.parts.clear();
+        let mut least = task.to_beat;
+        let part = Part { low: counted.range.0, high: counted.range.1, base: (0, 0) };
+        self.weigh(task, part, counted.shift, counted.bins, &mut least);
         self.look_into_parts(task, keys, &mut least);
         self.finish(least)
     }
@@ -131,9 +171,6 @@ impl Narrow {
         self.items.resize(n.max(self.items.len()), 0);
         let n = keys::choose(task.level, task.items, counted.codes, &set, &mut self.items);
         self.keys.resize(n, 0);
-        if let Some(section) = task.section {
-            section.translate(task.level, task.packing, &mut self.items[..n], &mut self.keys);
-        }
         keys::gather(task.level, task.packing, task.column, &self.items[..n], &mut self.keys);
     }
 
@@ -153,40 +190,46 @@ impl Narrow {
     fn finish(&mut self, least: f32) -> &[Candidate] {
         let limit = costs::limit(least);
         self.candidates.retain(|candidate| candidate.cost <= limit);
-        self.candidates.sort_unstable_by_key(|candidate| candidate.last);
         &self.candidates
     }
 
     fn look(&mut self, task: &Task<'_>, keys: &[u32], part: Part, least: &mut f32) {
-        if keys.len() <= PAIRS_MAX {
-            self.compare(task, keys, part.base, least);
+        if keys.len() <= few::keys_max(task.level) {
+            self.take_cheapest(task, keys, part.base, least);
         } else {
             self.count(task, keys, part, least);
         }
     }
 
-    /// Every cut of a few rows.
-    fn compare(&mut self, task: &Task<'_>, keys: &[u32], base: (u32, u32), least: &mut f32) {
-        keys::compare_pairs(task.level, task.packing, keys, base, &mut self.lefts);
-        let end = |place: usize| keys[place] | task.packing.low();
-        self.collect(task, end, least);
+    /// Cuts between few rows.
+    fn take_cheapest(&mut self, task: &Task<'_>, keys: &[u32], base: (u32, u32), least: &mut f32) {
+        let around = Around { base, total: task.total, to_beat: *least };
+        few::find_cheapest(task.level, task.packing, keys, around, &mut self.cheapest);
+        for (cost, last, left) in self.cheapest.cuts() {
+            *least = least.min(cost);
+            self.candidates.push(Candidate { last, cost, left });
+        }
+    }
+
+    /// Cuts between many rows, by a histogram of them.
+    fn count(&mut self, task: &Task<'_>, keys: &[u32], part: Part, least: &mut f32) {
+        let shift = key_shift(task.packing, keys.len(), (part.low, part.high));
+        let mut bins = [0; CODES];
+        keys::tally(task.level, keys, shift, &mut bins);
+        self.weigh(task, part, shift, &bins, least);
     }
 
     /// Cuts at the edges of bins; bins that may hold better ones become parts.
-    fn count(&mut self, task: &Task<'_>, keys: &[u32], part: Part, least: &mut f32) {
-        let low = part.low & !task.packing.low();
-        let wanted = (keys.len() / ROWS_PER_BIN).min(BINS_MAX);
-        let span = part.high - low;
-        let shift =
-            (u32::BITS - (span / u32::try_from(wanted).unwrap_or(u32::MAX)).leading_zeros()).max(task.packing.shift());
-        self.bins.clear();
-        self.bins.resize((span >> shift) as usize + 1, 0);
-        keys::tally(keys, low, shift, &mut self.bins);
-        keys::run(&self.bins, part.base, &mut self.lefts);
-        let width = (1 << shift) - 1;
-        let start = |bin: usize| low + (u32::try_from(bin).unwrap_or(u32::MAX) << shift);
-        let end = |bin: usize| start(bin).saturating_add(width);
-        self.collect(task, end, least);
+    fn weigh(&mut self, task: &Task<'_>, part: Part, shift: u32, bins: &Bins, least: &mut f32) {
+        let first = part.low >> shift;
+        let n = ((part.high >> shift) - first) as usize + 1;
+        self.ordered.clear();
+        self.ordered.extend(bins.iter().cycle().skip(first as usize % CODES).take(n));
+        keys::run(&self.ordered, part.base, &mut self.lefts);
+        let place = |bin: usize| first + u32::try_from(bin).unwrap_or(u32::MAX);
+        let start = |bin: usize| (place(bin) << shift).max(part.low);
+        let end = |bin: usize| (place(bin) << shift | ((1 << shift) - 1)).min(part.high);
+        self.collect(task, |bin| end(bin) | task.packing.low(), least);
         if shift > task.packing.shift() {
             self.choose_parts(task, part.base, *least, start, end);
         }

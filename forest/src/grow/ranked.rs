@@ -1,42 +1,46 @@
 //! Cuts of two classes by Gini impurity with small whole weights, where nodes look at few of the features.
 //!
-//! A tree keeps one list of its rows; a node is a range of it. For each feature looked at, the node's rows are translated to
-//! codes or keys, and [`Narrow`] finds the few cuts that may be the best; the score of these is computed as scikit-learn
-//! does. So a feature that a node does not look at costs it nothing.
+//! A tree keeps one list of its rows; a node is a range of it. Large nodes count codes of the features that they look at,
+//! and fetch keys only where codes do not tell enough; smaller ones lie in a [`Block`], which holds their keys side by side.
+//! Either way [`Narrow`] finds the few cuts that may be the best, and the score of these is computed as scikit-learn does.
 
-use super::ahead::Ahead;
-use super::narrow::{Candidate, Narrow, Task, code_shift};
+use super::ahead::{Ahead, AheadKeys};
+use super::block::Block;
+use super::narrow::{Candidate, Narrow, Task, code_shift, first_best, key_shift};
 use super::node::{Bounds, Cut};
 use super::plan::{Plan, RowWeights};
 use super::ranks::Ranks;
 use super::scan::{Limits, Tallies, half_way};
-use super::section::Section;
 use super::sorted::load;
-use super::tally::{Tally, middle, score};
+use super::tally::{Tally, middle};
 use super::whole::Key;
 use super::{FEATURE_THRESHOLD, Sides, Splitter};
 use crate::frame::Frame;
 use crate::grow::impurity::Gini;
-use crate::kernel::keys;
-use crate::kernel::{self, Level, Packing};
+use crate::kernel::few::{self, Around, Cheapest};
+use crate::kernel::{self, Level, Packing, columns, keys};
 use crate::random::Xorshift;
 
-/// Nodes of so many rows are searched by keys at once, larger ones by codes first.
+/// Outside of blocks, nodes of so many rows are searched by keys at once, larger ones by codes first.
 const KEYED_ROWS: usize = 24;
+/// A block divides the columns of all features: it pays where nodes look at one of so many at least.
+const BLOCK_PARTS: usize = 16;
 
 /// Memory that trees use one after another.
 #[derive(Debug, Default)]
 pub(super) struct RankedWork {
     /// Items of the tree's rows; a node is a range of it. Rows ascend within every node.
     items: Vec<u32>,
-    section: Section,
-    /// Keys of the current node by the feature looked at last.
+    block: Block,
+    /// Keys of the current node by the feature looked at last, outside of blocks.
     keys: Vec<u32>,
     spare: Vec<u32>,
     /// Items of the rows next to a cut.
     near: Vec<u32>,
     ahead: Ahead,
+    ahead_keys: AheadKeys,
     narrow: Narrow,
+    cheapest: Cheapest,
     /// Sorted values of the current node, where they are needed.
     values: Vec<Key>,
 }
@@ -51,7 +55,9 @@ pub(super) struct RankedSplitter<'a> {
     n_rows: usize,
     start: usize,
     end: usize,
-    /// The feature whose keys of the current node are at hand.
+    /// Rows of the largest blocks, 0 if there are to be none.
+    block_rows: usize,
+    /// The feature whose keys of the current node are at hand, outside of blocks.
     keyed: Option<usize>,
     tallies: Tallies,
     /// The feature whose best cut was found last without its threshold, and the last key on the left of that.
@@ -74,7 +80,7 @@ impl<'a> RankedSplitter<'a> {
         if total > super::costs::MAX_WEIGHT as f64 {
             return None;
         }
-        work.section.clear();
+        work.block.clear();
         work.items.clear();
         let classes = frame.class_indexes();
         let item = |row: u32| ranks.packing.item(row, classes[row as usize]) | count(row);
@@ -82,7 +88,10 @@ impl<'a> RankedSplitter<'a> {
         let n_rows = work.items.len();
         work.keys.resize(n_rows.max(work.keys.len()), 0);
         work.spare.resize(n_rows.max(work.spare.len()), 0);
+        // Where nodes come in any order a block would be made again and again.
+        let blocks = plan.max_leaf_nodes.is_none() && plan.max_features * BLOCK_PARTS >= frame.n_features();
         Some(Self {
+            block_rows: if blocks { Block::rows_max(frame.n_features()) } else { 0 },
             frame,
             plan,
             ranks,
@@ -101,147 +110,158 @@ impl<'a> RankedSplitter<'a> {
         self.end - self.start
     }
 
-    /// Whether the current node lies in the section.
-    fn in_section(&self) -> bool {
-        self.work.section.holds(self.start, self.end)
+    /// Whether the current node lies in the block.
+    fn in_block(&self) -> bool {
+        self.work.block.holds(self.start, self.end)
     }
 
-    /// Items of the current node, with numbers of the section for rows if it lies in it.
+    /// Items of the current node.
     fn items(&self) -> &[u32] {
-        if self.in_section() {
-            self.work.section.items(self.start, self.end)
+        if self.in_block() {
+            self.work.block.items(self.start, self.end)
         } else {
             &self.work.items[self.start..self.end]
         }
     }
 
-    /// Makes the current node a section. Not where nodes come in any order: it would be made again and again.
-    fn begin_section(&mut self) {
-        if !self.in_section() && self.plan.max_leaf_nodes.is_none() {
-            let RankedWork { items, section, .. } = &mut *self.work;
-            let items = &items[self.start..self.end];
-            section.begin(self.ranks.packing, self.start, items, self.ranks.codes());
-        }
-    }
-
-    /// Items of the frame of the current node.
-    fn of_frame(&mut self) -> &[u32] {
-        let RankedWork { items, section, near, spare, .. } = &mut *self.work;
-        if !section.holds(self.start, self.end) {
-            return &items[self.start..self.end];
-        }
-        near.clear();
-        near.extend_from_slice(section.items(self.start, self.end));
-        section.translate(self.ranks.level, self.ranks.packing, near, spare);
-        near
-    }
-
     /// Row of the frame at a place of the current node.
     fn row(&self, place: usize) -> usize {
-        let packing = self.ranks.packing;
-        packing.row(self.work.section.item_of_frame(packing, self.items()[place], self.in_section())) as usize
+        self.ranks.packing.row(self.items()[place]) as usize
     }
 
-    /// Counts the codes of features where that was not done yet.
-    fn count_codes(&mut self, features: &[usize]) {
-        let RankedWork { items, section, ahead, .. } = &mut *self.work;
-        if features.iter().all(|feature| ahead.of(*feature).is_some()) {
-            return;
+    /// Counts the codes of features, or in a block the keys, where that was not done yet.
+    fn count(&mut self, features: &[usize]) {
+        let RankedWork { items, ahead, ahead_keys, block, .. } = &mut *self.work;
+        let (level, packing, start, end) = (self.ranks.level, self.ranks.packing, self.start, self.end);
+        if block.holds(start, end) {
+            if features.iter().any(|feature| ahead_keys.of(*feature).is_none()) {
+                let shift = |n, range| key_shift(packing, n, range);
+                ahead_keys.count(level, |feature| block.keys(feature, start, end), shift, features);
+            }
+        } else if features.iter().any(|feature| ahead.of(*feature).is_none()) {
+            let items = &items[start..end];
+            ahead.count(level, self.ranks.codes(), items, code_shift(items.len()), features);
         }
-        let (codes, items) = if section.holds(self.start, self.end) {
-            let (codes, _, items) = section.parts(self.start, self.end);
-            (codes, &*items)
-        } else {
-            (self.ranks.codes(), &items[self.start..self.end])
-        };
-        ahead.count(self.ranks.level, codes, items, code_shift(items.len()), features);
     }
 
-    /// Translates the node's rows to keys of a feature; returns the smallest and the largest.
+    /// Has the node's keys of a feature at hand; returns the smallest and the largest.
     fn take_keys(&mut self, feature: usize) -> (u32, u32) {
+        let (level, packing) = (self.ranks.level, self.ranks.packing);
+        if self.in_block() {
+            return columns::range(level, self.keys(feature));
+        }
         self.keyed = Some(feature);
-        let mut keys = std::mem::take(&mut self.work.keys);
-        let (level, packing, column) = (self.ranks.level, self.ranks.packing, self.ranks.keys(feature));
-        let items = self.of_frame();
-        let range = keys::gather(level, packing, column, items, &mut keys[..items.len()]);
-        self.work.keys = keys;
-        range
+        let RankedWork { items, keys, .. } = &mut *self.work;
+        let items = &items[self.start..self.end];
+        keys::gather(level, packing, self.ranks.table().column(feature), items, &mut keys[..items.len()])
+    }
+
+    /// The node's keys of a feature, which are at hand.
+    fn keys(&self, feature: usize) -> &[u32] {
+        if self.in_block() { self.work.block.keys(feature, self.start, self.end) } else { &self.work.keys[..self.n()] }
     }
 
     /// Value of a feature in a row that has this key.
     fn value(&self, feature: usize, key: u32) -> Option<f32> {
-        let place = self.work.keys[..self.n()].iter().position(|other| *other == key)?;
+        let place = self.keys(feature).iter().position(|other| *other == key)?;
         Some(self.frame.column(feature)[self.row(place)])
     }
 
     /// Whether the values of two keys are too close to be cut apart.
     fn are_close(&self, feature: usize, one: u32, other: u32) -> bool {
-        self.ranks.is_close(feature, one)
+        self.ranks.may_be_close(feature, one, other)
             && self.value(feature, one).zip(self.value(feature, other)).is_some_and(|(a, b)| b <= a + FEATURE_THRESHOLD)
     }
 
     /// What there is to search of a feature.
     fn task(&self, feature: usize, best: Option<Cut>) -> Task<'_> {
-        let counts = &self.tallies.total.counts;
         Task {
             level: self.ranks.level,
             packing: self.ranks.packing,
-            column: self.ranks.keys(feature),
+            column: self.ranks.table().column(feature),
             code_step: self.ranks.code_step(feature),
             items: self.items(),
-            section: self.in_section().then_some(&self.work.section),
-            total: (whole(counts[0]), whole(counts[1])),
-            #[expect(clippy::cast_possible_truncation, reason = "an estimate, as the costs are")]
-            to_beat: best.map_or(f32::INFINITY, |best| (-0.5 * best.score) as f32),
+            total: self.total(),
+            to_beat: to_beat(best),
         }
     }
 
-    /// Looks at the cuts that estimates leave over. Codes suffice for large nodes, unless all rows have the same.
+    /// Weights of both classes in the node.
+    fn total(&self) -> (u32, u32) {
+        let counts = &self.tallies.total.counts;
+        (whole(counts[0]), whole(counts[1]))
+    }
+
+    /// Looks at the cuts that estimates leave over.
     fn search_quickly(&mut self, feature: usize, best: &mut Option<Cut>) -> Found {
+        if self.in_block() && self.n() <= few::keys_max(self.ranks.level) {
+            return self.search_few(feature, best);
+        }
         let mut narrow = std::mem::take(&mut self.work.narrow);
-        let found = self.search_with(&mut narrow, feature, best);
+        let found = self.search_many(&mut narrow, feature, best);
         self.work.narrow = narrow;
         found
     }
 
-    fn search_with(&mut self, narrow: &mut Narrow, feature: usize, best: &mut Option<Cut>) -> Found {
-        if self.n() > KEYED_ROWS {
-            self.count_codes(&[feature]);
-            if let Some(counted) = self.work.ahead.of(feature)
-                && let Some(candidates) = narrow.search_codes(&self.task(feature, *best), counted)
-            {
-                return self.choose(feature, candidates, best);
-            }
-        }
-        let range = self.take_keys(feature);
-        let one_rank = self.ranks.packing.row(range.0) == self.ranks.packing.row(range.1);
-        if one_rank || self.are_close(feature, range.0, range.1) {
+    /// All cuts between few rows at once.
+    fn search_few(&mut self, feature: usize, best: &mut Option<Cut>) -> Found {
+        let (level, packing) = (self.ranks.level, self.ranks.packing);
+        let around = Around { base: (0, 0), total: self.total(), to_beat: to_beat(*best) };
+        let RankedWork { block, cheapest, .. } = &mut *self.work;
+        let keys = block.keys(feature, self.start, self.end);
+        few::find_cheapest(level, packing, keys, around, cheapest);
+        if self.is_constant(feature, self.work.cheapest.range) {
             return Found::Constant;
         }
-        let candidates = narrow.search(&self.task(feature, *best), &self.work.keys[..self.n()], range);
+        let cuts = self.work.cheapest.cuts().map(|(cost, last, left)| Candidate { last, cost, left });
+        let winner = first_best(cuts, self.total(), best.as_ref());
+        self.take_winner(feature, winner, best)
+    }
+
+    /// Whether a node with this smallest and this largest key cannot be cut.
+    fn is_constant(&self, feature: usize, (low, high): (u32, u32)) -> bool {
+        self.ranks.packing.row(low) == self.ranks.packing.row(high) || self.are_close(feature, low, high)
+    }
+
+    /// Codes suffice for large nodes outside of blocks, unless all rows have the same.
+    fn search_many(&mut self, narrow: &mut Narrow, feature: usize, best: &mut Option<Cut>) -> Found {
+        if self.looks_ahead() {
+            self.count(&[feature]);
+        }
+        if !self.in_block()
+            && let Some(counted) = self.work.ahead.of(feature)
+            && let Some(candidates) = narrow.search_codes(&self.task(feature, *best), counted)
+        {
+            return self.choose(feature, candidates, best);
+        }
+        let counted = self.work.ahead_keys.of(feature);
+        let range = counted.map(|counted| counted.range);
+        let range = range.unwrap_or_else(|| self.take_keys(feature));
+        if self.is_constant(feature, range) {
+            return Found::Constant;
+        }
+        let (task, keys) = (self.task(feature, *best), self.keys(feature));
+        let candidates = match self.work.ahead_keys.of(feature) {
+            Some(counted) => narrow.search_counted(&task, keys, counted),
+            None => narrow.search(&task, keys, range),
+        };
         self.choose(feature, candidates, best)
     }
 
-    /// The first best of the candidates, if it beats the best so far.
+    /// Makes the first best of the candidates the best cut, if it beats that.
     fn choose(&mut self, feature: usize, candidates: &[Candidate], best: &mut Option<Cut>) -> Found {
-        let mut winner = None;
-        let mut score_to_beat = best.map_or(f64::NEG_INFINITY, |best| best.score);
-        let Tallies { total, left, right, .. } = &mut self.tallies;
-        for candidate in candidates {
-            let (first, second) = candidate.left;
-            left.set_pair(first.into(), second.into());
-            right.set_pair(total.counts[0] - u64::from(first), total.counts[1] - u64::from(second));
-            let score = score::<Gini>(left, right);
-            if score > score_to_beat {
-                (score_to_beat, winner) = (score, Some(candidate));
-            }
-        }
-        let Some(winner) = winner else { return Found::Cut };
+        let winner = first_best(candidates.iter().copied(), self.total(), best.as_ref());
+        self.take_winner(feature, winner, best)
+    }
+
+    /// Makes a cut with its score the best one.
+    fn take_winner(&mut self, feature: usize, winner: Option<(Candidate, f64)>, best: &mut Option<Cut>) -> Found {
+        let Some((winner, score)) = winner else { return Found::Cut };
         if self.ranks.is_close(feature, winner.last) {
             return Found::Close;
         }
         // What else there is to know of it is found out only if no other feature is better.
-        *best = Some(Cut { feature, threshold: f64::NAN, missing_go_to_left: false, score: score_to_beat });
+        *best = Some(Cut { feature, threshold: f64::NAN, missing_go_to_left: false, score });
         self.found = Some((feature, winner.last));
         Found::Cut
     }
@@ -254,7 +274,7 @@ impl<'a> RankedSplitter<'a> {
         self.tallies.missing.clear();
         for place in 0..n {
             let value = self.frame.column(feature)[self.row(place)];
-            let load = load(self.ranks.packing, self.work.keys[place]);
+            let load = load(self.ranks.packing, self.items()[place]);
             if value.is_nan() {
                 self.tallies.missing.add(load);
             } else {
@@ -273,60 +293,68 @@ impl<'a> RankedSplitter<'a> {
     /// Divides the rows by a cut that was found by ranks and fills in what else there is to know of it. Returns how many
     /// rows go left.
     fn apply_found(&mut self, cut: &mut Cut, last: u32) -> usize {
-        let (level, packing, n) = (self.ranks.level, self.ranks.packing, self.n());
-        let by_codes = self.keyed != Some(cut.feature) && self.work.ahead.of(cut.feature).is_some();
-        if !by_codes && self.keyed != Some(cut.feature) {
-            self.take_keys(cut.feature);
-        }
-        let (in_section, column) = (self.in_section(), self.ranks.keys(cut.feature));
-        let values = self.frame.column(cut.feature);
-        let RankedWork { items, section, keys, spare, ahead, near, .. } = &mut *self.work;
-        near.resize(n.max(near.len()), 0);
-        let counted = ahead.of(cut.feature).filter(|_| by_codes);
-        let code = packing.row(last) / self.ranks.code_step(cut.feature);
-        // The rows next to the cut are enough to tell its values, where they are known.
-        let own: &[u32] = if in_section { section.items(self.start, self.end) } else { &items[self.start..self.end] };
-        let n_near = if let Some(counted) = counted {
-            keys::choose(level, own, counted.codes, &counted.beside(code), near)
+        let (values, n_left) = if self.in_block() {
+            self.apply_in_block(cut.feature, last)
         } else {
-            near[..n].copy_from_slice(own);
-            n
+            self.apply_outside(cut.feature, last)
         };
-        let near = &mut near[..n_near];
-        if in_section {
-            section.translate(level, packing, near, spare);
-        }
-        if by_codes {
-            keys::gather(level, packing, column, near, &mut keys[..n_near]);
-        }
-        let (before, after) = sides(level, packing, &keys[..n_near], near, last, values);
-        let (rows, items) = if in_section {
-            let (_, rows, items) = section.parts(self.start, self.end);
-            (Some(rows), items)
-        } else {
-            (None, &mut items[self.start..self.end])
-        };
-        let n_left = match counted {
-            Some(counted) => keys::divide_codes(level, (rows, column), (code, last), counted.codes, items, spare),
-            None => keys::divide(level, &keys[..n], last, items, spare),
-        };
-        cut.threshold = half_way(before, after);
-        cut.missing_go_to_left = n_left > n - n_left;
+        cut.threshold = half_way(values.0, values.1);
+        cut.missing_go_to_left = n_left > self.n() - n_left;
         n_left
+    }
+
+    /// The values of both sides of a cut and how many rows go left, in a block.
+    fn apply_in_block(&mut self, feature: usize, last: u32) -> ((f32, f32), usize) {
+        let (level, packing) = (self.ranks.level, self.ranks.packing);
+        let column = self.frame.column(feature);
+        let (n_left, near) = self.work.block.mark_keys(level, feature, last, self.start, self.end);
+        self.work.block.divide_items(level, self.start, self.end);
+        let [before, after] = near.map(|item| item.map_or(f32::NAN, |item| column[packing.row(item) as usize]));
+        ((before, after), n_left)
+    }
+
+    /// The same outside of blocks: where codes were counted, the rows next to the cut are enough to tell its values.
+    fn apply_outside(&mut self, feature: usize, last: u32) -> ((f32, f32), usize) {
+        let (level, packing, n) = (self.ranks.level, self.ranks.packing, self.n());
+        let by_codes = self.keyed != Some(feature) && self.work.ahead.of(feature).is_some();
+        if !by_codes && self.keyed != Some(feature) {
+            self.take_keys(feature);
+        }
+        let (column, values) = (self.ranks.table().column(feature), self.frame.column(feature));
+        let RankedWork { items, keys, spare, ahead, near, .. } = &mut *self.work;
+        let items = &mut items[self.start..self.end];
+        let Some(counted) = ahead.of(feature).filter(|_| by_codes) else {
+            let values = sides(level, packing, &keys[..n], items, last, values);
+            return (values, keys::divide(level, &keys[..n], last, items, spare));
+        };
+        near.resize(n.max(near.len()), 0);
+        let code = packing.row(last) / self.ranks.code_step(feature);
+        let n_near = keys::choose(level, items, counted.codes, &counted.beside(code), near);
+        let (near, keys) = (&near[..n_near], &mut keys[..n_near]);
+        keys::gather(level, packing, column, near, keys);
+        let values = sides(level, packing, keys, near, last, values);
+        (values, keys::divide_codes(level, column, (code, last), counted.codes, items, spare))
     }
 
     /// Divides the rows by a cut that has its threshold. Returns how many rows go left.
     fn apply_threshold(&mut self, cut: &Cut) -> usize {
-        let column = self.frame.column(cut.feature);
-        for place in 0..self.n() {
-            let value = column[self.row(place)];
-            let goes_left = if value.is_nan() { cut.missing_go_to_left } else { f64::from(value) <= cut.threshold };
-            self.work.keys[place] = u32::from(!goes_left);
+        let (column, packing, level) = (self.frame.column(cut.feature), self.ranks.packing, self.ranks.level);
+        let goes_left = |item: u32| {
+            let value = column[packing.row(item) as usize];
+            if value.is_nan() { cut.missing_go_to_left } else { f64::from(value) <= cut.threshold }
+        };
+        let (in_block, n) = (self.in_block(), self.n());
+        let RankedWork { items, block, keys, spare, .. } = &mut *self.work;
+        if in_block {
+            let n_left = block.mark_items(self.start, self.end, goes_left);
+            block.divide_items(level, self.start, self.end);
+            return n_left;
         }
-        let (n, in_section) = (self.n(), self.in_section());
-        let RankedWork { items, section, keys, spare, .. } = &mut *self.work;
-        let items = if in_section { section.parts(self.start, self.end).2 } else { &mut items[self.start..self.end] };
-        keys::divide(self.ranks.level, &keys[..n], 0, items, spare)
+        let items = &mut items[self.start..self.end];
+        for (key, item) in keys.iter_mut().zip(&*items) {
+            *key = u32::from(!goes_left(*item));
+        }
+        keys::divide(level, &keys[..n], 0, items, spare)
     }
 }
 
@@ -351,6 +379,12 @@ enum Found {
     Close,
 }
 
+/// The cost of the best cut so far.
+#[expect(clippy::cast_possible_truncation, reason = "an estimate, as the costs are")]
+fn to_beat(best: Option<Cut>) -> f32 {
+    best.map_or(f32::INFINITY, |best| (-0.5 * best.score) as f32)
+}
+
 fn whole(count: u64) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
@@ -364,6 +398,7 @@ impl Splitter for RankedSplitter<'_> {
         (self.start, self.end) = (start, end);
         (self.keyed, self.found) = (None, None);
         self.work.ahead.clear();
+        self.work.ahead_keys.clear();
         let (first, second) = kernel::pair_sums(self.ranks.level, self.items());
         self.tallies.total.set_pair(first, second);
         self.tallies.total.weight()
@@ -378,12 +413,19 @@ impl Splitter for RankedSplitter<'_> {
     }
 
     fn looks_ahead(&self) -> bool {
-        self.n() > KEYED_ROWS
+        self.n() > if self.in_block() { few::keys_max(self.ranks.level) } else { KEYED_ROWS }
     }
 
     fn look_ahead(&mut self, features: &[usize]) {
-        self.begin_section();
-        self.count_codes(features);
+        self.count(features);
+    }
+
+    fn begin_search(&mut self) {
+        if self.n() <= self.block_rows && !self.in_block() {
+            let RankedWork { items, block, .. } = &mut *self.work;
+            let (level, packing) = (self.ranks.level, self.ranks.packing);
+            block.begin(level, packing, self.start, &items[self.start..self.end], self.ranks.table());
+        }
     }
 
     fn search(&mut self, feature: usize, bounds: Bounds, _stream: &mut Xorshift, best: &mut Option<Cut>) -> bool {
@@ -418,6 +460,7 @@ impl Splitter for RankedSplitter<'_> {
         // Keys and codes no longer stand beside their rows.
         self.keyed = None;
         self.work.ahead.clear();
+        self.work.ahead_keys.clear();
         let Tallies { total, left, right, .. } = &mut self.tallies;
         set_sides(total, left, right, (first, second));
         Sides {
@@ -427,6 +470,12 @@ impl Splitter for RankedSplitter<'_> {
             weight_left: left.weight(),
             weight_right: right.weight(),
             middle: middle(left, right),
+        }
+    }
+
+    fn divide(&mut self, left: bool, right: bool) {
+        if self.in_block() && (left || right) {
+            self.work.block.divide_keys(self.ranks.level, self.start, self.end);
         }
     }
 }

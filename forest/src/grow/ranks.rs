@@ -4,7 +4,7 @@ use rayon::prelude::*;
 
 use super::FEATURE_THRESHOLD;
 use crate::frame::Frame;
-use crate::kernel::keys::Codes;
+use crate::kernel::keys::{Codes, Table};
 use crate::kernel::{Level, Packing};
 use crate::pages::Pages;
 
@@ -13,8 +13,7 @@ use crate::pages::Pages;
 pub(crate) struct Ranks {
     pub(super) level: Level,
     pub(super) packing: Packing,
-    n_rows: usize,
-    /// Ranks by row, above the bits that an item holds below its row: column-major `(n_features, n_rows)`.
+    /// Ranks above the bits that an item holds below its row, row-major `(n_rows, n_features)`.
     keys: Pages<u32>,
     /// Ranks divided by so much that they fit one byte, row-major `(n_rows, n_features)`: most of what is read.
     codes: Pages<u8>,
@@ -30,10 +29,12 @@ struct Ranked {
     missing: Option<u32>,
     /// A bit by rank: set if the next value is too close to be cut apart from this one.
     close: Vec<u32>,
+    /// The most bits set one after another.
+    close_run: u32,
 }
 
 impl Ranks {
-    /// `None` if the frame has not two classes, or too many rows for 32-bit keys.
+    /// `None` if the frame has not two classes, or too many rows for 32-bit keys, or too many values for signed places.
     pub(crate) fn new(frame: &Frame, level: Level) -> Option<Self> {
         let n_rows = frame.n_samples();
         if frame.classes().len() != 2 {
@@ -41,14 +42,20 @@ impl Ranks {
         }
         // One rank more than rows, for those without a value.
         let packing = Packing::new(n_rows + 1, 2)?;
-        let mut keys = Pages::zeroed(n_rows * frame.n_features());
-        let columns: Vec<Ranked> = keys
-            .par_chunks_mut(n_rows)
-            .enumerate()
-            .map(|(feature, keys)| rank(frame.column(feature), packing, keys))
-            .collect();
-        let codes = codes(&columns, packing, n_rows, &keys);
-        Some(Self { level, packing, n_rows, keys, codes, columns })
+        let n_features = frame.n_features();
+        i32::try_from(n_rows * n_features).ok()?;
+        let mut keys = Pages::zeroed(n_rows * n_features);
+        let mut columns = Vec::with_capacity(n_features);
+        let mut ranks = vec![0; n_rows * COLUMNS_TOGETHER.min(n_features)];
+        for first in (0..n_features).step_by(COLUMNS_TOGETHER) {
+            let width = COLUMNS_TOGETHER.min(n_features - first);
+            let ranks = &mut ranks[..width * n_rows];
+            let by_column = ranks.par_chunks_mut(n_rows).enumerate();
+            columns.par_extend(by_column.map(|(column, ranks)| rank(frame.column(first + column), packing, ranks)));
+            spread(ranks, n_rows, (first, n_features), &mut keys);
+        }
+        let codes = codes(&columns, packing, &keys);
+        Some(Self { level, packing, keys, codes, columns })
     }
 
     /// Codes of all rows.
@@ -66,14 +73,21 @@ impl Ranks {
         self.columns[feature].missing.is_some()
     }
 
-    /// Ranks of one feature by row, `(n_rows,)`, in the place that they have in keys.
-    pub(super) fn keys(&self, feature: usize) -> &[u32] {
-        &self.keys[feature * self.n_rows..(feature + 1) * self.n_rows]
+    /// Ranks of all rows.
+    pub(super) fn table(&self) -> Table<'_> {
+        Table { ranks: &self.keys, n_features: self.columns.len() }
     }
 
     /// Whether a key is that of a row without a value.
     pub(super) fn is_missing(&self, feature: usize, key: u32) -> bool {
         self.columns[feature].missing.is_some_and(|missing| key >= missing)
+    }
+
+    /// Whether the values of two keys, one below the other, may be too close to be cut apart: if not all that lie between are
+    /// close to their next ones, then they are not.
+    pub(super) fn may_be_close(&self, feature: usize, one: u32, other: u32) -> bool {
+        let distance = self.packing.row(other) - self.packing.row(one);
+        distance <= self.columns[feature].close_run && self.is_close(feature, one)
     }
 
     /// Whether the feature's next value after a key's rank is too close to be cut apart from it. If not, then no values up to
@@ -82,6 +96,17 @@ impl Ranks {
         let rank = self.packing.row(key);
         self.columns[feature].close[(rank / 32) as usize] >> (rank % 32) & 1 == 1
     }
+}
+
+fn longest_run(bits: &[u32]) -> u32 {
+    let set = |at: u32| bits[(at / u32::BITS) as usize] >> (at % u32::BITS) & 1 == 1;
+    let n = u32::try_from(bits.len()).unwrap_or(u32::MAX).saturating_mul(u32::BITS);
+    let (mut run, mut longest) = (0, 0);
+    for at in 0..n {
+        run = if set(at) { run + 1 } else { 0 };
+        longest = longest.max(run);
+    }
+    longest
 }
 
 fn rank(values: &[f32], packing: Packing, keys: &mut [u32]) -> Ranked {
@@ -109,25 +134,45 @@ fn rank(values: &[f32], packing: Packing, keys: &mut [u32]) -> Ranked {
         keys[row] = packing.item(rank, 0);
     }
     let code_step = rank / (u32::from(u8::MAX) + 1) + 1;
-    Ranked { code_step, missing, close }
+    Ranked { code_step, missing, close_run: longest_run(&close), close }
 }
 
-/// Rows whose codes are written together, while they are in the cache.
+/// Columns that are ranked before their ranks are written to their rows: a cache line is filled in few passes.
+const COLUMNS_TOGETHER: usize = 4;
+/// Rows that are written together, while they are in the cache.
 const ROWS_TOGETHER: usize = 1024;
 
-fn codes(columns: &[Ranked], packing: Packing, n_rows: usize, keys: &[u32]) -> Pages<u8> {
+/// Writes columns of ranks to the rows, from column `first` of `n_features` on.
+fn spread(ranks: &[u32], n_rows: usize, (first, n_features): (usize, usize), keys: &mut [u32]) {
+    keys.par_chunks_mut(ROWS_TOGETHER * n_features).enumerate().for_each(|(part, keys)| {
+        for (row, keys) in keys.chunks_exact_mut(n_features).enumerate() {
+            let columns = ranks.chunks_exact(n_rows);
+            for (key, column) in keys[first..].iter_mut().zip(columns) {
+                *key = column[part * ROWS_TOGETHER + row];
+            }
+        }
+    });
+}
+
+fn codes(columns: &[Ranked], packing: Packing, keys: &[u32]) -> Pages<u8> {
     let n_features = columns.len();
+    let parts: Vec<u64> = columns.iter().map(|column| (1_u64 << PART_BITS).div_ceil(column.code_step.into())).collect();
     let mut codes = Pages::zeroed(keys.len());
-    codes.par_chunks_mut(ROWS_TOGETHER * n_features).enumerate().for_each(|(part, codes)| {
-        for (feature, column) in columns.iter().enumerate() {
-            let keys = &keys[feature * n_rows + part * ROWS_TOGETHER..(feature + 1) * n_rows];
-            for (code, key) in codes.iter_mut().skip(feature).step_by(n_features).zip(keys) {
-                *code = u8::try_from(packing.row(*key) / column.code_step).unwrap_or(u8::MAX);
+    let rows = codes.par_chunks_mut(ROWS_TOGETHER * n_features).zip(keys.par_chunks(ROWS_TOGETHER * n_features));
+    rows.for_each(|(codes, keys)| {
+        for (codes, keys) in codes.chunks_exact_mut(n_features).zip(keys.chunks_exact(n_features)) {
+            for ((code, key), part) in codes.iter_mut().zip(keys).zip(&parts) {
+                *code = u8::try_from((u64::from(packing.row(*key)) * part) >> PART_BITS).unwrap_or(u8::MAX);
             }
         }
     });
     codes
 }
+
+/// Bits after the point of a code step's inverse, by which ranks are multiplied instead of divided. It is too large by less
+/// than one unit in the last place for each of the step, of at most 2^20: below 2^27, which every rank is, that makes no
+/// difference to the whole part.
+const PART_BITS: u32 = 48;
 
 /// Digits of the sort: three of 11 bits make a value.
 const DIGIT_BITS: u32 = 11;

@@ -94,6 +94,16 @@ pub(super) fn score<I: Impurity>(left: &Tally, right: &Tally) -> f64 {
     -right.weight() * right.impurity::<I>() - left.weight() * left.impurity::<I>()
 }
 
+/// The score of a cut of two classes by their weights on both sides.
+pub(super) fn pair_score<I: Impurity>(left: (u64, u64), right: (u64, u64)) -> f64 {
+    #[expect(clippy::cast_precision_loss, reason = "exact: a count of rows")]
+    let weighed = |(first, second): (u64, u64)| {
+        let weight = (first + second) as f64;
+        weight * I::of(&[first, second], first * first + second * second, weight)
+    };
+    -weighed(right) - weighed(left)
+}
+
 /// Half way between the sides' fractions of the first class.
 #[expect(clippy::cast_precision_loss, reason = "exact: a count of rows")]
 pub(super) fn middle(left: &Tally, right: &Tally) -> f64 {

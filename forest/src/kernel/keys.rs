@@ -5,9 +5,6 @@
 
 use super::{Level, Packing};
 
-/// Rows whose cuts are told by comparing every pair.
-pub(crate) const PAIRS_MAX: usize = 64;
-
 /// Weights of both classes on the left of cuts, place by place.
 #[derive(Debug, Default)]
 pub(crate) struct Lefts {
@@ -27,9 +24,36 @@ impl Lefts {
     }
 }
 
-/// Keys of the items' rows out of a column by row: `column[row] | lower half of the item`. `out` must have the items' length.
-/// Returns the smallest and the largest.
-pub(crate) fn gather(level: Level, packing: Packing, column: &[u32], items: &[u32], out: &mut [u32]) -> (u32, u32) {
+/// Ranks of all rows and features in the place that they have in keys, row-major `(n_rows, n_features)`: fewer than 2³¹.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Table<'a> {
+    pub(crate) ranks: &'a [u32],
+    pub(crate) n_features: usize,
+}
+
+impl<'a> Table<'a> {
+    /// One feature's ranks.
+    pub(crate) fn column(self, feature: usize) -> Column<'a> {
+        Column { ranks: &self.ranks[feature..], stride: self.n_features }
+    }
+}
+
+/// One feature's ranks by row: the first, and every `stride`-th after it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Column<'a> {
+    pub(super) ranks: &'a [u32],
+    pub(super) stride: usize,
+}
+
+impl Column<'_> {
+    fn of(self, row: u32) -> u32 {
+        self.ranks[row as usize * self.stride]
+    }
+}
+
+/// Keys of the items' rows: `column[row] | lower half of the item`. `out` must have the items' length. Returns the smallest
+/// and the largest.
+pub(crate) fn gather(level: Level, packing: Packing, column: Column<'_>, items: &[u32], out: &mut [u32]) -> (u32, u32) {
     match level {
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 => super::keys_avx512::gather(packing, column, items, out),
@@ -39,11 +63,29 @@ pub(crate) fn gather(level: Level, packing: Packing, column: &[u32], items: &[u3
     }
 }
 
-/// Adds each key's weight to the bin `(key - base) >> shift`: the first class in the lower half, the second in the upper.
-pub(crate) fn tally(keys: &[u32], base: u32, shift: u32, bins: &mut [u64]) {
-    for key in keys {
-        let weight = u64::from(Packing::weight(*key));
-        bins[(key.wrapping_sub(base) >> shift) as usize] += weight << (32 * (key >> Packing::WEIGHT_BITS & 1));
+/// Weights by bin: those of the first class in the lower halves, those of the second in the upper ones.
+pub(crate) type Bins = [u64; CODES];
+
+/// Adds each key's weight to the bin `key >> shift`, modulo [`CODES`]. The keys are of two classes.
+pub(crate) fn tally(level: Level, keys: &[u32], shift: u32, bins: &mut Bins) {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 | Level::Avx2 => super::keys_avx2::tally_keys(keys, shift, bins),
+        Level::Portable => portable::tally_keys(keys, shift, bins),
+    }
+}
+
+/// The same for keys of the same rows by different features, each with its shift and bins.
+pub(crate) fn tally_together(
+    level: Level,
+    keys: [&[u32]; TOGETHER],
+    shifts: [u32; TOGETHER],
+    bins: &mut [Bins; TOGETHER],
+) {
+    match level {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 | Level::Avx2 => super::keys_avx2::tally_together(keys, shifts, bins),
+        Level::Portable => portable::tally_together(keys, shifts, bins),
     }
 }
 
@@ -62,7 +104,7 @@ pub(super) const LOADS: [u64; 1 << PAIR_SHIFT] = {
     loads
 };
 
-/// Bins of one feature's codes.
+/// Bins of one feature.
 pub(crate) const CODES: usize = 256;
 /// Features whose codes are counted together.
 pub(crate) const TOGETHER: usize = 4;
@@ -74,7 +116,7 @@ pub(crate) struct Codes<'a> {
     pub(crate) n_features: usize,
 }
 
-/// Adds each item's weight to the bin `code >> shift` of each of the features, as [`tally`] does, and puts the codes into
+/// Adds each item's weight to the bin `code >> shift` of each of the features, and puts the codes into
 /// `places`, the first feature's lowest. The items are of two classes; `shift` is 4 at most.
 pub(crate) fn tally_codes(
     level: Level,
@@ -82,7 +124,7 @@ pub(crate) fn tally_codes(
     features: [usize; TOGETHER],
     shift: u32,
     items: &[u32],
-    bins: &mut [[u64; CODES]; TOGETHER],
+    bins: &mut [Bins; TOGETHER],
     places: &mut [u32],
 ) {
     match level {
@@ -118,10 +160,10 @@ pub(crate) fn choose(level: Level, items: &[u32], codes: Lane<'_>, set: &CodeSet
 }
 
 /// As [`divide`], by codes: items with a code below `code` go left, and of those that have it the ones whose key, out of
-/// `column` by row, is up to `last`. `rows` are items of the frame by the numbers that the items have, if these are not rows.
+/// `column`, is up to `last`.
 pub(crate) fn divide_codes(
     level: Level,
-    (rows, column): (Option<&[u32]>, &[u32]),
+    column: Column<'_>,
     (code, last): (u32, u32),
     codes: Lane<'_>,
     items: &mut [u32],
@@ -129,10 +171,10 @@ pub(crate) fn divide_codes(
 ) -> usize {
     match level {
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => super::keys_avx512::divide_codes((rows, column), (code, last), codes, items, spare),
+        Level::Avx512 => super::keys_avx512::divide_codes(column, (code, last), codes, items, spare),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => super::keys_avx2::divide_codes((rows, column), (code, last), codes, items, spare),
-        Level::Portable => portable::divide_codes((rows, column), (code, last), codes, items, spare),
+        Level::Avx2 => super::keys_avx2::divide_codes(column, (code, last), codes, items, spare),
+        Level::Portable => portable::divide_codes(column, (code, last), codes, items, spare),
     }
 }
 
@@ -146,18 +188,6 @@ pub(crate) fn run(bins: &[u64], base: (u32, u32), lefts: &mut Lefts) {
         first += of_first;
         second += of_second;
         (*left_first, *left_second) = (first, second);
-    }
-}
-
-/// Weights at the keys up to each key's rank, plus `base`. At most [`PAIRS_MAX`] keys.
-pub(crate) fn compare_pairs(level: Level, packing: Packing, keys: &[u32], base: (u32, u32), lefts: &mut Lefts) {
-    lefts.resize(keys.len());
-    match level {
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => super::keys_avx512::compare_pairs(packing, keys, base, lefts),
-        #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => super::keys_avx2::compare_pairs(packing, keys, base, lefts),
-        Level::Portable => portable::compare_pairs(packing, keys, base, lefts),
     }
 }
 

@@ -4,17 +4,15 @@
 
 use super::Packing;
 use super::avx2::compiled_again;
-use super::keys::{CODES, CodeSet, Codes, Lane, Lefts, TOGETHER, portable};
-
-/// Items by number, and a column by row.
-type Columns<'a> = (Option<&'a [u32]>, &'a [u32]);
+use super::keys::{Bins, CodeSet, Codes, Column, Lane, Lefts, TOGETHER, portable};
 
 compiled_again! {
-    gather(packing: Packing, column: &[u32], items: &[u32], out: &mut [u32]) -> (u32, u32) = portable::gather;
-    tally_codes(codes: Codes<'_>, features: [usize; TOGETHER], shift: u32, items: &[u32], bins: &mut [[u64; CODES]; TOGETHER], places: &mut [u32]) -> () = portable::tally_codes;
+    gather(packing: Packing, column: Column<'_>, items: &[u32], out: &mut [u32]) -> (u32, u32) = portable::gather;
+    tally_keys(keys: &[u32], shift: u32, bins: &mut Bins) -> () = portable::tally_keys;
+    tally_together(keys: [&[u32]; TOGETHER], shifts: [u32; TOGETHER], bins: &mut [Bins; TOGETHER]) -> () = portable::tally_together;
+    tally_codes(codes: Codes<'_>, features: [usize; TOGETHER], shift: u32, items: &[u32], bins: &mut [Bins; TOGETHER], places: &mut [u32]) -> () = portable::tally_codes;
     choose(items: &[u32], codes: Lane<'_>, set: &CodeSet, out: &mut [u32]) -> usize = portable::choose;
-    divide_codes(columns: Columns<'_>, cut: (u32, u32), codes: Lane<'_>, items: &mut [u32], spare: &mut [u32]) -> usize = portable::divide_codes;
-    compare_pairs(packing: Packing, keys: &[u32], base: (u32, u32), lefts: &mut Lefts) -> () = portable::compare_pairs;
+    divide_codes(column: Column<'_>, cut: (u32, u32), codes: Lane<'_>, items: &mut [u32], spare: &mut [u32]) -> usize = portable::divide_codes;
     costs(lefts: &Lefts, total: (u32, u32), costs: &mut [f32]) -> f32 = portable::costs;
     slacks(lefts: &Lefts, base: (u32, u32), total: (u32, u32), limit: f32, slacks: &mut [f32]) -> () = portable::slacks;
     within(keys: &[u32], low: u32, high: u32, out: &mut [u32]) -> usize = portable::within;

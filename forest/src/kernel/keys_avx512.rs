@@ -6,18 +6,18 @@
 )]
 
 use std::arch::x86_64::{
-    __m512i, _MM_HINT_T0, _mm_cvtsi32_si128, _mm_prefetch, _mm256_loadu_si256, _mm512_add_epi32, _mm512_and_si512,
-    _mm512_castsi256_si512, _mm512_cmple_epu32_mask, _mm512_cmplt_epu32_mask, _mm512_i32gather_epi32,
-    _mm512_loadu_si512, _mm512_mask_add_epi32, _mm512_mask_cmpeq_epu32_mask, _mm512_mask_cmpgt_epu32_mask,
-    _mm512_mask_cmple_epu32_mask, _mm512_mask_cmplt_epu32_mask, _mm512_mask_i32gather_epi32, _mm512_mask_max_epu32,
-    _mm512_mask_min_epu32, _mm512_mask_storeu_epi32, _mm512_mask_test_epi32_mask, _mm512_maskz_compress_epi32,
-    _mm512_maskz_loadu_epi32, _mm512_max_epu32, _mm512_min_epu32, _mm512_or_si512, _mm512_permutexvar_epi32,
+    __m512i, _MM_HINT_T0, _mm_cvtsi32_si128, _mm_prefetch, _mm256_loadu_si256, _mm512_and_si512,
+    _mm512_castsi256_si512, _mm512_cmplt_epu32_mask, _mm512_i32gather_epi32, _mm512_loadu_si512,
+    _mm512_mask_cmpeq_epu32_mask, _mm512_mask_cmpgt_epu32_mask, _mm512_mask_cmple_epu32_mask,
+    _mm512_mask_cmplt_epu32_mask, _mm512_mask_i32gather_epi32, _mm512_mask_max_epu32, _mm512_mask_min_epu32,
+    _mm512_mask_storeu_epi32, _mm512_mask_test_epi32_mask, _mm512_maskz_compress_epi32, _mm512_maskz_loadu_epi32,
+    _mm512_max_epu32, _mm512_min_epu32, _mm512_mullo_epi32, _mm512_or_si512, _mm512_permutexvar_epi32,
     _mm512_reduce_max_epu32, _mm512_reduce_min_epu32, _mm512_set1_epi32, _mm512_setzero_si512, _mm512_sllv_epi32,
     _mm512_srl_epi32, _mm512_srli_epi32, _mm512_storeu_si512,
 };
 
 use super::Packing;
-use super::keys::{CODES, CodeSet, Codes, LOADS, Lane, Lefts, PAIR_SHIFT, PAIRS_MAX, TOGETHER, portable};
+use super::keys::{Bins, CodeSet, Codes, Column, LOADS, Lane, Lefts, PAIR_SHIFT, TOGETHER, portable};
 
 /// Lanes of 32 bits.
 const LANES: usize = 16;
@@ -27,32 +27,32 @@ fn first(n: usize) -> u16 {
     if n >= LANES { u16::MAX } else { (1 << n) - 1 }
 }
 
-/// The length of a slice in all lanes.
+/// A number in all lanes, the largest that signed places can have if it is beyond them.
 #[target_feature(enable = "avx512f")]
-fn length(of: &[u32]) -> __m512i {
-    _mm512_set1_epi32(i32::try_from(of.len()).unwrap_or(i32::MAX))
+fn all(number: usize) -> __m512i {
+    _mm512_set1_epi32(i32::try_from(number).unwrap_or(i32::MAX))
 }
 
-pub(super) fn gather(packing: Packing, column: &[u32], items: &[u32], out: &mut [u32]) -> (u32, u32) {
+pub(super) fn gather(packing: Packing, column: Column<'_>, items: &[u32], out: &mut [u32]) -> (u32, u32) {
     assert!(out.len() >= items.len(), "every item must have a place");
     // SAFETY: the level is only chosen where AVX-512 is.
     unsafe { gather_wide(packing, column, items, out) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
-fn gather_wide(packing: Packing, column: &[u32], items: &[u32], out: &mut [u32]) -> (u32, u32) {
+fn gather_wide(packing: Packing, column: Column<'_>, items: &[u32], out: &mut [u32]) -> (u32, u32) {
     let shift = _mm_cvtsi32_si128(packing.shift().cast_signed());
     let low = _mm512_set1_epi32(packing.low().cast_signed());
-    let n_rows = length(column);
+    let (ranks, stride, end) = (column.ranks.as_ptr().cast(), all(column.stride), all(column.ranks.len()));
     let (mut smallest, mut largest) = (_mm512_set1_epi32(-1), _mm512_setzero_si512());
     let mut at = 0;
     while at + LANES <= items.len() {
         // SAFETY: `at + 16` is within the items.
         let some = unsafe { _mm512_loadu_si512(items.as_ptr().add(at).cast()) };
-        let rows = _mm512_srl_epi32(some, shift);
-        assert!(_mm512_cmplt_epu32_mask(rows, n_rows) == u16::MAX, "every row must be in the column");
-        // SAFETY: all rows are below the column's length, as was just checked.
-        let ranks = unsafe { _mm512_i32gather_epi32::<4>(rows, column.as_ptr().cast()) };
+        let places = _mm512_mullo_epi32(_mm512_srl_epi32(some, shift), stride);
+        assert!(_mm512_cmplt_epu32_mask(places, end) == u16::MAX, "every row must be in the column");
+        // SAFETY: all places are below the column's end, as was just checked.
+        let ranks = unsafe { _mm512_i32gather_epi32::<4>(places, ranks) };
         let keys = _mm512_or_si512(ranks, _mm512_and_si512(some, low));
         smallest = _mm512_min_epu32(smallest, keys);
         largest = _mm512_max_epu32(largest, keys);
@@ -64,11 +64,10 @@ fn gather_wide(packing: Packing, column: &[u32], items: &[u32], out: &mut [u32])
         let here = first(items.len() - at);
         // SAFETY: the mask ends at the last item.
         let some = unsafe { _mm512_maskz_loadu_epi32(here, items.as_ptr().add(at).cast()) };
-        let rows = _mm512_srl_epi32(some, shift);
-        assert!(_mm512_mask_cmplt_epu32_mask(here, rows, n_rows) == here, "every row must be in the column");
-        // SAFETY: all rows are below the column's length, as was just checked.
-        let ranks =
-            unsafe { _mm512_mask_i32gather_epi32::<4>(_mm512_setzero_si512(), here, rows, column.as_ptr().cast()) };
+        let places = _mm512_mullo_epi32(_mm512_srl_epi32(some, shift), stride);
+        assert!(_mm512_mask_cmplt_epu32_mask(here, places, end) == here, "every row must be in the column");
+        // SAFETY: all places are below the column's end, as was just checked.
+        let ranks = unsafe { _mm512_mask_i32gather_epi32::<4>(_mm512_setzero_si512(), here, places, ranks) };
         let keys = _mm512_or_si512(ranks, _mm512_and_si512(some, low));
         smallest = _mm512_mask_min_epu32(smallest, here, smallest, keys);
         largest = _mm512_mask_max_epu32(largest, here, largest, keys);
@@ -76,58 +75,6 @@ fn gather_wide(packing: Packing, column: &[u32], items: &[u32], out: &mut [u32])
         unsafe { _mm512_mask_storeu_epi32(out.as_mut_ptr().add(at).cast(), here, keys) };
     }
     (_mm512_reduce_min_epu32(smallest), _mm512_reduce_max_epu32(largest))
-}
-
-pub(super) fn compare_pairs(packing: Packing, keys: &[u32], base: (u32, u32), lefts: &mut Lefts) {
-    assert!(keys.len() <= PAIRS_MAX && lefts.first.len() >= keys.len() && lefts.second.len() >= keys.len());
-    // SAFETY: the level is only chosen where AVX-512 is.
-    unsafe { compare_pairs_wide(packing, keys, base, lefts) }
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
-fn compare_pairs_wide(packing: Packing, keys: &[u32], base: (u32, u32), lefts: &mut Lefts) {
-    match keys.len().div_ceil(LANES) {
-        1 => compare_vectors::<1>(packing, keys, base, lefts),
-        2 => compare_vectors::<2>(packing, keys, base, lefts),
-        3 => compare_vectors::<3>(packing, keys, base, lefts),
-        _ => compare_vectors::<4>(packing, keys, base, lefts),
-    }
-}
-
-#[inline]
-#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
-fn compare_vectors<const N: usize>(packing: Packing, keys: &[u32], base: (u32, u32), lefts: &mut Lefts) {
-    let mut weights = [0_u32; PAIRS_MAX];
-    for (weight, key) in weights.iter_mut().zip(keys) {
-        // 64 weights of at most 15 fit 16 bits: both classes are summed in one number.
-        *weight = Packing::weight(*key) << (16 * (key >> Packing::WEIGHT_BITS & 1));
-    }
-    let low = _mm512_set1_epi32(packing.low().cast_signed());
-    let here = |vector: usize| first(keys.len().saturating_sub(vector * LANES));
-    let mut ends = [_mm512_setzero_si512(); N];
-    for (vector, end) in ends.iter_mut().enumerate() {
-        // SAFETY: the mask ends at the last key; nothing is read where it is empty.
-        let some = unsafe { _mm512_maskz_loadu_epi32(here(vector), keys.as_ptr().wrapping_add(vector * LANES).cast()) };
-        *end = _mm512_or_si512(some, low);
-    }
-    let mut sums = [_mm512_setzero_si512(); N];
-    for (key, weight) in keys.iter().zip(&weights) {
-        let (key, weight) = (_mm512_set1_epi32(key.cast_signed()), _mm512_set1_epi32(weight.cast_signed()));
-        for (sum, end) in sums.iter_mut().zip(&ends) {
-            *sum = _mm512_mask_add_epi32(*sum, _mm512_cmple_epu32_mask(key, *end), *sum, weight);
-        }
-    }
-    let (base_first, base_second) = (_mm512_set1_epi32(base.0.cast_signed()), _mm512_set1_epi32(base.1.cast_signed()));
-    for (vector, sum) in sums.iter().enumerate() {
-        let of_first = _mm512_add_epi32(base_first, _mm512_and_si512(*sum, _mm512_set1_epi32(0xFFFF)));
-        let of_second = _mm512_add_epi32(base_second, _mm512_srli_epi32::<16>(*sum));
-        let (here, at) = (here(vector), vector * LANES);
-        // SAFETY: the masks end at the last of as many places as there are keys.
-        unsafe {
-            _mm512_mask_storeu_epi32(lefts.first.as_mut_ptr().wrapping_add(at).cast(), here, of_first);
-            _mm512_mask_storeu_epi32(lefts.second.as_mut_ptr().wrapping_add(at).cast(), here, of_second);
-        }
-    }
 }
 
 pub(super) fn costs(lefts: &Lefts, total: (u32, u32), costs: &mut [f32]) -> f32 {
@@ -220,7 +167,7 @@ pub(super) fn tally_codes(
     features: [usize; TOGETHER],
     shift: u32,
     items: &[u32],
-    bins: &mut [[u64; CODES]; TOGETHER],
+    bins: &mut [Bins; TOGETHER],
     places: &mut [u32],
 ) {
     assert!(places.len() >= items.len(), "every item must have a place");
@@ -242,7 +189,7 @@ fn tally_ahead<const SHIFT: u32>(
     codes: Codes<'_>,
     features: [usize; TOGETHER],
     items: &[u32],
-    bins: &mut [[u64; CODES]; TOGETHER],
+    bins: &mut [Bins; TOGETHER],
     places: &mut [u32],
 ) {
     let (n_rows, width) = (codes.bytes.len() / codes.n_features, codes.n_features);
@@ -306,7 +253,7 @@ fn choose_wide(items: &[u32], codes: Lane<'_>, set: &CodeSet, out: &mut [u32]) -
 }
 
 pub(super) fn divide_codes(
-    (rows, column): (Option<&[u32]>, &[u32]),
+    column: Column<'_>,
     (code, last): (u32, u32),
     codes: Lane<'_>,
     items: &mut [u32],
@@ -314,12 +261,12 @@ pub(super) fn divide_codes(
 ) -> usize {
     assert!(codes.places.len() == items.len() && spare.len() >= items.len(), "every item must have a code and a place");
     // SAFETY: the level is only chosen where AVX-512 is.
-    unsafe { divide_codes_wide((rows, column), (code, last), codes, items, spare) }
+    unsafe { divide_codes_wide(column, (code, last), codes, items, spare) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
 fn divide_codes_wide(
-    (rows, column): (Option<&[u32]>, &[u32]),
+    column: Column<'_>,
     (code, last): (u32, u32),
     codes: Lane<'_>,
     items: &mut [u32],
@@ -327,12 +274,13 @@ fn divide_codes_wide(
 ) -> usize {
     let shift = _mm_cvtsi32_si128(8 * i32::try_from(codes.lane).unwrap_or(0));
     let (code, bound) = (_mm512_set1_epi32(code.cast_signed()), _mm512_set1_epi32(last.cast_signed()));
+    let (ranks, stride, end) = (column.ranks.as_ptr().cast(), all(column.stride), all(column.ranks.len()));
     let (mut left, mut right) = (0, 0);
     for at in (0..items.len()).step_by(LANES) {
         let here = first(items.len() - at);
         // SAFETY: the mask ends at the last item, whose number is that of the places; what is written to the front of the
-        // items was read before, since `left` is not above `at`; the spare is as long as the items. Of the rows and the
-        // column, places below their lengths are read only.
+        // items was read before, since `left` is not above `at`; the spare is as long as the items. Of the
+        // column, places below its end are read only.
         unsafe {
             let places = _mm512_maskz_loadu_epi32(here, codes.places.as_ptr().add(at).cast());
             let own = _mm512_and_si512(_mm512_srl_epi32(places, shift), _mm512_set1_epi32(0xFF));
@@ -340,15 +288,9 @@ fn divide_codes_wide(
             let mut to_left = _mm512_mask_cmplt_epu32_mask(here, own, code);
             let equal = _mm512_mask_cmpeq_epu32_mask(here, own, code);
             if equal != 0 {
-                let mut of_frame = some;
-                if let Some(rows) = rows {
-                    let numbers = _mm512_srli_epi32::<PAIR_SHIFT>(some);
-                    let inside = _mm512_mask_cmplt_epu32_mask(equal, numbers, length(rows));
-                    of_frame = _mm512_mask_i32gather_epi32::<4>(some, inside, numbers, rows.as_ptr().cast());
-                }
-                let of_frame = _mm512_srli_epi32::<PAIR_SHIFT>(of_frame);
-                let inside = _mm512_mask_cmplt_epu32_mask(equal, of_frame, length(column));
-                let keys = _mm512_mask_i32gather_epi32::<4>(bound, inside, of_frame, column.as_ptr().cast());
+                let places = _mm512_mullo_epi32(_mm512_srli_epi32::<PAIR_SHIFT>(some), stride);
+                let inside = _mm512_mask_cmplt_epu32_mask(equal, places, end);
+                let keys = _mm512_mask_i32gather_epi32::<4>(bound, inside, places, ranks);
                 to_left |= _mm512_mask_cmple_epu32_mask(equal, keys, bound);
             }
             let to_right = here & !to_left;

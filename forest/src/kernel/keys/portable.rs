@@ -2,49 +2,20 @@
 
 #![expect(clippy::inline_always, reason = "a wider level compiles these loops again with its own instructions")]
 
-use super::{CODES, CodeSet, Codes, LOADS, Lane, Lefts, PAIR_SHIFT, PAIRS_MAX, TOGETHER};
+use super::{Bins, CODES, CodeSet, Codes, Column, LOADS, Lane, Lefts, PAIR_SHIFT, TOGETHER};
 use crate::kernel::Packing;
 
 #[inline(always)]
-pub(in crate::kernel) fn gather(packing: Packing, column: &[u32], items: &[u32], out: &mut [u32]) -> (u32, u32) {
+pub(in crate::kernel) fn gather(packing: Packing, column: Column<'_>, items: &[u32], out: &mut [u32]) -> (u32, u32) {
     let shift = packing.shift();
     let low = packing.low();
     let (mut smallest, mut largest) = (u32::MAX, 0);
     for (key, &item) in out.iter_mut().zip(items) {
-        *key = column[(item >> shift) as usize] | item & low;
+        *key = column.of(item >> shift) | item & low;
         smallest = smallest.min(*key);
         largest = largest.max(*key);
     }
     (smallest, largest)
-}
-
-/// Lanes that are compared at a time.
-const LANES: usize = 16;
-
-#[inline(always)]
-pub(in crate::kernel) fn compare_pairs(packing: Packing, keys: &[u32], base: (u32, u32), lefts: &mut Lefts) {
-    let low = packing.low();
-    // 64 weights of at most 15 fit 16 bits: both classes are summed in one number.
-    let mut weights = [0; PAIRS_MAX];
-    for (weight, key) in weights.iter_mut().zip(keys) {
-        *weight = Packing::weight(*key) << (16 * (key >> Packing::WEIGHT_BITS & 1));
-    }
-    let out = lefts.first.chunks_mut(LANES).zip(lefts.second.chunks_mut(LANES));
-    for (lanes, (first, second)) in keys.chunks(LANES).zip(out) {
-        let mut ends = [0; LANES];
-        for (end, key) in ends.iter_mut().zip(lanes) {
-            *end = key | low;
-        }
-        let mut sums = [0_u32; LANES];
-        for (key, weight) in keys.iter().zip(&weights) {
-            for (sum, end) in sums.iter_mut().zip(&ends) {
-                *sum += if key <= end { *weight } else { 0 };
-            }
-        }
-        for ((first, second), sum) in first.iter_mut().zip(second).zip(&sums) {
-            (*first, *second) = (base.0 + (sum & 0xFFFF), base.1 + (sum >> 16));
-        }
-    }
 }
 
 #[expect(clippy::cast_precision_loss, reason = "an estimate with a known error")]
@@ -54,15 +25,21 @@ fn float(weight: u32) -> f32 {
     weight.cast_signed() as f32
 }
 
+/// The cost of a cut with these weights on the left, infinite if a side is empty.
+#[inline(always)]
+pub(in crate::kernel) fn cost(left: (u32, u32), total: (u32, u32)) -> f32 {
+    let (a, b, c, d) = (float(left.0), float(left.1), float(total.0 - left.0), float(total.1 - left.1));
+    let (ab, cd) = (a + b, c + d);
+    let both = ab * cd;
+    let sum = a * b * cd + c * d * ab;
+    if both > 0.0 { sum / both } else { f32::INFINITY }
+}
+
 #[inline(always)]
 pub(in crate::kernel) fn costs(lefts: &Lefts, total: (u32, u32), costs: &mut [f32]) -> f32 {
     let mut least = f32::INFINITY.to_bits();
     for ((cost, &first), &second) in costs.iter_mut().zip(&lefts.first).zip(&lefts.second) {
-        let (a, b, c, d) = (float(first), float(second), float(total.0 - first), float(total.1 - second));
-        let (ab, cd) = (a + b, c + d);
-        let both = ab * cd;
-        let sum = a * b * cd + c * d * ab;
-        *cost = if both > 0.0 { sum / both } else { f32::INFINITY };
+        *cost = self::cost((first, second), total);
         // Bits of numbers that are not negative are in the order of the numbers.
         least = least.min(cost.to_bits());
     }
@@ -91,12 +68,45 @@ pub(in crate::kernel) fn slacks(lefts: &Lefts, base: (u32, u32), total: (u32, u3
 }
 
 #[inline(always)]
+fn bin(key: u32, shift: u32) -> usize {
+    (key >> shift) as usize % CODES
+}
+
+#[inline(always)]
+fn load(key: u32) -> u64 {
+    LOADS[key as usize % LOADS.len()]
+}
+
+#[inline(always)]
+pub(in crate::kernel) fn tally_keys(keys: &[u32], shift: u32, bins: &mut Bins) {
+    for key in keys {
+        bins[bin(*key, shift)] += load(*key);
+    }
+}
+
+#[inline(always)]
+pub(in crate::kernel) fn tally_together(
+    [one, two, three, four]: [&[u32]; TOGETHER],
+    shifts: [u32; TOGETHER],
+    [first, second, third, fourth]: &mut [Bins; TOGETHER],
+) {
+    for (((one, two), three), four) in one.iter().zip(two).zip(three).zip(four) {
+        // A row's class and weight are the same in all of its keys.
+        let load = load(*one);
+        first[bin(*one, shifts[0])] += load;
+        second[bin(*two, shifts[1])] += load;
+        third[bin(*three, shifts[2])] += load;
+        fourth[bin(*four, shifts[3])] += load;
+    }
+}
+
+#[inline(always)]
 pub(in crate::kernel) fn tally_codes(
     codes: Codes<'_>,
     features: [usize; TOGETHER],
     shift: u32,
     items: &[u32],
-    bins: &mut [[u64; CODES]; TOGETHER],
+    bins: &mut [Bins; TOGETHER],
     places: &mut [u32],
 ) {
     match shift {
@@ -113,13 +123,13 @@ fn tally<const SHIFT: u32>(
     codes: Codes<'_>,
     features: [usize; TOGETHER],
     items: &[u32],
-    bins: &mut [[u64; CODES]; TOGETHER],
+    bins: &mut [Bins; TOGETHER],
     places: &mut [u32],
 ) {
     for (item, place) in items.iter().zip(places) {
         let start = (item >> PAIR_SHIFT) as usize * codes.n_features;
         let row = &codes.bytes[start..start + codes.n_features];
-        let load = LOADS[*item as usize % LOADS.len()];
+        let load = load(*item);
         let mut codes = [0; TOGETHER];
         for ((bins, feature), code) in bins.iter_mut().zip(features).zip(&mut codes) {
             *code = row[feature];
@@ -147,23 +157,19 @@ pub(in crate::kernel) fn choose(items: &[u32], codes: Lane<'_>, set: &CodeSet, o
 
 #[inline(always)]
 pub(in crate::kernel) fn divide_codes(
-    (rows, column): (Option<&[u32]>, &[u32]),
+    column: Column<'_>,
     (code, last): (u32, u32),
     codes: Lane<'_>,
     items: &mut [u32],
     spare: &mut [u32],
 ) -> usize {
-    let key = |item: u32| {
-        let item = rows.map_or(item, |rows| rows[(item >> PAIR_SHIFT) as usize]);
-        column[(item >> PAIR_SHIFT) as usize]
-    };
     let (mut left, mut right) = (0, 0);
     for (at, &place) in codes.places.iter().enumerate() {
         let item = items[at];
         items[left] = item;
         spare[right] = item;
         let own = self::code(place, codes.lane);
-        let goes_left = own < code || own == code && key(item) <= last;
+        let goes_left = own < code || own == code && column.of(item >> PAIR_SHIFT) <= last;
         left += usize::from(goes_left);
         right += usize::from(!goes_left);
     }

@@ -1,9 +1,14 @@
 use super::{
-    CODES, CodeSet, Codes, Lane, Lefts, PAIRS_MAX, TOGETHER, border, choose, compare_pairs, costs, divide,
-    divide_codes, gather, run, slacks, tally, tally_codes, within,
+    CODES, CodeSet, Codes, Lane, Lefts, TOGETHER, Table, border, choose, costs, divide, divide_codes, gather, run,
+    slacks, tally, tally_codes, tally_together, within,
 };
 use crate::kernel::{Level, Packing};
 use crate::random::RandomState;
+
+/// A table of one feature.
+fn table(column: &[u32]) -> Table<'_> {
+    Table { ranks: column, n_features: 1 }
+}
 
 /// Keys with ties, of rows whose numbers are their places.
 fn keys(stream: &mut RandomState, packing: Packing, n: u32, ranks: u32) -> (Vec<u32>, Vec<u32>, Vec<u32>) {
@@ -33,7 +38,7 @@ fn every_level_gathers_divides_and_borders_alike() {
         let high = keys.iter().filter(|key| !up_to(key)).min().copied().unwrap_or(u32::MAX);
         for level in Level::all() {
             let mut out = vec![0; items.len()];
-            let range = gather(level, packing, &column, &items, &mut out);
+            let range = gather(level, packing, table(&column).column(0), &items, &mut out);
             assert_eq!((&out, Some(range)), (&keys, keys.iter().min().copied().zip(keys.iter().max().copied())));
             assert_eq!(
                 border(level, &keys, last),
@@ -58,22 +63,49 @@ fn a_row_beyond_the_column_is_refused_where_places_are_not_checked_one_by_one() 
         "without AVX-512 every row must be in the column by the plain loop's check"
     );
     let packing = Packing::new(17, 2).unwrap();
-    gather(Level::best(), packing, &[0; 16], &[packing.item(16, 0); 16], &mut [0; 16]);
+    gather(Level::best(), packing, table(&[0; 16]).column(0), &[packing.item(16, 0); 16], &mut [0; 16]);
 }
 
 #[test]
-fn every_level_sums_the_weights_on_the_left_of_few_rows() {
-    let mut stream = RandomState::new(9);
-    for n in 1..=u32::try_from(PAIRS_MAX).unwrap() {
-        let packing = Packing::new(n as usize + 1, 2).unwrap();
-        let (_, _, keys) = keys(&mut stream, packing, n, n.div_ceil(2));
+fn every_level_gathers_any_column_of_a_table() {
+    let mut stream = RandomState::new(16);
+    let packing = Packing::new(41, 2).unwrap();
+    let ranks: Vec<u32> = (0..40 * 3).map(|_| packing.item(stream.randint(40), 0)).collect();
+    let items: Vec<u32> = (0..37).map(|_| packing.item(stream.randint(40), stream.randint(2)) | 1).collect();
+    for feature in 0..3 {
         for level in Level::all() {
-            let mut lefts = Lefts::default();
-            compare_pairs(level, packing, &keys, (7, 9), &mut lefts);
-            for (place, key) in keys.iter().enumerate() {
-                let left =
-                    weights(packing, keys.iter().copied().filter(|other| packing.row(*other) <= packing.row(*key)));
-                assert_eq!((lefts.first[place], lefts.second[place]), (left.0 + 7, left.1 + 9), "{level:?}");
+            let mut out = vec![0; items.len()];
+            gather(level, packing, Table { ranks: &ranks, n_features: 3 }.column(feature), &items, &mut out);
+            let key = |item: &u32| ranks[packing.row(*item) as usize * 3 + feature] | item & packing.low();
+            assert!(out.iter().copied().eq(items.iter().map(key)), "{level:?}");
+        }
+    }
+}
+
+#[test]
+fn every_level_counts_keys_alone_and_together() {
+    let mut stream = RandomState::new(17);
+    let packing = Packing::new(3001, 2).unwrap();
+    let shift = packing.shift();
+    for n in [1, 2, 15, 700, 3000] {
+        let (_, items, _) = keys(&mut stream, packing, n, n);
+        // Other ranks of the same rows in every column.
+        let columns: Vec<Vec<u32>> = (0..u32::try_from(TOGETHER).unwrap())
+            .map(|_| items.iter().map(|item| packing.item(stream.randint(3000), 0) | item & packing.low()).collect())
+            .collect();
+        let shifts = [shift, shift + 4, shift + 7, shift + 12];
+        for level in Level::all() {
+            let mut together = [[0; CODES]; TOGETHER];
+            tally_together(level, std::array::from_fn(|at| &columns[at][..]), shifts, &mut together);
+            for ((column, shift), bins) in columns.iter().zip(shifts).zip(&together) {
+                let mut alone = [0; CODES];
+                tally(level, column, shift, &mut alone);
+                assert_eq!(alone, *bins, "{level:?}");
+                for (bin, got) in bins.iter().enumerate() {
+                    let own = column.iter().copied().filter(|key| (key >> shift) as usize % CODES == bin);
+                    let (first, second) = weights(packing, own);
+                    assert_eq!(*got, u64::from(second) << 32 | u64::from(first), "{level:?}");
+                }
             }
         }
     }
@@ -89,10 +121,10 @@ fn no_cut_inside_a_bin_is_cheaper_than_its_slack_says() {
         let (_, _, keys) = keys(&mut stream, packing, n, n);
         let total = weights(packing, keys.iter().copied());
         let (shift, base) = (packing.shift() + 3, (0, 0));
-        let mut bins = vec![0; n as usize / 8 + 1];
-        tally(&keys, 0, shift, &mut bins);
+        let mut bins = [0; CODES];
+        tally(Level::Portable, &keys, shift, &mut bins);
         let mut edges = Lefts::default();
-        run(&bins, base, &mut edges);
+        run(&bins[..=n as usize / 8], base, &mut edges);
         assert_eq!((edges.first.last(), edges.second.last()), (Some(&total.0), Some(&total.1)));
         let mut every = Lefts::default();
         let mut ranks: Vec<u32> = keys.iter().map(|key| packing.row(*key)).collect();
@@ -161,11 +193,8 @@ fn check_lane(level: Level, packing: Packing, column: &[u32], items: &[u32], cod
     let cut = (code(0), column[packing.row(items[0]) as usize] | packing.low());
     let goes_left = |at: &usize| (code(*at), column[packing.row(items[*at]) as usize] | packing.low()) <= cut;
     let (left, right): (Vec<usize>, Vec<usize>) = (0..items.len()).partition(goes_left);
-    let numbers: Vec<u32> =
-        (0..).zip(items).map(|(number, item)| packing.item(number, 0) | item & packing.low()).collect();
-    for (rows, items) in [(None, items), (Some(items), &numbers[..])] {
-        let (mut moved, mut spare) = (items.to_vec(), vec![0; items.len()]);
-        assert_eq!(divide_codes(level, (rows, column), cut, codes, &mut moved, &mut spare), left.len());
-        assert!(moved.iter().copied().eq(left.iter().chain(&right).map(|at| items[*at])), "{level:?}");
-    }
+    let (mut moved, mut spare) = (items.to_vec(), vec![0; items.len()]);
+    let column = table(column).column(0);
+    assert_eq!(divide_codes(level, column, cut, codes, &mut moved, &mut spare), left.len());
+    assert!(moved.iter().copied().eq(left.iter().chain(&right).map(|at| items[*at])), "{level:?}");
 }
