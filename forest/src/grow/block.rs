@@ -7,8 +7,11 @@ use crate::kernel::columns::{self, Division, Span};
 use crate::kernel::keys::Table;
 use crate::kernel::{Level, Packing};
 
-/// Bytes of keys that a block has at most: they stay in a second-level cache.
+/// Bytes of keys that a block has at most where vectors divide columns: they stay in a second-level cache.
 const BYTES_MAX: usize = 128 << 10;
+/// The same where columns are divided key by key: only the smallest nodes do not pay more for that than they gain (measured
+/// with AVX2 and with plain code on 80,000 rows of 20 features).
+const BYTES_MAX_PLAIN: usize = 3 << 10;
 /// Columns are an odd multiple of so many keys long: at powers of two they would evict each other from the cache.
 const KEYS_PER_LINE: usize = 16;
 
@@ -26,8 +29,9 @@ pub(super) struct Block {
 
 impl Block {
     /// Rows that a block may have.
-    pub(super) fn rows_max(n_features: usize) -> usize {
-        BYTES_MAX / size_of::<u32>() / (n_features + 1)
+    pub(super) fn rows_max(level: Level, n_features: usize) -> usize {
+        let bytes_max = if level == Level::Avx512 { BYTES_MAX } else { BYTES_MAX_PLAIN };
+        bytes_max / size_of::<u32>() / (n_features + 1)
     }
 
     /// Ends the block.

@@ -91,7 +91,7 @@ impl<'a> RankedSplitter<'a> {
         // Where nodes come in any order a block would be made again and again.
         let blocks = plan.max_leaf_nodes.is_none() && plan.max_features * BLOCK_PARTS >= frame.n_features();
         Some(Self {
-            block_rows: if blocks { Block::rows_max(frame.n_features()) } else { 0 },
+            block_rows: if blocks { Block::rows_max(ranks.level, frame.n_features()) } else { 0 },
             frame,
             plan,
             ranks,
