@@ -268,7 +268,7 @@ fn every_reference_leads_to_an_object() {
             assert!(known.contains(&broker), "{broker:?}");
         }
     }
-    assert_eq!(followed, 5 * 2 + EMITTERS.len() * 2 + 1, "Triggers, SinkBindings and the PingSource");
+    assert_eq!(followed, 5 * 2 + EMITTERS.len() * 2 + 2, "Triggers, SinkBindings and the PingSources");
 }
 
 #[test]
@@ -284,7 +284,7 @@ fn the_local_runtime_reads_all_of_it_without_a_doubt() {
     );
     assert_eq!(application.triggers.len(), 5);
     assert_eq!(application.sink_bindings.len(), EMITTERS.len());
-    assert_eq!(application.ping_sources.len(), 1);
+    assert_eq!(application.ping_sources.len(), 2);
     // What only a cluster needs: the local runtime has stores of its own.
     let passed_over = set(application.passed_over.into_iter().map(|(kind, _)| kind));
     let cluster_only = ["NetworkPolicy", "PodDisruptionBudget", "ServiceAccount"];

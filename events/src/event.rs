@@ -603,6 +603,8 @@ pub enum SwitchedBy {
     Request,
     /// A person or a program, through `POST /model/rollback`: to the version served before.
     Rollback,
+    /// The alias that the pointer follows has moved in MLflow: wherever it went.
+    Alias,
 }
 
 /// A row and what the model made of it when it was trained.
@@ -632,6 +634,9 @@ pub struct ModelLoaded {
     pub previous: Option<String>,
     /// Who moved the pointer.
     pub by: SwitchedBy,
+    /// Alias that the pointer follows until somebody asks for a version or for another alias.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
     /// Stage, as MLflow writes it: `None` for a version without one.
     pub stage: String,
     /// Description of the version.
@@ -721,12 +726,23 @@ pub struct TrafficChanged {
     pub reason: Option<String>,
 }
 
-/// Where rows lie, or go.
+/// Where rows are written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RowsAt {
-    /// `file:///…/rows.csv`.
+    /// `file:///…/rows.predictions-….csv`.
     pub uri: String,
+}
+
+/// Where rows are read from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RowsFrom {
+    /// `file:///…/rows.csv`, `s3://…/rows.parquet`, …
+    pub uri: String,
+    /// How a CSV file is written; as usual without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub csv: Option<CsvFormat>,
 }
 
 /// Data of `predict-requested`. The subject is the model's name. Rows are inline or in a data set, not both.
@@ -739,9 +755,9 @@ pub struct PredictRequested {
     /// Names of the columns of `features`; the model's own order without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<String>>,
-    /// A data set with the rows; its columns are found by name. The answers are written next to it.
+    /// A data set with the rows; its columns are found by name. What does not fit into an event is written next to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub dataset: Option<RowsAt>,
+    pub dataset: Option<RowsFrom>,
     /// Version to ask; the one in service without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,

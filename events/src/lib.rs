@@ -25,9 +25,9 @@ pub use cloud_event::{CloudEvent, CloudEventBuilder, Invalid, SpecVersion};
 pub use event::{
     Artifact, Canary, Cause, CsvFormat, Dataset, DatasetRequest, Event, Example, JobCancelled, JobFailed,
     ModelAggregated, ModelLoaded, ModelRegistered, ModelRequest, Objective, PredictCompleted, PredictRequested,
-    PredictionLogged, RowsAt, SCHEMAS, ServedVersion, ShardRequested, ShardTrained, SweepCompleted, SweepRequested,
-    SweepTrial, SwitchedBy, TYPE_PREFIX, TrafficChanged, TrainCancelled, TrainRequested, TreeRange, TrialResult,
-    Unreadable, names,
+    PredictionLogged, RowsAt, RowsFrom, SCHEMAS, ServedVersion, ShardRequested, ShardTrained, SweepCompleted,
+    SweepRequested, SweepTrial, SwitchedBy, TYPE_PREFIX, TrafficChanged, TrainCancelled, TrainRequested, TreeRange,
+    TrialResult, Unreadable, names,
 };
 pub use job::{Job, JobState};
 pub use serving::Serving;

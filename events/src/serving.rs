@@ -83,13 +83,22 @@ impl Serving {
         self.path.iter().rev().find(|loaded| loaded.version != current.version)
     }
 
-    /// Whether a newly registered version may take over by itself: events only ever move the pointer forward.
+    /// The alias that the pointer follows: wherever it moves in MLflow, the pointer moves too.
+    pub fn alias(&self) -> Option<&str> {
+        self.current.as_ref()?.alias.as_deref()
+    }
+
+    /// Whether a version may take over. A person may move the pointer anywhere. Newly registered versions only ever move
+    /// it forward, and not at all while it follows an alias; only that alias does then.
     ///
-    /// Versions are MLflow's: whole numbers as text. A person may move the pointer anywhere.
-    pub fn accepts(&self, version: &str, by: SwitchedBy) -> bool {
-        match (by, &self.current) {
+    /// Versions are MLflow's: whole numbers as text.
+    pub fn accepts(&self, candidate: &ModelLoaded) -> bool {
+        match (candidate.by, &self.current) {
+            (SwitchedBy::Alias, _) => candidate.alias.is_some() && candidate.alias.as_deref() == self.alias(),
             (SwitchedBy::Request | SwitchedBy::Rollback, _) | (_, None) => true,
-            (SwitchedBy::Event, Some(current)) => number(version) > number(&current.version),
+            (SwitchedBy::Event, Some(current)) => {
+                current.alias.is_none() && number(&candidate.version) > number(&current.version)
+            }
         }
     }
 }

@@ -248,14 +248,15 @@ fn events_of_tomorrow_are_passed_over() -> Result {
     Ok(())
 }
 
-fn loaded(version: &str, by: SwitchedBy) -> CloudEvent {
-    let event = Event::ModelLoaded(ModelLoaded {
+fn candidate(version: &str, by: SwitchedBy) -> ModelLoaded {
+    ModelLoaded {
         name: "m".to_owned(),
         version: version.to_owned(),
         uri: format!("models:/m/{version}"),
         model: artifact(1),
         previous: None,
         by,
+        alias: None,
         stage: "None".to_owned(),
         description: String::new(),
         creation_timestamp: 0,
@@ -263,13 +264,16 @@ fn loaded(version: &str, by: SwitchedBy) -> CloudEvent {
         example: None,
         actor: None,
         reason: None,
-    });
-    recorded(&event, &ids::model_loaded("m", version), 0)
+    }
+}
+
+fn loaded(version: &str, by: SwitchedBy) -> CloudEvent {
+    recorded(&Event::ModelLoaded(candidate(version, by)), &ids::model_loaded("m", version), 0)
 }
 
 #[test]
 fn events_move_the_serving_pointer_forward_and_people_anywhere() {
-    assert!(Serving::default().accepts("1", SwitchedBy::Event));
+    assert!(Serving::default().accepts(&candidate("1", SwitchedBy::Event)));
     let history = [loaded("2", SwitchedBy::Event), loaded("10", SwitchedBy::Event)];
     let serving = serving::replay(&history);
     assert_eq!(serving.current.as_ref().map(|loaded| loaded.version.as_str()), Some("10"));
@@ -281,8 +285,8 @@ fn events_move_the_serving_pointer_forward_and_people_anywhere() {
         ("9", SwitchedBy::Request, true),
         ("10", SwitchedBy::Request, true),
     ] {
-        assert_eq!(serving.accepts(version, by), accepted, "{version} {by:?}");
+        assert_eq!(serving.accepts(&candidate(version, by)), accepted, "{version} {by:?}");
     }
     let back = serving::replay(&[history.to_vec(), vec![loaded("9", SwitchedBy::Request)]].concat());
-    assert!(back.accepts("10", SwitchedBy::Event));
+    assert!(back.accepts(&candidate("10", SwitchedBy::Event)));
 }

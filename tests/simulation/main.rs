@@ -3,7 +3,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod aliases;
 mod bad_input;
+mod damaged_models;
 mod delivery;
 mod early_stop;
 mod row_shards;

@@ -49,7 +49,8 @@ pub(crate) struct World {
     queue: Arc<Mutex<VecDeque<CloudEvent>>>,
     /// What no retry could have helped, with the status and body that said so.
     pub(crate) dead: Vec<(CloudEvent, StatusCode, Value)>,
-    _home: TempDir,
+    /// With the record's files in `record`, and log and artifacts in `state`.
+    pub(crate) home: TempDir,
 }
 
 impl World {
@@ -72,7 +73,7 @@ impl World {
         let control = Control::embedded(&home.path().join("state"));
         let record = Record::new(Client::new(&MlflowArgs::for_uri(record_address.as_str())).unwrap());
         let functions = functions(&control, &record, home.path(), emitter);
-        Self { control, record, functions, queue, dead: Vec::new(), _home: home }
+        Self { control, record, functions, queue, dead: Vec::new(), home }
     }
 
     /// Emits a train request, as a user does.
@@ -136,6 +137,16 @@ impl World {
         serving::replay(&self.control.log.read(&serving_stream(name), 0).await.unwrap())
     }
 
+    /// `POST /model/load`, as a person does.
+    pub(crate) async fn load(&self, wish: &Value) -> (StatusCode, Value) {
+        let request = Request::post("/model/load").header("content-type", "application/json");
+        let request = request.body(Body::from(wish.to_string())).unwrap();
+        let answer = self.functions["load-model"].clone().oneshot(request).await.unwrap();
+        let status = answer.status();
+        let body = to_bytes(answer.into_body(), BODY_BYTES_MAX).await.unwrap();
+        (status, serde_json::from_slice(&body).unwrap())
+    }
+
     /// All runs that the record has for a job.
     pub(crate) async fn runs(&self, job: &str) -> Vec<Run> {
         let client = self.record.client();
@@ -188,6 +199,11 @@ fn functions(
         model_name: "Simulated".to_owned(),
         gate: Gate::new(&LimitArgs::default()),
         log: regrove_predict::PredictionLog::off(),
+        data: regrove_predict::DataAccess {
+            policy: regrove_data::Policy::for_events(Some("file:"), None).unwrap(),
+            limits: regrove_data::Limits::default(),
+            spool: home.join("spool"),
+        },
     };
     let host = HostArgs { body_bytes_max: 1 << 20, ..HostArgs::default() };
     [

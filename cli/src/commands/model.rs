@@ -43,7 +43,7 @@ pub(crate) enum Command {
         /// Version number; the latest without it
         #[arg(long, conflicts_with = "alias")]
         version: Option<u64>,
-        /// Alias
+        /// Alias; when it moves in MLflow the served version moves with it, until a version is loaded or rolled back
         #[arg(long)]
         alias: Option<String>,
         /// Why, for whoever looks at the history
@@ -137,8 +137,9 @@ async fn show(name: &str, reach: &Reach, output: &Output) -> anyhow::Result<()> 
             format!("canary  {} answers {} %\n", canary.version.uri, canary.percent)
         });
         let shadow = serving.shadow.as_ref().map_or_else(String::new, |shadow| format!("shadow  {}\n", shadow.uri));
+        let follows = serving.alias().map_or_else(String::new, |alias| format!("  follows @{alias}"));
         format!(
-            "{name}  {current}\n{canary}{shadow}{}",
+            "{name}  {current}{follows}\n{canary}{shadow}{}",
             table(&["at", "version", "previous", "by", "actor", "reason"], rows)
         )
     })

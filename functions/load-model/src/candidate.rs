@@ -50,6 +50,10 @@ pub(crate) async fn fetch(ports: &Ports, name: &str, selector: &Selector, wish: 
         model: artifact,
         previous: None,
         by: wish.by,
+        alias: match selector {
+            Selector::Alias(alias) => Some(alias.clone()),
+            Selector::Latest | Selector::Version(_) => None,
+        },
         stage: version.current_stage,
         description: version.description,
         creation_timestamp: version.creation_timestamp,

@@ -21,13 +21,18 @@ pub fn decide(history: &[CloudEvent], candidate: ModelLoaded) -> Decision {
     let now: Serving = serving::replay(history);
     let id = match candidate.by {
         SwitchedBy::Event => ids::model_loaded(&candidate.name, &candidate.version),
-        SwitchedBy::Request | SwitchedBy::Rollback => ids::model_switched(&candidate.name, now.switches + 1),
+        SwitchedBy::Request | SwitchedBy::Rollback | SwitchedBy::Alias => {
+            ids::model_switched(&candidate.name, now.switches + 1)
+        }
     };
     if let Some(known) = history.iter().find(|event| event.id() == id) {
         return Decision::Repeat(Box::new(known.clone()));
     }
-    let served = now.current.as_ref().is_some_and(|current| current.version == candidate.version);
-    if served || !now.accepts(&candidate.version, candidate.by) {
+    // The same version under another alias, or under none, is another pointer: it follows something else.
+    let served = now.current.as_ref().is_some_and(|current| {
+        current.version == candidate.version && (current.alias == candidate.alias || candidate.by == SwitchedBy::Event)
+    });
+    if served || !now.accepts(&candidate) {
         return Decision::Stay;
     }
     let previous = now.current.map(|current| current.version);
@@ -69,6 +74,7 @@ mod tests {
             model: Artifact { sha256: "0".repeat(64), bytes: 1 },
             previous: None,
             by,
+            alias: None,
             stage: "None".into(),
             description: String::new(),
             creation_timestamp: 0,
@@ -99,6 +105,41 @@ mod tests {
         assert_eq!(served(&[("9", Event), ("10", Event)]), ["9", "10"], "numbers, not texts");
         assert_eq!(served(&[("1", Event), ("2", Event), ("1", Request), ("2", Request)]), ["1", "2", "1", "2"]);
         assert_eq!(served(&[("2", Event), ("1", Request), ("2", Event), ("3", Event)]), ["2", "1", "1", "3"]);
+    }
+
+    #[test]
+    fn a_pointer_that_follows_an_alias_moves_with_it_and_with_people_only() {
+        use SwitchedBy::{Alias, Event, Request, Rollback};
+        let mut history: Vec<CloudEvent> = Vec::new();
+        let mut ask = |number: &str, by, alias: Option<&str>| {
+            let candidate = ModelLoaded { alias: alias.map(str::to_owned), ..version(number, by) };
+            let decision = decide(&history, candidate);
+            if let Decision::Switch(event, id) = &decision {
+                let at = "2026-11-23T08:00:00Z".parse().unwrap();
+                history.push(event.first(id, "/test", "m", at).unwrap());
+            }
+            let now = serving::replay(&history);
+            (
+                matches!(decision, Decision::Switch(..)),
+                now.current.clone().unwrap().version,
+                now.alias().map(str::to_owned),
+            )
+        };
+        let follows = |moved, number: &str, alias: Option<&str>| (moved, number.to_owned(), alias.map(str::to_owned));
+        assert_eq!(ask("1", Event, None), follows(true, "1", None));
+        assert_eq!(ask("2", Alias, Some("champion")), follows(false, "1", None), "nothing is followed yet");
+        assert_eq!(ask("1", Request, Some("champion")), follows(true, "1", Some("champion")), "the same version");
+        assert_eq!(ask("1", Request, Some("champion")), follows(false, "1", Some("champion")));
+        assert_eq!(ask("5", Event, None), follows(false, "1", Some("champion")), "a new version is not the champion");
+        assert_eq!(ask("3", Alias, Some("other")), follows(false, "1", Some("champion")));
+        assert_eq!(ask("3", Alias, Some("champion")), follows(true, "3", Some("champion")));
+        assert_eq!(ask("3", Alias, Some("champion")), follows(false, "3", Some("champion")), "asked by two at once");
+        assert_eq!(ask("2", Alias, Some("champion")), follows(true, "2", Some("champion")), "back as well");
+        assert_eq!(ask("1", Rollback, None), follows(true, "1", None), "a rollback stays where it went");
+        assert_eq!(ask("3", Alias, Some("champion")), follows(false, "1", None));
+        assert_eq!(ask("3", Request, Some("champion")), follows(true, "3", Some("champion")));
+        assert_eq!(ask("3", Request, None), follows(true, "3", None), "a version by its number is followed by none");
+        assert_eq!(ask("6", Event, None), follows(true, "6", None));
     }
 
     #[test]

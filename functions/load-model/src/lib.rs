@@ -2,13 +2,15 @@
 //!
 //! | request | does |
 //! | --- | --- |
-//! | event `model-registered` | serves the version, unless a newer one is served |
-//! | `POST /model/load` | serves the latest version, or the one that `name`, `version` or `alias` says; forward or back |
+//! | event `model-registered` | serves the version, unless a newer one is served or an alias is followed: then what that names |
+//! | the ping source's event to `/tick` | serves what followed aliases name now |
+//! | `POST /model/load` | serves the latest version, or the one that `name`, `version` or `alias` says; forward or back; an alias is followed |
 //! | `POST /model/rollback` | serves the version that was served before |
 //! | `POST /model/traffic` | sets or ends a canary and a shadow beside the served version |
 //!
 //! Every replica of `predict` follows the record, so a switch reaches all of them.
 
+mod aliases;
 mod candidate;
 pub mod decide;
 mod foreign;
@@ -54,6 +56,7 @@ pub struct Ports {
 pub fn router(ports: Ports) -> Router {
     Router::new()
         .route("/", post(receive))
+        .route("/tick", post(tick))
         .route("/model/load", post(load))
         .route("/model/rollback", post(rollback))
         .route("/model/traffic", post(traffic))
@@ -85,6 +88,17 @@ async fn receive(State(ports): State<Arc<Ports>>, Received(received): Received) 
     }
     let say = switch(&ports, candidate, &received).await?;
     ports.emitter.emit(say.as_slice()).await?;
+    // It may have got the alias that is followed.
+    aliases::follow(&ports, &registered.name, &received).await?;
+    Ok(StatusCode::ACCEPTED)
+}
+
+/// `POST /tick`.
+#[utoipa::path(post, path = "/tick", tag = "CloudEvents", summary = "Look where the aliases that are followed have moved",
+    request_body(content = Object, content_type = "application/cloudevents+json"),
+    responses((status = 202, description = "Done, or nothing to do"), (status = 503, response = openapi::Refused)))]
+async fn tick(State(ports): State<Arc<Ports>>, Received(tick): Received) -> Result<StatusCode, Problem> {
+    aliases::follow_all(&ports, &tick).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
@@ -109,7 +123,9 @@ async fn rollback(State(ports): State<Arc<Ports>>, Payload(body): Payload) -> Re
         let detail = format!("no version of `{name}` was served before the one that is");
         return Err(Problem::new("nothing-before", StatusCode::CONFLICT, detail));
     };
-    serve(&ports, ModelLoaded { by: wish.by, actor: wish.actor, reason: wish.reason, previous: None, ..before }).await
+    let Wish { by, actor, reason } = wish;
+    // Whatever alias it had then: a rollback stays where it went.
+    serve(&ports, ModelLoaded { by, actor, reason, alias: None, previous: None, ..before }).await
 }
 
 /// `POST /model/traffic`.

@@ -11,7 +11,7 @@ use utoipa::{OpenApi, ToResponse};
         (name = "serving", description = "Which version is served under a model's name."),
         (name = "CloudEvents", description = "What this function does by itself."),
     ),
-    paths(crate::load, crate::rollback, crate::traffic, crate::receive),
+    paths(crate::load, crate::rollback, crate::traffic, crate::receive, crate::tick),
     components(schemas(ProblemBody), responses(Refused)),
 )]
 pub(crate) struct Document;

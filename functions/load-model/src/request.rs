@@ -24,7 +24,7 @@ pub(crate) struct Load {
     /// Version number, or `latest`, which it is without it.
     #[schema(value_type = Option<u64>, example = 3)]
     version: Option<Number>,
-    /// Alias, instead of a version.
+    /// Alias, instead of a version; when it moves in MLflow, the served version moves with it.
     alias: Option<String>,
     /// Who asks.
     actor: Option<String>,

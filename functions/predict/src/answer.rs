@@ -6,7 +6,7 @@ use regrove_forest::Label;
 use regrove_host::{Gate, Problem};
 
 use crate::log::PredictionLog;
-use crate::models::{Choice, Models, Served};
+use crate::models::{Choice, Models, Served, Slot};
 use crate::rows::Rows;
 use crate::shadow;
 
@@ -43,6 +43,15 @@ impl Answer {
         self.served.model.n_classes() > 0
     }
 
+    /// What the columns are called where answers are a table: those of the registered model's signature.
+    pub(crate) fn names(&self) -> Vec<String> {
+        if !self.is_classifier() {
+            return vec!["prediction".to_owned()];
+        }
+        let probabilities = self.served.model.classes().iter().map(|class| format!("probability_{class}"));
+        std::iter::once("label".to_owned()).chain(probabilities).collect()
+    }
+
     /// Each row's outputs.
     pub(crate) fn by_row(&self) -> impl Iterator<Item = &[f64]> {
         self.outputs.chunks_exact(self.served.model.n_outputs())
@@ -73,11 +82,17 @@ impl Answering {
         } else {
             (Answer::of(served, &rows)?, rows)
         };
-        self.models.metrics().answered(&answer.served.name, &answer.served.version.version, answer.n_rows);
-        self.log.draw(&answer, &rows, self.models.metrics());
-        if let Some(shadow) = shadow {
-            shadow::compare(&self.models, shadow, &answer, rows);
-        }
+        self.models.metrics().request(&answer.served.name, &answer.served.version.version);
+        self.tell(&answer, rows, shadow);
         Ok(answer)
+    }
+
+    /// Lets metrics, log and shadow know of rows that were answered.
+    pub(crate) fn tell(&self, answer: &Answer, rows: Rows, shadow: Option<Arc<Slot>>) {
+        self.models.metrics().rows(&answer.served.name, &answer.served.version.version, answer.n_rows);
+        self.log.draw(answer, &rows, self.models.metrics());
+        if let Some(shadow) = shadow {
+            shadow::compare(&self.models, shadow, answer, rows);
+        }
     }
 }

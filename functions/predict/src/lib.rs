@@ -12,6 +12,7 @@
 
 pub mod answer;
 pub mod bodies;
+mod dataset;
 mod frame;
 mod json;
 mod log;
@@ -34,6 +35,7 @@ use regrove_host::Gate;
 use utoipa::OpenApi as _;
 
 use crate::answer::Answering;
+pub use crate::dataset::DataAccess;
 pub use crate::log::PredictionLog;
 use crate::models::Models;
 use crate::protocol::{events, oip, reference, scoring};
@@ -53,6 +55,8 @@ pub struct Ports {
     pub gate: Gate,
     /// Where drawn predictions go.
     pub log: PredictionLog,
+    /// Which data sets are read for events that name one.
+    pub data: DataAccess,
 }
 
 /// The function's state.
@@ -60,6 +64,7 @@ pub struct Ports {
 pub(crate) struct Service {
     answering: Answering,
     model_name: String,
+    data: DataAccess,
 }
 
 impl Service {
@@ -71,11 +76,12 @@ impl Service {
 
 /// The function as a service.
 pub fn router(ports: Ports) -> Router {
-    let Ports { models, model_name, gate, log } = ports;
+    let Ports { models, model_name, gate, log, data } = ports;
     let guard = gate.clone();
-    let service = Arc::new(Service { answering: Answering { models, gate, log }, model_name });
+    let service = Arc::new(Service { answering: Answering { models, gate, log }, model_name, data });
+    // A broker has a deadline of its own, and a data set may take long.
+    let hearing = Router::new().route("/", post(events::receive)).with_state(Arc::clone(&service));
     let answering = Router::new()
-        .route("/", post(events::receive))
         .route("/predict", post(reference::predict))
         .route("/models/{name}/predict", post(reference::predict_named))
         .route("/invocations", post(scoring::invocations))
@@ -98,5 +104,9 @@ pub fn router(ports: Ports) -> Router {
         .route("/v2/models/{name}/versions/{version}", get(oip::version_metadata))
         .route("/v2/models/{name}/versions/{version}/ready", get(oip::version_ready))
         .with_state(service);
-    guard.guard(answering).merge(telling).merge(regrove_host::openapi::routes(openapi::Document::openapi))
+    guard
+        .guard(answering)
+        .merge(guard.admit(hearing))
+        .merge(telling)
+        .merge(regrove_host::openapi::routes(openapi::Document::openapi))
 }

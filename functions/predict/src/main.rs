@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use clap::Parser;
+use regrove_data::DataArgs;
 use regrove_host::{Emitter, Fatal, Gate, HostArgs, LimitArgs};
 use regrove_predict::models::Models;
-use regrove_predict::{Ports, PredictionLog, router};
+use regrove_predict::{DataAccess, Ports, PredictionLog, router};
 use regrove_store::{Control, StoreArgs};
 
 /// Answers predictions from the models that the serving pointers name.
@@ -21,6 +22,8 @@ struct Args {
     limits: LimitArgs,
     #[command(flatten)]
     store: StoreArgs,
+    #[command(flatten)]
+    data: DataArgs,
     /// The model that requests without a name mean
     #[arg(long, env = "REGROVE_MODEL_NAME", default_value = "RandomForestClassifierModel", value_name = "NAME")]
     model_name: String,
@@ -37,6 +40,8 @@ async fn main() -> Result<(), Fatal> {
     regrove_host::since_start();
     let args = Args::parse();
     regrove_host::init_telemetry();
+    let data =
+        DataAccess { policy: args.data.policy()?, limits: args.data.limits(), spool: args.store.home.join("spool") };
     let control = Control::open(&args.store)?;
     let host = args.host.needing(&control, None);
     // Without a log there is nothing to say, and no sink is needed.
@@ -50,6 +55,7 @@ async fn main() -> Result<(), Fatal> {
         model_name: args.model_name,
         gate: Gate::new(&args.limits),
         log,
+        data,
     };
     regrove_host::serve(&host, router(ports)).await?;
     Ok(())

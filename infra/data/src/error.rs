@@ -45,6 +45,17 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    /// Results cannot be written next to the data set.
+    #[error("results cannot be written to `{uri}`: {reason}")]
+    NotWritable {
+        /// Where they should be.
+        uri: String,
+        /// Why they cannot.
+        reason: String,
+    },
+    /// Whoever wanted the rows wants no more of them.
+    #[error("the reading was stopped")]
+    Stopped,
     /// More than a limit allows.
     #[error("the data set has more than {max} {what}; raise {setting} or use less")]
     TooLarge {
@@ -160,7 +171,8 @@ impl Error {
             Self::Uri { .. } => "dataset-unsupported",
             Self::NotAllowed { .. } => "dataset-not-allowed",
             Self::NotFound { .. } => "dataset-not-found",
-            Self::Unavailable { .. } => "dataset-unavailable",
+            Self::Stopped | Self::Unavailable { .. } => "dataset-unavailable",
+            Self::NotWritable { .. } => "dataset-not-writable",
             Self::TooLarge { .. } => "dataset-too-large",
             _ => "dataset-invalid",
         }
@@ -168,7 +180,7 @@ impl Error {
 
     /// Whether another attempt may succeed.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Io { .. })
+        matches!(self, Self::Unavailable { .. } | Self::Io { .. } | Self::Stopped)
     }
 
     pub(crate) fn io(place: impl std::fmt::Display, source: std::io::Error) -> Self {

@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
-use object_store::{ObjectStoreExt as _, ObjectStoreScheme};
+use object_store::ObjectStoreExt as _;
 use reqwest::StatusCode;
 use reqwest::redirect::{Attempt, Policy as Redirects};
 use tempfile::NamedTempFile;
 use url::Url;
 
+use crate::bucket::{open as open_bucket, store_error};
 use crate::resolver::{Private, Resolver};
 use crate::{Error, Limits, Location, Policy, Progress, Scheme, Stage};
 
@@ -169,48 +170,12 @@ fn web_error(uri: &str, error: &reqwest::Error) -> Error {
 }
 
 async fn bucket(url: &Url) -> Result<(u64, Pieces), Error> {
-    use object_store::aws::AmazonS3Builder;
-    use object_store::azure::MicrosoftAzureBuilder;
-    use object_store::gcp::GoogleCloudStorageBuilder;
-
     let uri = url.to_string();
-    let unsupported = |reason: String| Error::Uri { uri: uri.clone(), reason };
-    let (scheme, path) = ObjectStoreScheme::parse(url).map_err(|error| unsupported(error.to_string()))?;
-    let store: Arc<dyn object_store::ObjectStore> = match scheme {
-        ObjectStoreScheme::AmazonS3 => Arc::new(
-            AmazonS3Builder::from_env().with_url(url.as_str()).build().map_err(|error| store_error(&uri, error))?,
-        ),
-        ObjectStoreScheme::GoogleCloudStorage => Arc::new(
-            GoogleCloudStorageBuilder::from_env()
-                .with_url(url.as_str())
-                .build()
-                .map_err(|error| store_error(&uri, error))?,
-        ),
-        ObjectStoreScheme::MicrosoftAzure => Arc::new(
-            MicrosoftAzureBuilder::from_env()
-                .with_url(url.as_str())
-                .build()
-                .map_err(|error| store_error(&uri, error))?,
-        ),
-        _ => return Err(unsupported("it is no bucket".to_owned())),
-    };
+    let (store, path) = open_bucket(url)?;
     let found = store.get(&path).await.map_err(|error| store_error(&uri, error))?;
     let total = found.meta.size;
     let pieces = found.into_stream().map(move |piece| piece.map_err(|error| store_error(&uri, error)));
     Ok((total, Box::pin(pieces)))
-}
-
-fn store_error(uri: &str, error: object_store::Error) -> Error {
-    use object_store::Error as Store;
-    let uri = uri.to_owned();
-    match error {
-        Store::NotFound { .. } => Error::NotFound { uri, reason: "there is no such object".to_owned() },
-        Store::PermissionDenied { .. } | Store::Unauthenticated { .. } => {
-            Error::NotFound { uri, reason: "access is denied; check the credentials in the environment".to_owned() }
-        }
-        Store::InvalidPath { source } => Error::Uri { uri, reason: source.to_string() },
-        other => Error::Unavailable { uri, reason: other.to_string() },
-    }
 }
 
 async fn spooled(

@@ -15,13 +15,15 @@
 //! * [`Table`]: CSV (delimiter, quotes, header, missing values; gzip, zstd) and Parquet (flat columns).
 //! * [`survey`]: what the columns are. [`prepare`]: the canonical frame of `regrove-forest`. [`cut`]: the same in parts of
 //!   its rows.
-//! * [`features`]: rows for a model to predict, batch by batch; [`ResultWriter`] writes what it said.
+//! * [`features`]: rows for a model to predict, batch by batch; [`ResultWriter`] writes what it said, [`publish`] puts that
+//!   next to the data set.
 //!
 //! Columns of numbers are features as they are, truth values become 0 and 1, and columns of texts are encoded by the
 //! place of their text in ascending order, as scikit-learn's `OrdinalEncoder` does. The texts are part of the frame, so
 //! a model carries them ([`regrove_forest::Categories`]) and predicts from texts.
 
 mod args;
+mod bucket;
 mod column;
 mod csv_table;
 mod cut;
@@ -33,6 +35,7 @@ mod parquet_table;
 mod policy;
 mod prepare;
 mod progress;
+mod publish;
 mod resolver;
 mod results;
 mod survey;
@@ -47,6 +50,7 @@ pub use location::{Location, Scheme};
 pub use policy::Policy;
 pub use prepare::{Prepared, TargetKind, Wish, prepare};
 pub use progress::{Progress, Stage};
+pub use publish::publish;
 pub use results::{ResultColumn, ResultWriter};
 pub use survey::{CATEGORIES_MAX, CLASSES_MAX, ColumnKind, ColumnSurvey, Survey, survey};
 pub use table::{BATCH_ROWS, COLUMNS_MAX, Format, Limits, Table, Visit};

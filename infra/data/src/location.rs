@@ -4,7 +4,12 @@ use std::path::PathBuf;
 
 use url::Url;
 
-use crate::Error;
+use crate::{Error, Format};
+
+/// Endings of files that are compressed as a whole.
+const COMPRESSED: [&str; 2] = [".gz", ".zst"];
+/// Endings of files that say what is in them.
+const ENDINGS: [&str; 3] = [".csv", ".parquet", ".tsv"];
 
 /// How a data set is reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +64,32 @@ impl Location {
         Ok(Self { url, scheme: Scheme::File })
     }
 
+    /// A file next to this one: `rows.csv.gz` with the tag `x` becomes `rows.x.csv` or `rows.x.parquet`.
+    ///
+    /// # Errors
+    /// [`Error::Uri`] when this is a folder.
+    pub fn beside(&self, tag: &str, format: Format) -> Result<Self, Error> {
+        // As it stands in the URI: what was encoded stays so.
+        let (folder, name) = self.url.path().rsplit_once('/').unwrap_or_default();
+        if name.is_empty() {
+            let reason = "it names a folder, not a file".to_owned();
+            return Err(Error::Uri { uri: self.url.to_string(), reason });
+        }
+        let mut stem = name;
+        for ending in COMPRESSED.iter().chain(&ENDINGS) {
+            stem = stem.strip_suffix(ending).filter(|rest| !rest.is_empty()).unwrap_or(stem);
+        }
+        let extension = match format {
+            Format::Csv => "csv",
+            Format::Parquet => "parquet",
+        };
+        let mut url = self.url.clone();
+        url.set_path(&format!("{folder}/{stem}.{tag}.{extension}"));
+        url.set_query(None);
+        url.set_fragment(None);
+        Ok(Self { url, scheme: self.scheme })
+    }
+
     /// The URI.
     pub fn url(&self) -> &Url {
         &self.url
@@ -83,4 +114,24 @@ impl Location {
 
 fn redacted(url: &Url) -> String {
     format!("{}://…@{}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_beside_has_the_name_the_tag_and_the_ending_of_what_is_in_it() {
+        for (uri, format, beside) in [
+            ("file:///data/rows.csv", Format::Csv, "file:///data/rows.x.csv"),
+            ("file:///data/more%20rows.v2.csv.gz", Format::Csv, "file:///data/more%20rows.v2.x.csv"),
+            ("s3://bucket/rows", Format::Parquet, "s3://bucket/rows.x.parquet"),
+            ("s3://bucket/a/b/rows.parquet?versionId=1", Format::Parquet, "s3://bucket/a/b/rows.x.parquet"),
+            ("https://host/a/.csv", Format::Csv, "https://host/a/.csv.x.csv"),
+        ] {
+            assert_eq!(Location::parse(uri).unwrap().beside("x", format).unwrap().url().as_str(), beside);
+        }
+        let folder = Location::parse("s3://bucket/rows/").unwrap().beside("x", Format::Csv).unwrap_err();
+        assert!(folder.to_string().contains("names a folder"), "{folder}");
+    }
 }

@@ -14,6 +14,9 @@ use regrove_forest::Label;
 
 use crate::{Error, Format};
 
+/// Values of a row group, which is held in memory until it is whole.
+const ROW_GROUP_CELLS: usize = 1 << 20;
+
 /// A column of a batch of results.
 #[derive(Debug, Clone, Copy)]
 pub enum ResultColumn<'a> {
@@ -87,8 +90,10 @@ impl ResultWriter {
                 let batch = RecordBatch::try_new(Arc::clone(&schema), arrays)
                     .map_err(|error| Error::Format { format: "results", reason: error.to_string() })?;
                 if let Some(file) = file.take() {
-                    let properties =
-                        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+                    let properties = WriterProperties::builder()
+                        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+                        .set_max_row_group_row_count(Some((ROW_GROUP_CELLS / self.names.len().max(1)).max(1)))
+                        .build();
                     let made = ArrowWriter::try_new(file, schema, Some(properties)).map_err(unwritten)?;
                     *writer = Some(Box::new(made));
                 }

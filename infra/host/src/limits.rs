@@ -69,7 +69,12 @@ impl Gate {
 
     /// The router behind this gate: what is over the limit is answered 503, what takes too long 504.
     pub fn guard(&self, router: Router) -> Router {
-        router.route_layer(from_fn_with_state(self.clone(), pass))
+        router.route_layer(from_fn_with_state((self.clone(), self.0.time_max), pass))
+    }
+
+    /// The same without a deadline: for those who ask with one of their own.
+    pub fn admit(&self, router: Router) -> Router {
+        router.route_layer(from_fn_with_state((self.clone(), None), pass))
     }
 
     /// Waits for a turn to compute something large. The turn ends when the permit is dropped.
@@ -106,7 +111,7 @@ impl Drop for Taken<'_> {
     }
 }
 
-async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+async fn pass(State((gate, time_max)): State<(Gate, Option<Duration>)>, request: Request, next: Next) -> Response {
     let inner = &*gate.0;
     let Some(_taken) = Taken::try_new(&inner.in_flight, inner.in_flight_max) else {
         let detail =
@@ -116,7 +121,7 @@ async fn pass(State(gate): State<Gate>, request: Request, next: Next) -> Respons
             .into_response();
     };
     let answer = next.run(request);
-    let Some(time_max) = inner.time_max else { return answer.await };
+    let Some(time_max) = time_max else { return answer.await };
     tokio::time::timeout(time_max, answer).await.unwrap_or_else(|_| {
         let detail = format!("no answer within {} s (REGROVE_REQUEST_SECONDS)", time_max.as_secs());
         Problem::new("deadline-exceeded", StatusCode::GATEWAY_TIMEOUT, detail).into_response()

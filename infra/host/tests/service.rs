@@ -96,7 +96,7 @@ async fn a_body_in_pieces_is_put_together_and_one_that_breaks_off_or_stalls_is_r
     assert!(answer.starts_with("HTTP/1.1 408 ") && answer.contains("REGROVE_BODY_SECONDS"), "{answer}");
 }
 
-/// A function whose answer to `/slow` waits until it is told to go on.
+/// A function whose answers to `/slow` and `/patient` wait until they are told to go on; the second has no deadline.
 fn slow(limits: &LimitArgs, go_on: Arc<Notify>, begun: Arc<Notify>) -> Router {
     let gate = Gate::new(limits);
     let wait = move || {
@@ -107,7 +107,8 @@ fn slow(limits: &LimitArgs, go_on: Arc<Notify>, begun: Arc<Notify>) -> Router {
             "done"
         }
     };
-    gate.guard(Router::new().route("/slow", get(wait)).route("/fast", get(|| async { "fast" })))
+    gate.guard(Router::new().route("/slow", get(wait.clone())).route("/fast", get(|| async { "fast" })))
+        .merge(gate.admit(Router::new().route("/patient", get(wait))))
 }
 
 #[tokio::test]
@@ -132,11 +133,17 @@ async fn what_is_over_the_limit_is_told_to_come_again() {
 
 #[tokio::test]
 async fn what_takes_too_long_is_answered_with_504() {
+    let (go_on, begun) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let limits = LimitArgs { request_seconds: 1, ..LimitArgs::default() };
-    let address = start(&HostArgs::default(), slow(&limits, Arc::default(), Arc::default())).await;
+    let address = start(&HostArgs::default(), slow(&limits, Arc::clone(&go_on), Arc::clone(&begun))).await;
+    let patient = tokio::spawn(reqwest::get(format!("http://{address}/patient")));
+    begun.notified().await;
     let answer = reqwest::get(format!("http://{address}/slow")).await.unwrap();
     assert_eq!(answer.status(), StatusCode::GATEWAY_TIMEOUT);
     assert_eq!(problem(&answer.bytes().await.unwrap()), "deadline-exceeded");
+    // It has waited for longer by now.
+    go_on.notify_one();
+    assert_eq!(patient.await.unwrap().unwrap().status(), StatusCode::OK);
 }
 
 #[tokio::test]

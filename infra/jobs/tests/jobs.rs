@@ -420,6 +420,7 @@ async fn the_trace_has_a_span_for_each_attempt() {
         model: artifact('b'),
         previous: None,
         by: SwitchedBy::Event,
+        alias: None,
         stage: "None".to_owned(),
         description: String::new(),
         creation_timestamp: 0,

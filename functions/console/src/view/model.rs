@@ -80,6 +80,7 @@ fn by(by: SwitchedBy) -> &'static str {
         SwitchedBy::Event => "event",
         SwitchedBy::Request => "request",
         SwitchedBy::Rollback => "rollback",
+        SwitchedBy::Alias => "alias",
     }
 }
 

@@ -107,10 +107,13 @@ impl Metrics {
         metrics
     }
 
-    pub(crate) fn answered(&self, model: &str, version: &str, rows: usize) {
+    pub(crate) fn request(&self, model: &str, version: &str) {
+        self.requests.get_or_create(&Version { model: model.to_owned(), version: version.to_owned() }).inc();
+    }
+
+    pub(crate) fn rows(&self, model: &str, version: &str, rows: usize) {
         let label = Version { model: model.to_owned(), version: version.to_owned() };
         self.rows.get_or_create(&label).inc_by(rows as u64);
-        self.requests.get_or_create(&label).inc();
     }
 
     pub(crate) fn shadowed(&self, model: &str, version: &str, outcome: Shadowed) {

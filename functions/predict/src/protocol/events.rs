@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use crate::Service;
 use crate::answer::Answer;
+use crate::dataset;
 use crate::models::Choice;
 use crate::refusal::Fault;
 use crate::rows::{Reader, Rows};
@@ -40,20 +41,31 @@ pub(crate) async fn receive(
         None => models.get(name, Some(received.id().as_bytes())).await?,
         Some(version) => Choice::from(models.version(name, version).await?),
     };
-    let rows = inline(&wish, &choice.served.signature)?;
-    let completed = Event::PredictCompleted(complete(&service.answering.answer(choice, rows).await?));
     let id = ids::predict_completed(received.source(), received.id());
+    let completed = match &wish.dataset {
+        Some(_) if wish.features.is_some() => {
+            return Err(Fault::shape(
+                "/data/dataset".to_owned(),
+                "rows in `features` or in `dataset`",
+                "beside `features`",
+            )
+            .into());
+        }
+        Some(from) => dataset::answer(&service, choice, from, &id).await?,
+        None => {
+            let rows = inline(&wish, &choice.served.signature)?;
+            complete(&service.answering.answer(choice, rows).await?)
+        }
+    };
+    let completed = Event::PredictCompleted(completed);
     let cause = Cause { function: FUNCTION, event: &received, at: now() };
     let (headers, body) = http_binding::to_binary(&completed.caused_by(&cause, &id, name)?)?;
     Ok((StatusCode::OK, headers, body).into_response())
 }
 
 fn inline(wish: &PredictRequested, signature: &Signature) -> Result<Rows, Problem> {
-    if wish.dataset.is_some() {
-        return Err(Fault::shape("/data/dataset".to_owned(), "rows in `features`", "a data set").into());
-    }
     let Some(rows) = &wish.features else {
-        return Err(Fault::missing("/data", "features", "a list of rows").into());
+        return Err(Fault::missing("/data", "features", "a list of rows, or a data set in `dataset`").into());
     };
     let map = match &wish.columns {
         Some(columns) => signature.map(columns, "/data/columns")?,
@@ -78,7 +90,8 @@ fn inline(wish: &PredictRequested, signature: &Signature) -> Result<Rows, Proble
     reader.finish("/data/features")
 }
 
-fn complete(answer: &Answer) -> PredictCompleted {
+/// What an answer says, inline.
+pub(crate) fn complete(answer: &Answer) -> PredictCompleted {
     let classifier = answer.is_classifier();
     let predictions = if classifier {
         answer.labels().map(|label| serde_json::to_value(label).unwrap_or_default()).collect()

@@ -151,23 +151,23 @@ fn list(scanner: &mut Scanner<'_>, signature: &Signature, pointer: &str) -> Resu
 }
 
 fn reply(answer: &Answer) -> Response {
-    let classes = answer.served.model.classes();
     // Names are written as JSON once, not once per row.
-    let names: Vec<String> = classes.iter().map(|class| format!("probability_{class}")).collect();
-    let members: Vec<String> =
-        names.iter().map(|name| format!(",{}:", serde_json::Value::from(name.as_str()))).collect();
+    let names = answer.names();
+    let mut members = names.iter().map(|name| format!("{}:", serde_json::Value::from(name.as_str())));
+    let first = members.next().unwrap_or_default();
+    let others: Vec<String> = members.map(|member| format!(",{member}")).collect();
     let mut json = write::Json::with_capacity(64 + answer.outputs.len() * 48);
     json.raw("{\"predictions\":");
     if answer.is_classifier() {
         json.list(answer.by_row().zip(answer.labels()), |json, (row, label)| {
-            json.raw("{\"label\":").label(label);
-            for (member, value) in members.iter().zip(row) {
+            json.raw("{").raw(&first).label(label);
+            for (member, value) in others.iter().zip(row) {
                 json.raw(member).value(value);
             }
             json.raw("}")
         });
     } else {
-        json.list(&answer.outputs, |json, value| json.raw("{\"prediction\":").value(value).raw("}"));
+        json.list(&answer.outputs, |json, value| json.raw("{").raw(&first).value(value).raw("}"));
     }
     json.raw("}");
     json.respond()

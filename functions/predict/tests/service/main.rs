@@ -4,6 +4,7 @@
 
 mod bodies;
 mod categories;
+mod datasets;
 mod events;
 mod invocations;
 mod models;

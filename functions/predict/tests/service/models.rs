@@ -135,14 +135,25 @@ async fn damaged_models_are_not_served() {
         let reply = stage.post("/predict", "application/json", row()).await;
         reply.is_problem(503, "model-not-loaded", "can be served");
     }
-    // A byte that changed in the store after it was checked: the address tells.
+    // A byte that changed in the store after it was put there.
     let stage = Stage::empty();
-    let mut loaded = stage.loaded(NAME, "1", bytes.clone(), None).await;
-    let mut other = bytes;
-    other[100] ^= 1;
-    loaded.model.sha256 = stage.control.artifacts.put(other).await.unwrap().sha256;
-    loaded.model.bytes += 1;
-    assert!(stage.control.artifacts.get(&loaded.model).await.is_err());
+    stage.load(NAME, "1", bytes.clone(), None).await;
+    let sha256 = regrove_store::artifact::sha256(&bytes);
+    let mut folders = vec![stage.home.path().join("artifacts")];
+    let mut stored = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for path in folder.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() { folders.push(path) } else { stored.push(path) }
+        }
+    }
+    let [file] = &*stored else { panic!("one artifact, {sha256}: {stored:?}") };
+    for at in [0, bytes.len() / 2, bytes.len() - 1] {
+        let mut flipped = bytes.clone();
+        flipped[at] ^= 1;
+        std::fs::write(file, flipped).unwrap();
+        let reply = stage.post("/predict", "application/json", row()).await;
+        reply.is_problem(503, "model-not-loaded", "can be served");
+    }
 }
 
 #[tokio::test]

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use http::{HeaderMap, Request, StatusCode};
+use regrove_data::{Limits, Policy};
 use regrove_events::event::{Example, ModelLoaded, TrafficChanged};
 use regrove_events::log::{append_decided, serving_stream};
 use regrove_events::{Event, SwitchedBy, serving};
 use regrove_forest::{Frame, Label, Model, RandomForestParams, Target, fit};
 use regrove_host::{Gate, HostArgs, LimitArgs, with_defaults};
 use regrove_predict::models::Models;
-use regrove_predict::{Ports, PredictionLog, router};
+use regrove_predict::{DataAccess, Ports, PredictionLog, router};
 use regrove_store::Control;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -30,7 +31,8 @@ pub(crate) async fn pause() {
 pub(crate) struct Stage {
     pub(crate) control: Control,
     pub(crate) router: Router,
-    _home: TempDir,
+    /// Events may name files of the folder `data` in it.
+    pub(crate) home: TempDir,
 }
 
 /// What was answered.
@@ -97,16 +99,34 @@ impl Stage {
     }
 
     pub(crate) fn with(models_bytes_max: u64) -> Self {
+        Self::of_limits(models_bytes_max, "file:")
+    }
+
+    /// With version 1 in service, and events that may name data sets of other places than the folder `data`.
+    pub(crate) async fn reading(kind: Kind, allowed: &str) -> (Self, Model) {
+        let stage = Self::of_limits(1 << 30, allowed);
+        let (bytes, model) = model(kind, 1);
+        stage.load(NAME, "1", bytes, None).await;
+        (stage, model)
+    }
+
+    fn of_limits(models_bytes_max: u64, allowed: &str) -> Self {
         let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join("data")).unwrap();
         let control = Control::embedded(home.path());
         let ports = Ports {
             models: Models::follow(control.clone(), NAME, models_bytes_max),
             model_name: NAME.to_owned(),
             gate: Gate::new(&LimitArgs::default()),
             log: PredictionLog::off(),
+            data: DataAccess {
+                policy: Policy::for_events(Some(allowed), Some(&home.path().join("data"))).unwrap(),
+                limits: Limits::default(),
+                spool: home.path().join("spool"),
+            },
         };
         let router = with_defaults(&HostArgs { body_bytes_max: 4 << 20, ..HostArgs::default() }, router(ports));
-        Self { control, router, _home: home }
+        Self { control, router, home }
     }
 
     /// With version 1 of the default model in service.
@@ -137,6 +157,7 @@ impl Stage {
             model: self.control.artifacts.put(bytes).await.unwrap(),
             previous: None,
             by: SwitchedBy::Request,
+            alias: None,
             stage: "None".to_owned(),
             description: String::new(),
             creation_timestamp: 0,

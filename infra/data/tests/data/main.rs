@@ -7,6 +7,7 @@ mod fetching;
 mod memory;
 mod parquet;
 mod parts;
+mod publishing;
 mod results;
 
 use std::path::{Path, PathBuf};

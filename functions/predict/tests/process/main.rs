@@ -2,6 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on says so by panicking")]
 
+mod datasets;
+mod observability;
+mod replicas;
+
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -36,6 +40,7 @@ async fn home() -> tempfile::TempDir {
         model: control.artifacts.put(fit(&frame, &params).unwrap().to_bytes().unwrap()).await.unwrap(),
         previous: None,
         by: SwitchedBy::Request,
+        alias: None,
         stage: "None".into(),
         description: String::new(),
         creation_timestamp: 0,
@@ -151,89 +156,4 @@ async fn sigterm_under_load_breaks_no_request() {
         client.join().unwrap();
     }
     assert!(process.wait().unwrap().success());
-}
-
-#[tokio::test]
-async fn the_access_log_has_a_line_per_request_and_joins_the_callers_trace() {
-    let home = home().await;
-    let (mut process, address) = start(home.path(), &[("REGROVE_ACCESS_LOG", "true")]);
-    let mut stream = connect(address);
-    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-    let head = format!("POST /predict HTTP/1.1\r\ntraceparent: 00-{trace}-00f067aa0ba902b7-01");
-    assert_eq!(ask(&mut stream, &head, r#"{"features": [[1, 2]]}"#).unwrap().0, 200);
-    assert_eq!(ask(&mut stream, "GET /healthz HTTP/1.1", "").unwrap().0, 200);
-    drop(stream);
-    terminate(&process);
-    let mut log = String::new();
-    process.stderr.take().unwrap().read_to_string(&mut log).unwrap();
-    assert!(process.wait().unwrap().success());
-    let lines: Vec<serde_json::Value> =
-        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
-    let access: Vec<_> = lines.iter().filter(|line| line["message"] == "answered").collect();
-    assert_eq!(access.len(), 1, "{log}");
-    assert_eq!(
-        (&access[0]["method"], &access[0]["route"], &access[0]["status"]),
-        (&"POST".into(), &"/predict".into(), &200.into())
-    );
-    assert_eq!(access[0]["trace"], trace);
-    assert!(access[0]["seconds"].as_f64().unwrap() > 0.0 && access[0]["bytes"].as_u64().unwrap() > 0);
-}
-
-/// A collector of spans: the bodies of what is posted.
-fn collector() -> (String, std::sync::mpsc::Receiver<serde_json::Value>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    let (sender, receiver) = std::sync::mpsc::channel();
-    std::thread::spawn(move || {
-        for stream in listener.incoming() {
-            let mut stream = BufReader::new(stream.unwrap());
-            let mut length = 0;
-            let mut first = String::new();
-            stream.read_line(&mut first).unwrap();
-            assert!(first.starts_with("POST /v1/traces "), "{first}");
-            loop {
-                let mut line = String::new();
-                stream.read_line(&mut line).unwrap();
-                if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length: ") {
-                    length = value.trim().parse().unwrap();
-                }
-                if line == "\r\n" {
-                    break;
-                }
-            }
-            let mut body = vec![0; length];
-            stream.read_exact(&mut body).unwrap();
-            stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}").unwrap();
-            sender.send(serde_json::from_slice(&body).unwrap()).unwrap();
-        }
-    });
-    (address, receiver)
-}
-
-#[tokio::test]
-async fn spans_go_to_the_collector_below_the_callers() {
-    let home = home().await;
-    let (endpoint, received) = collector();
-    let (mut process, address) =
-        start(home.path(), &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("OTEL_SERVICE_NAME", "under-test")]);
-    let mut stream = connect(address);
-    let head = "POST /predict HTTP/1.1\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    assert_eq!(ask(&mut stream, head, r#"{"features": [[1, 2]]}"#).unwrap().0, 200);
-    let unsampled = "POST /predict HTTP/1.1\r\ntraceparent: 00-5bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
-    assert_eq!(ask(&mut stream, unsampled, r#"{"features": [[1, 2]]}"#).unwrap().0, 200);
-    drop(stream);
-    terminate(&process);
-    assert!(process.wait().unwrap().success());
-    let body = received.recv_timeout(DEADLINE).unwrap();
-    let resource = &body["resourceSpans"][0];
-    assert_eq!(resource["resource"]["attributes"][0]["value"]["stringValue"], "under-test");
-    let spans = resource["scopeSpans"][0]["spans"].as_array().unwrap();
-    assert_eq!(spans.len(), 1, "what the caller does not record is not recorded: {body}");
-    assert_eq!(
-        (&spans[0]["traceId"], &spans[0]["parentSpanId"]),
-        (&"4bf92f3577b34da6a3ce929d0e0e4736".into(), &"00f067aa0ba902b7".into())
-    );
-    assert_eq!((&spans[0]["name"], &spans[0]["kind"]), (&"POST /predict".into(), &2.into()));
-    let nanos = |name: &str| spans[0][name].as_str().unwrap().parse::<u128>().unwrap();
-    assert!(nanos("endTimeUnixNano") > nanos("startTimeUnixNano"));
 }

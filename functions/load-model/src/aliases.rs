@@ -1,0 +1,58 @@
+//! Pointers that follow an alias: `models:/NAME@champion` may move in MLflow at any time, and MLflow tells nobody.
+//!
+//! So whoever loaded a model by its alias is looked after once a minute, and whenever a version of the model is registered.
+
+use regrove_events::log::{SERVING_PREFIX, serving_stream};
+use regrove_events::{CloudEvent, SwitchedBy, serving};
+use regrove_host::Problem;
+use regrove_mlflow::Selector;
+
+use crate::candidate::{self, Wish};
+use crate::{FUNCTION, Ports, switch};
+
+/// Looks at every model that follows an alias. One model's trouble does not keep the others waiting.
+///
+/// # Errors
+/// 503 when MLflow or the store does not answer.
+pub(crate) async fn follow_all(ports: &Ports, received: &CloudEvent) -> Result<(), Problem> {
+    let mut trouble = None;
+    for stream in ports.control.log.streams(SERVING_PREFIX).await? {
+        let name = stream.strip_prefix(SERVING_PREFIX).unwrap_or(&stream);
+        if let Err(problem) = follow(ports, name, received).await {
+            trouble.get_or_insert(problem);
+        }
+    }
+    trouble.map_or(Ok(()), Err)
+}
+
+/// Serves the version that the followed alias names now. An alias that is gone, or names what cannot be served, leaves the
+/// version in service that it named before.
+///
+/// # Errors
+/// 503 when MLflow or the store does not answer.
+pub(crate) async fn follow(ports: &Ports, name: &str, received: &CloudEvent) -> Result<(), Problem> {
+    let now = serving::replay(&ports.control.log.read(&serving_stream(name), 0).await?);
+    let (Some(alias), Some(current)) = (now.alias(), &now.current) else { return Ok(()) };
+    match moved(ports, name, alias, &current.version, received).await {
+        Err(problem) if problem.status.is_client_error() => {
+            let (served, detail) = (&current.version, &problem.detail);
+            tracing::warn!(model = name, alias, served, detail, "the alias cannot be followed, the version stays");
+            Ok(())
+        }
+        done => done,
+    }
+}
+
+async fn moved(ports: &Ports, name: &str, alias: &str, served: &str, received: &CloudEvent) -> Result<(), Problem> {
+    let selector = Selector::Alias(alias.to_owned());
+    let version = ports.record.resolve(name, &selector).await?.version.to_string();
+    if version == served {
+        return Ok(());
+    }
+    let reason = Some(format!("alias moved: `{alias}` was version {served} and is {version}"));
+    let wish = Wish { by: SwitchedBy::Alias, actor: Some(format!("/regrove/{FUNCTION}")), reason };
+    let candidate = candidate::fetch(ports, name, &selector, wish).await?;
+    let say = switch(ports, candidate, received).await?;
+    ports.emitter.emit(say.as_slice()).await?;
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! What a process says of itself: access log, spans, drawn predictions.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpListener;
+
+use serde_json::{Value, json};
+
+use crate::{DEADLINE, ask, connect, home, start, terminate};
+
+#[tokio::test]
+async fn the_access_log_has_a_line_per_request_and_joins_the_callers_trace() {
+    let home = home().await;
+    let (mut process, address) = start(home.path(), &[("REGROVE_ACCESS_LOG", "true")]);
+    let mut stream = connect(address);
+    let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
+    let head = format!("POST /predict HTTP/1.1\r\ntraceparent: 00-{trace}-00f067aa0ba902b7-01");
+    assert_eq!(ask(&mut stream, &head, r#"{"features": [[1, 2]]}"#).unwrap().0, 200);
+    assert_eq!(ask(&mut stream, "GET /healthz HTTP/1.1", "").unwrap().0, 200);
+    drop(stream);
+    terminate(&process);
+    let mut log = String::new();
+    process.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert!(process.wait().unwrap().success());
+    let lines: Vec<Value> =
+        log.lines().map(|line| serde_json::from_str(line).unwrap_or_else(|_| panic!("{line}"))).collect();
+    let access: Vec<_> = lines.iter().filter(|line| line["message"] == "answered").collect();
+    assert_eq!(access.len(), 1, "{log}");
+    assert_eq!(
+        (&access[0]["method"], &access[0]["route"], &access[0]["status"]),
+        (&"POST".into(), &"/predict".into(), &200.into())
+    );
+    assert_eq!(access[0]["trace"], trace);
+    assert!(access[0]["seconds"].as_f64().unwrap() > 0.0 && access[0]["bytes"].as_u64().unwrap() > 0);
+}
+
+/// What is posted somewhere: the headers with lower-case names, and the body.
+type Posted = (BTreeMap<String, String>, Value);
+
+/// Somebody who takes what is posted to `path`.
+fn collector(path: &'static str) -> (String, std::sync::mpsc::Receiver<Posted>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    let (sender, receiver) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = BufReader::new(stream.unwrap());
+            let mut headers = BTreeMap::new();
+            let mut first = String::new();
+            stream.read_line(&mut first).unwrap();
+            assert!(first.starts_with(&format!("POST {path} ")), "{first}");
+            loop {
+                let mut line = String::new();
+                stream.read_line(&mut line).unwrap();
+                let Some((name, value)) = line.split_once(':') else { break };
+                headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+            }
+            let mut body = vec![0; headers["content-length"].parse().unwrap()];
+            stream.read_exact(&mut body).unwrap();
+            stream.get_mut().write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}").unwrap();
+            // The test may be over.
+            drop(sender.send((headers, serde_json::from_slice(&body).unwrap())));
+        }
+    });
+    (address, receiver)
+}
+
+#[tokio::test]
+async fn spans_go_to_the_collector_below_the_callers() {
+    let home = home().await;
+    let (endpoint, received) = collector("/v1/traces");
+    let (mut process, address) =
+        start(home.path(), &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("OTEL_SERVICE_NAME", "under-test")]);
+    let mut stream = connect(address);
+    let head = "POST /predict HTTP/1.1\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    assert_eq!(ask(&mut stream, head, r#"{"features": [[1, 2]]}"#).unwrap().0, 200);
+    let unsampled = "POST /predict HTTP/1.1\r\ntraceparent: 00-5bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
+    assert_eq!(ask(&mut stream, unsampled, r#"{"features": [[1, 2]]}"#).unwrap().0, 200);
+    drop(stream);
+    terminate(&process);
+    assert!(process.wait().unwrap().success());
+    let (_, body) = received.recv_timeout(DEADLINE).unwrap();
+    let resource = &body["resourceSpans"][0];
+    assert_eq!(resource["resource"]["attributes"][0]["value"]["stringValue"], "under-test");
+    let spans = resource["scopeSpans"][0]["spans"].as_array().unwrap();
+    assert_eq!(spans.len(), 1, "what the caller does not record is not recorded: {body}");
+    assert_eq!(
+        (&spans[0]["traceId"], &spans[0]["parentSpanId"]),
+        (&"4bf92f3577b34da6a3ce929d0e0e4736".into(), &"00f067aa0ba902b7".into())
+    );
+    assert_eq!((&spans[0]["name"], &spans[0]["kind"]), (&"POST /predict".into(), &2.into()));
+    let nanos = |name: &str| spans[0][name].as_str().unwrap().parse::<u128>().unwrap();
+    assert!(nanos("endTimeUnixNano") > nanos("startTimeUnixNano"));
+}
+
+#[tokio::test]
+async fn drawn_predictions_are_said_to_the_sink() {
+    let home = home().await;
+    let (sink, received) = collector("/broker");
+    let sink = format!("{sink}/broker");
+    let (mut process, address) = start(home.path(), &[("REGROVE_PREDICTION_LOG_RATE", "0.25"), ("K_SINK", &sink)]);
+    let mut stream = connect(address);
+    let mut answered = Vec::new();
+    for request in 0..4 {
+        // Three rows each: every fourth of the twelve is drawn, across requests.
+        let rows: Vec<[i32; 2]> = (0..3).map(|row| [request * 3 + row, 1]).collect();
+        let body = json!({"features": rows}).to_string();
+        let (status, _, text) = ask(&mut stream, "POST /predict HTTP/1.1", &body).unwrap();
+        assert_eq!(status, 200, "{text}");
+        let answer: Value = serde_json::from_str(&text).unwrap();
+        let list = |name: &str| answer[name].as_array().unwrap().clone();
+        answered.extend(rows.into_iter().zip(list("predictions")).zip(list("probabilities")));
+    }
+    let mut ids = Vec::new();
+    for number in [0, 4, 8] {
+        let (headers, data) = received.recv_timeout(DEADLINE).unwrap();
+        assert_eq!((&*headers["ce-type"], &*headers["ce-subject"]), ("io.regrove.prediction-logged", "Drained"));
+        let ((row, prediction), probabilities) = &answered[number];
+        let said = json!({"version": "1", "columns": ["a", "b"], "features": [f64::from(row[0]), 1.0],
+            "prediction": prediction, "probabilities": probabilities});
+        assert_eq!(data, said);
+        ids.push(headers["ce-id"].clone());
+    }
+    ids.dedup();
+    assert_eq!(ids.len(), 3, "each is an event of its own");
+    drop(stream);
+    terminate(&process);
+    assert!(process.wait().unwrap().success());
+    assert!(received.try_recv().is_err(), "only those are drawn");
+}

@@ -1,0 +1,50 @@
+//! A registered model whose file is not what it was when it was registered.
+
+use std::path::{Path, PathBuf};
+
+use http::StatusCode;
+use regrove_mlflow::model_dir::NATIVE_FILE;
+use serde_json::json;
+
+use crate::request;
+use crate::world::{Weather, World};
+
+/// Every file below a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = folder.read_dir().unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+#[tokio::test]
+async fn a_file_that_is_cut_or_changed_is_not_served() {
+    let mut world = World::new().await;
+    world.request("job-1", &request());
+    world.settle(Weather::Fair).await;
+    let before = world.serving("Simulated").await;
+    let artifacts = world.home.path().join("state/artifacts");
+    let registered = files(&world.home.path().join("record"));
+    let mut registered = registered.iter().filter(|path| path.ends_with(NATIVE_FILE));
+    let file = registered.next().unwrap();
+    assert_eq!(registered.next(), None);
+    let whole = std::fs::read(file).unwrap();
+    let flipped = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let half = whole[..whole.len() / 2].to_vec();
+    let page = b"<!doctype html><title>Log in</title>".to_vec();
+    for damaged in [half, Vec::new(), page, flipped(0), flipped(whole.len() / 2), flipped(whole.len() - 1)] {
+        std::fs::write(file, damaged).unwrap();
+        // Elsewhere there is no copy of it.
+        std::fs::remove_dir_all(&artifacts).unwrap();
+        let (status, problem) = world.load(&json!({"version": 1})).await;
+        assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY, "{problem}");
+        assert_eq!(problem["type"], "urn:regrove:problem:model-checksum", "{problem}");
+    }
+    assert_eq!(world.serving("Simulated").await, before);
+    std::fs::write(file, whole).unwrap();
+    std::fs::remove_dir_all(&artifacts).unwrap();
+    let (status, answer) = world.load(&json!({"version": 1})).await;
+    assert_eq!(status, StatusCode::OK, "the same file as it was: {answer}");
+}
