@@ -11,6 +11,7 @@
 
 mod browser;
 mod buckets;
+mod clients;
 mod commands;
 mod console;
 mod data_sets;
@@ -22,6 +23,7 @@ mod forest_kinds;
 mod jobs;
 mod kills;
 mod lambda;
+mod other_models;
 mod outages;
 mod polling;
 mod processes;

@@ -258,6 +258,16 @@ impl Up {
         answer(request).await
     }
 
+    /// Posts nothing but headers to a function through the gateway, as an event in binary mode without data is.
+    pub(crate) async fn post_to(&self, function: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = self.client.post(format!("{}{path}", self.gateway()));
+        request = request.header(http::header::HOST, format!("{function}.{}.localhost", self.namespace()));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        answer(request).await
+    }
+
     fn errors(&self) -> String {
         fs::read_to_string(self.folder.path().join("errors")).unwrap_or_default()
     }

@@ -25,6 +25,9 @@ pub(crate) const TESTS: Environment = Environment { venv: "venv", requirements: 
 /// moto, `cfn-lint`, `sam`, `kubectl`: apart, because they pin what MLflow pins otherwise.
 pub(crate) const PLATFORM: Environment =
     Environment { venv: "venv-platform", requirements: "tests/python/requirements-platform.txt" };
+/// The clients of Triton and KServe: apart for the same reason.
+pub(crate) const CLIENTS: Environment =
+    Environment { venv: "venv-clients", requirements: "tests/python/requirements-clients.txt" };
 /// Older versions of ONNX Runtime, which exported models must run on too.
 pub(crate) const ONNX_RUNTIMES: [Environment; 2] = [
     Environment { venv: "venv-onnxruntime-1.20", requirements: "tests/python/onnxruntime-1.20.txt" },

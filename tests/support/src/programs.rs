@@ -10,6 +10,8 @@ pub const BIN_DIR: &str = "REGROVE_TEST_BIN_DIR";
 pub const VENV: &str = "REGROVE_TEST_VENV";
 /// Names the Python environment with moto, AWS's linters and kubectl; `<workspace>/target/venv-platform` without it.
 pub const PLATFORM_VENV: &str = "REGROVE_TEST_PLATFORM_VENV";
+/// Names the Python environment with the clients of Triton and KServe; `<workspace>/target/venv-clients` without it.
+pub const CLIENTS_VENV: &str = "REGROVE_TEST_CLIENTS_VENV";
 
 /// One of our programs, such as `regrove` or `predict`, as the build left it.
 ///
@@ -33,6 +35,14 @@ pub fn venv_program(name: &str) -> Result<PathBuf> {
 /// When it is missing.
 pub fn platform_program(name: &str) -> Result<PathBuf> {
     find(PLATFORM_VENV, "target/venv-platform", &format!("bin/{name}"), "creates the Python environment")
+}
+
+/// A program of the Python environment for clients of inference protocols, such as `python`.
+///
+/// # Errors
+/// When it is missing.
+pub fn clients_program(name: &str) -> Result<PathBuf> {
+    find(CLIENTS_VENV, "target/venv-clients", &format!("bin/{name}"), "creates the Python environment")
 }
 
 /// The folder of the workspace's `Cargo.toml`.
