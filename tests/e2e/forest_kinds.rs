@@ -48,7 +48,7 @@ async fn the_job_and_the_library_make_the_same_model() {
     let by_rows = [&few[..], &["--shards", "3", "--shard-by", "rows"]].concat();
     let shown = train(&up, "1", &by_rows, &[&few[..], &["--set", "row_parts=3"]].concat()).await;
     assert_eq!(shown["request"]["shard_by"], "rows");
-    assert_eq!(shown["shards"].as_array().unwrap().len(), 3);
+    assert_eq!(shown["shard_list"].as_array().unwrap().len(), 3);
     let text = up.regrove(&["job", "show", "kind-1"]).await.ok().out;
     assert!(text.contains("shards      3 by rows") && text.contains("shard 1/3, trees 0..3, 190 rows"), "{text}");
     let refused = up.regrove(&["train", "--data", "x.csv", "--shard-by", "columns"]).await;
