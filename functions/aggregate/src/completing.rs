@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 
 use crate::decide::{self, Completion};
 use crate::failing::fail;
-use crate::merge::{self, Grown, Merged, Rows, merge, n_estimators, score};
+use crate::merge::{self, Grown, Merged, Rows, merge, score};
 use crate::rounds::{self, After};
 use crate::{FUNCTION, Ports, plan};
 
@@ -57,15 +57,14 @@ async fn aggregate(
         return Ok(Err(failure("the job has shards but no data set".to_owned())));
     };
     let frames = frames(state, &dataset);
-    let grown = Grown {
-        shards: fetch(ports, shards.iter().map(|shard| &shard.model)).await?,
-        holdout: fetch(ports, shards.iter().filter_map(|shard| shard.holdout.as_ref())).await?,
-        test_size: request.test_size,
-    };
+    let holdout = fetch(ports, shards.iter().filter_map(|shard| shard.holdout.as_ref())).await?;
+    let shards = fetch(ports, shards.iter().map(|shard| &shard.model)).await?;
+    let test_size = request.test_size;
     let (rounds, stop, trees) = (state.rounds.clone(), request.early_stop.clone(), state.trees_asked());
     let artifacts = ports.control.artifacts.clone();
     let outcome = tokio::task::spawn_blocking(move || {
         let get = |artifact: &Artifact| Handle::current().block_on(artifacts.get(artifact));
+        let grown = Grown::read(shards, holdout, test_size)?;
         outcome(&Rows { frames, get: &get }, &grown, stop.as_ref(), rounds, trees)
     });
     let (round, outcome) = match outcome.await.map_err(|error| Problem::internal(&error))? {
@@ -109,7 +108,7 @@ fn outcome(
     let (metric, score) = score(rows, grown, trees, &stop.metric)?;
     let round = RoundEvaluated { trees, metric, score };
     rounds.push(round.clone());
-    let outcome = match rounds::after(stop, &rounds, n_estimators(grown)?) {
+    let outcome = match rounds::after(stop, &rounds, grown.n_estimators()) {
         After::Grow(trees) => Outcome::Grow(trees),
         After::Whole(trees) => Outcome::Whole(Box::new(merge(rows, grown, Some(trees))?)),
     };

@@ -1,11 +1,13 @@
 //! From trained shards to an evaluated forest. Pure but for its length: call it where blocking is allowed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use regrove_events::Artifact;
 use regrove_events::event::{CONFUSION_CLASSES_MAX, ConfusionMatrix, MeasuredOn};
+use regrove_forest::metrics::Classification;
 use regrove_forest::model_selection::train_test_split_stratified;
 use regrove_forest::{Forest, Frame, MergeError, Model, RandomForestParams, metrics, onnx};
 use regrove_store::artifact;
@@ -51,20 +53,39 @@ pub(crate) enum Error {
     Store(#[from] artifact::Error),
 }
 
-/// Shards of a forest in tree order. The artifact store has compared all bytes with their hashes.
+/// The trees of a job so far.
 #[derive(Debug)]
 pub(crate) struct Grown {
-    /// The trees.
-    pub(crate) shards: Vec<Vec<u8>>,
-    /// The same trees grown without the held-out rows; empty when nothing was held out.
-    pub(crate) holdout: Vec<Vec<u8>>,
+    /// They learned from all rows.
+    forest: Forest,
+    /// The same trees grown without the held-out rows; `None` when nothing was held out.
+    without: Option<Forest>,
     /// Share of rows that was held out.
-    pub(crate) test_size: f64,
+    test_size: f64,
 }
 
 impl Grown {
-    fn without(&self, trees: Option<u32>) -> Result<Option<Forest>, regrove_forest::Error> {
-        if self.holdout.is_empty() { Ok(None) } else { whole(&self.holdout, trees).map(Some) }
+    /// Reads shards in tree order. The artifact store has compared all bytes with their hashes.
+    ///
+    /// # Errors
+    /// Artifacts that are no shards, or shards that do not follow each other.
+    pub(crate) fn read(shards: Vec<Vec<u8>>, holdout: Vec<Vec<u8>>, test_size: f64) -> Result<Self, Error> {
+        let without = if holdout.is_empty() { None } else { Some(merged(holdout)?) };
+        Ok(Self { forest: merged(shards)?, without, test_size })
+    }
+
+    /// How many trees the forest asks for.
+    pub(crate) fn n_estimators(&self) -> u32 {
+        self.forest.params().n_estimators
+    }
+
+    fn without(&self, trees: Option<u32>) -> Result<Option<Cow<'_, Forest>>, regrove_forest::Error> {
+        self.without.as_ref().map(|forest| whole(forest, trees)).transpose()
+    }
+
+    /// The rows that were held out of a frame.
+    fn unseen(&self, frame: &Frame) -> Result<Frame, Error> {
+        Ok(train_test_split_stratified(frame, self.test_size, self.forest.params().random_state)?.1)
     }
 }
 
@@ -73,7 +94,7 @@ impl Grown {
 /// # Errors
 /// Shards that do not make one whole forest, or artifacts that are none.
 pub(crate) fn merge(rows: &Rows<'_>, grown: &Grown, trees: Option<u32>) -> Result<Merged, Error> {
-    let forest = whole(&grown.shards, trees)?;
+    let forest = whole(&grown.forest, trees)?;
     let without = grown.without(trees)?;
     let (mut trained, mut out_of_bag, mut held_out) = (Answers::default(), Answers::default(), Answers::default());
     let mut input_example = None;
@@ -84,7 +105,7 @@ pub(crate) fn merge(rows: &Rows<'_>, grown: &Grown, trees: Option<u32>) -> Resul
             out_of_bag.add(&frame, forest.oob_part(&frame, part)?.decision_function);
         }
         if let Some(without) = &without {
-            let (_, unseen) = train_test_split_stratified(&frame, grown.test_size, forest.params().random_state)?;
+            let unseen = grown.unseen(&frame)?;
             held_out.add(&unseen, without.predict_proba(&unseen.rows())?);
         }
         input_example.get_or_insert_with(|| example(&frame));
@@ -95,13 +116,18 @@ pub(crate) fn merge(rows: &Rows<'_>, grown: &Grown, trees: Option<u32>) -> Resul
     let regressor = forest.params().estimator.is_regressor();
     let output_example = if regressor { forest.predict_values(&row)? } else { forest.predict_proba(&row)? };
     let n_classes = forest.n_classes();
+    let measured = Measured {
+        trained: trained.measure(n_classes)?,
+        out_of_bag: out_of_bag.measure(n_classes)?,
+        held_out: held_out.measure(n_classes)?,
+    };
     Ok(Merged {
         native: forest.to_bytes()?,
         onnx: onnx::export(&forest)?,
         n_estimators: forest.params().n_estimators,
-        metrics: metrics_of(&trained, &out_of_bag, &held_out, n_classes)?,
+        metrics: measured.metrics(),
         feature_importances: forest.feature_importances(),
-        confusion_matrix: confusion_of(&trained, &out_of_bag, &held_out, n_classes)?,
+        confusion_matrix: if n_classes > CONFUSION_CLASSES_MAX { None } else { measured.confusion_matrix() },
         input_example,
         output_example,
     })
@@ -112,7 +138,7 @@ pub(crate) fn merge(rows: &Rows<'_>, grown: &Grown, trees: Option<u32>) -> Resul
 /// # Errors
 /// As [`merge`]; a metric that these rows do not have.
 pub(crate) fn score(rows: &Rows<'_>, grown: &Grown, trees: u32, metric: &str) -> Result<(String, f64), Error> {
-    let forest = whole(&grown.shards, Some(trees))?;
+    let forest = whole(&grown.forest, Some(trees))?;
     let without = grown.without(Some(trees))?;
     let mut answers = Answers::default();
     for (part, artifact) in (0..).zip(&rows.frames) {
@@ -120,7 +146,7 @@ pub(crate) fn score(rows: &Rows<'_>, grown: &Grown, trees: u32, metric: &str) ->
         match &without {
             None => answers.add(&frame, forest.oob_part(&frame, part)?.decision_function),
             Some(without) => {
-                let (_, unseen) = train_test_split_stratified(&frame, grown.test_size, forest.params().random_state)?;
+                let unseen = grown.unseen(&frame)?;
                 answers.add(&unseen, without.predict_proba(&unseen.rows())?);
             }
         }
@@ -140,14 +166,6 @@ pub(crate) fn score(rows: &Rows<'_>, grown: &Grown, trees: u32, metric: &str) ->
     Ok((format!("{of}_{metric}"), value.ok_or_else(missing)?))
 }
 
-/// How many trees the forest asks for.
-///
-/// # Errors
-/// Artifacts that are none.
-pub(crate) fn n_estimators(grown: &Grown) -> Result<u32, Error> {
-    Ok(merged(&grown.shards)?.params().n_estimators)
-}
-
 /// True classes, and what a forest says of their rows.
 #[derive(Debug, Default)]
 struct Answers {
@@ -162,7 +180,7 @@ impl Answers {
     }
 
     /// `None` where nothing was asked.
-    fn measure(&self, n_classes: usize) -> Result<Option<metrics::Classification>, Error> {
+    fn measure(&self, n_classes: usize) -> Result<Option<Classification>, Error> {
         if self.classes.is_empty() {
             return Ok(None);
         }
@@ -170,49 +188,43 @@ impl Answers {
     }
 }
 
-/// Metrics by MLflow's key.
-fn metrics_of(
-    trained: &Answers,
-    out_of_bag: &Answers,
-    held_out: &Answers,
-    n_classes: usize,
-) -> Result<BTreeMap<String, f64>, Error> {
-    let mut measured = BTreeMap::new();
-    if let Some(trained) = trained.measure(n_classes)? {
-        measured.insert("accuracy".to_owned(), trained.accuracy);
-        measured.insert("log_loss".to_owned(), trained.log_loss);
-    }
-    if let Some(out_of_bag) = out_of_bag.measure(n_classes)? {
-        measured.insert("oob_accuracy".to_owned(), out_of_bag.accuracy);
-    }
-    if let Some(held) = held_out.measure(n_classes)? {
-        measured.insert("holdout_accuracy".to_owned(), held.accuracy);
-        measured.insert("holdout_balanced_accuracy".to_owned(), held.balanced_accuracy);
-        measured.insert("holdout_log_loss".to_owned(), held.log_loss);
-        measured.insert("holdout_f1_macro".to_owned(), held.f1_macro);
-        measured.extend(held.roc_auc.map(|auc| ("holdout_roc_auc".to_owned(), auc)));
-    }
-    measured.retain(|_, value| value.is_finite());
-    Ok(measured)
+/// A forest measured on rows that all its trees know, on those that each tree has not drawn, and on those held out.
+struct Measured {
+    trained: Option<Classification>,
+    out_of_bag: Option<Classification>,
+    held_out: Option<Classification>,
 }
 
-/// The confusion matrix of what says most: rows held out, else out of bag, else the training rows.
-fn confusion_of(
-    trained: &Answers,
-    out_of_bag: &Answers,
-    held_out: &Answers,
-    n_classes: usize,
-) -> Result<Option<ConfusionMatrix>, Error> {
-    if n_classes > CONFUSION_CLASSES_MAX {
-        return Ok(None);
-    }
-    let all = [(MeasuredOn::Holdout, held_out), (MeasuredOn::Oob, out_of_bag), (MeasuredOn::Training, trained)];
-    for (of, answers) in all {
-        if let Some(measured) = answers.measure(n_classes)? {
-            return Ok(Some(ConfusionMatrix { of, counts: measured.confusion_matrix }));
+impl Measured {
+    /// Metrics by MLflow's key.
+    fn metrics(&self) -> BTreeMap<String, f64> {
+        let mut metrics = BTreeMap::new();
+        if let Some(trained) = &self.trained {
+            metrics.insert("accuracy".to_owned(), trained.accuracy);
+            metrics.insert("log_loss".to_owned(), trained.log_loss);
         }
+        if let Some(out_of_bag) = &self.out_of_bag {
+            metrics.insert("oob_accuracy".to_owned(), out_of_bag.accuracy);
+        }
+        if let Some(held) = &self.held_out {
+            metrics.insert("holdout_accuracy".to_owned(), held.accuracy);
+            metrics.insert("holdout_balanced_accuracy".to_owned(), held.balanced_accuracy);
+            metrics.insert("holdout_log_loss".to_owned(), held.log_loss);
+            metrics.insert("holdout_f1_macro".to_owned(), held.f1_macro);
+            metrics.extend(held.roc_auc.map(|auc| ("holdout_roc_auc".to_owned(), auc)));
+        }
+        metrics.retain(|_, value| value.is_finite());
+        metrics
     }
-    Ok(None)
+
+    /// The confusion matrix of what says most: rows held out, else out of bag, else the training rows.
+    fn confusion_matrix(self) -> Option<ConfusionMatrix> {
+        let of = |of| move |measured: Classification| ConfusionMatrix { of, counts: measured.confusion_matrix };
+        let held_out = self.held_out.map(of(MeasuredOn::Holdout));
+        held_out
+            .or_else(|| self.out_of_bag.map(of(MeasuredOn::Oob)))
+            .or_else(|| self.trained.map(of(MeasuredOn::Training)))
+    }
 }
 
 fn example(frame: &Frame) -> Vec<f64> {
@@ -221,21 +233,23 @@ fn example(frame: &Frame) -> Vec<f64> {
     row(complete).map(|value| if value.is_nan() { 0.0 } else { f64::from(value) }).collect()
 }
 
-fn merged(shards: &[Vec<u8>]) -> Result<Forest, regrove_forest::Error> {
+fn merged(shards: Vec<Vec<u8>>) -> Result<Forest, regrove_forest::Error> {
     let forests = shards
-        .iter()
-        .map(|bytes| Model::from_verified_bytes(Arc::new(bytes.clone())).and_then(|model| model.to_forest()))
+        .into_iter()
+        .map(|bytes| Model::from_verified_bytes(Arc::new(bytes)).and_then(|model| model.to_forest()))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Forest::merge(forests)?)
 }
 
 /// The forest of all its trees, or of the first `trees` of them: the forest that a job with so many would have made.
-fn whole(shards: &[Vec<u8>], trees: Option<u32>) -> Result<Forest, regrove_forest::Error> {
-    let mut forest = merged(shards)?;
-    if let Some(trees) = trees {
-        let params = RandomForestParams { n_estimators: trees, ..forest.params().clone() };
-        forest = forest.part(0..trees)?.for_params(&params)?;
-    }
+fn whole(forest: &Forest, trees: Option<u32>) -> Result<Cow<'_, Forest>, regrove_forest::Error> {
+    let forest = match trees {
+        None => Cow::Borrowed(forest),
+        Some(trees) => {
+            let params = RandomForestParams { n_estimators: trees, ..forest.params().clone() };
+            Cow::Owned(forest.clone().part(0..trees)?.for_params(&params)?)
+        }
+    };
     if !forest.is_whole() {
         return Err(MergeError::Gap { from: forest.range().end, to: forest.params().n_estimators }.into());
     }
