@@ -19,7 +19,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use regrove_host::Problem;
 
 pub(crate) use login::routes;
-pub(crate) use same_site::{CSRF_FIELD, Csrf, check_form};
+pub(crate) use same_site::{CSRF_FIELD, Csrf, Keyed, OwnForm};
 pub(crate) use session::{Sessions, cookie as session_cookie, hex};
 
 use crate::Ports;

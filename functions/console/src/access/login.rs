@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Form, Query, State};
+use axum::extract::{Query, State};
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
 use http::header::SET_COOKIE;
@@ -12,7 +12,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use regrove_host::{Problem, now};
 use serde::Deserialize;
 
-use super::same_site::{self, Csrf};
+use super::same_site::{self, Csrf, Keyed, OwnForm};
 use super::session::Sessions;
 use crate::Ports;
 use crate::page;
@@ -42,6 +42,12 @@ struct Login {
     form_key: Option<String>,
 }
 
+impl Keyed for Login {
+    fn form_key(&self) -> Option<&str> {
+        self.form_key.as_deref()
+    }
+}
+
 /// A path of this site, whatever was asked for: `//host` and `/\host` are other sites' addresses.
 fn own_path(next: &str) -> &str {
     let own = next.starts_with('/') && !next[1..].starts_with(['/', '\\']) && !next.contains(|c: char| c.is_control());
@@ -59,10 +65,9 @@ async fn log_in(
     State(ports): State<Arc<Ports>>,
     headers: HeaderMap,
     csrf: Csrf,
-    Form(login): Form<Login>,
+    OwnForm(login): OwnForm<Login>,
 ) -> Result<Response, Problem> {
     same_site::check_origin(&headers)?;
-    same_site::check_form(&headers, login.form_key.as_deref())?;
     let next = own_path(&login.next);
     let Some(sessions) = &ports.sessions else { return Ok(Redirect::to(next).into_response()) };
     if !sessions.is_token(login.token.trim()) {
@@ -73,9 +78,8 @@ async fn log_in(
     Ok(with_cookie(Redirect::to(next), &sessions.set_cookie(now())))
 }
 
-async fn log_out(headers: HeaderMap, Form(login): Form<Login>) -> Result<Response, Problem> {
+async fn log_out(headers: HeaderMap, _: OwnForm<Login>) -> Result<Response, Problem> {
     same_site::check_origin(&headers)?;
-    same_site::check_form(&headers, login.form_key.as_deref())?;
     Ok(with_cookie(Redirect::to("/login"), &Sessions::clear_cookie()))
 }
 

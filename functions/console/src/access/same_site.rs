@@ -5,11 +5,13 @@
 
 use std::convert::Infallible;
 
-use axum::extract::FromRequestParts;
+use axum::extract::{Form, FromRequest, FromRequestParts, Request};
+use axum::response::{IntoResponse, Response};
 use http::header::{HOST, ORIGIN};
 use http::request::Parts;
 use http::{HeaderMap, StatusCode};
 use regrove_host::Problem;
+use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
 use super::session::named_cookie;
@@ -51,11 +53,38 @@ fn is_key(key: &str) -> bool {
     key.len() == 32 && key.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
+/// Fields of a form, one of which is [`CSRF_FIELD`].
+pub(crate) trait Keyed {
+    /// What the form carries as its key.
+    fn form_key(&self) -> Option<&str>;
+}
+
+impl Keyed for Vec<(String, String)> {
+    fn form_key(&self) -> Option<&str> {
+        self.iter().find(|(name, _)| name == CSRF_FIELD).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The fields of a form that was made for the browser that sends it. Any other form is refused, with 403.
+#[derive(Debug)]
+pub(crate) struct OwnForm<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Keyed> FromRequest<S> for OwnForm<T> {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Response> {
+        let headers = request.headers().clone();
+        let Form(fields) = Form::<T>::from_request(request, state).await.map_err(IntoResponse::into_response)?;
+        check_form(&headers, fields.form_key()).map_err(IntoResponse::into_response)?;
+        Ok(Self(fields))
+    }
+}
+
 /// Whether a form was made for the browser that sends it.
 ///
 /// # Errors
 /// 403 when it was not.
-pub(crate) fn check_form(headers: &HeaderMap, field: Option<&str>) -> Result<(), Problem> {
+fn check_form(headers: &HeaderMap, field: Option<&str>) -> Result<(), Problem> {
     let cookie = named_cookie(headers, COOKIE_NAME).filter(|key| is_key(key));
     if cookie.is_some() && cookie == field {
         return Ok(());

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Form, State};
+use axum::extract::State;
 use axum::response::{Redirect, Response};
-use http::HeaderMap;
 use jiff::Timestamp;
 use maud::{Markup, html};
 use regrove_host::Problem;
@@ -12,7 +11,7 @@ use serde_json::Value;
 
 use super::layout::{Section, form_key, page};
 use super::parts::{empty, json, notice, time, unavailable};
-use crate::access::{CSRF_FIELD, check_form};
+use crate::access::OwnForm;
 use crate::api::dead_letters::{self, LetterList, LetterQuery};
 use crate::respond::{Params, Wants};
 use crate::runtime::DeadLetter;
@@ -30,11 +29,9 @@ pub(super) async fn list(
 /// The buttons: `do` is `redrive` or `discard`, `id` a number; without one all are meant.
 pub(super) async fn settle(
     State(ports): State<Arc<Ports>>,
-    headers: HeaderMap,
-    Form(fields): Form<Vec<(String, String)>>,
+    OwnForm(fields): OwnForm<Vec<(String, String)>>,
 ) -> Result<Redirect, Problem> {
     let field = |name: &str| fields.iter().find(|(field, _)| field == name).map(|(_, value)| value.as_str());
-    check_form(&headers, field(CSRF_FIELD))?;
     let verb = field("do").filter(|verb| ["redrive", "discard"].contains(verb));
     let verb = verb.ok_or_else(|| action::invalid("`do` is neither `redrive` nor `discard`"))?;
     let number =

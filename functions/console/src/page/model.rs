@@ -2,16 +2,15 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Form, Path, State};
+use axum::extract::{Path, State};
 use axum::response::Response;
-use http::HeaderMap;
 use maud::{Markup, html};
 use regrove_host::Problem;
 use serde_json::{Value, json};
 
 use super::layout::{Section, form_key, page};
 use super::parts::{empty, fact, hash, json as json_text, metric, notice, plain, time, unavailable};
-use crate::access::{CSRF_FIELD, check_form};
+use crate::access::OwnForm;
 use crate::api::models;
 use crate::respond::{Format, Wants};
 use crate::view::{ModelView, PointerView, SignatureView, VersionView};
@@ -46,11 +45,8 @@ pub(super) async fn predict(
     State(ports): State<Arc<Ports>>,
     wants: Wants,
     Path(name): Path<String>,
-    headers: HeaderMap,
-    Form(fields): Form<Vec<(String, String)>>,
+    OwnForm(fields): OwnForm<Vec<(String, String)>>,
 ) -> Result<Response, Problem> {
-    let key = fields.iter().find(|(field, _)| field == CSRF_FIELD).map(|(_, value)| value.as_str());
-    check_form(&headers, key)?;
     let view = models::show(&ports, &name).await?;
     let row = texts(&fields);
     let answer = match cells(&row, view.signature.as_ref()) {

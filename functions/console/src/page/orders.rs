@@ -2,15 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Form, Path, State};
+use axum::extract::{Path, State};
 use axum::response::Redirect;
-use http::HeaderMap;
 use regrove_host::Problem;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::Ports;
-use crate::access::check_form;
+use crate::access::{Keyed, OwnForm};
 use crate::action::{self, Ordered};
 use crate::api::models::TrafficOrder;
 
@@ -36,16 +35,20 @@ pub(super) struct Fields {
     experiment: String,
 }
 
+impl Keyed for Fields {
+    fn form_key(&self) -> Option<&str> {
+        self.form_key.as_deref()
+    }
+}
+
 fn after(ordered: &Ordered, notice: &str) -> Redirect {
     Redirect::to(&format!("{}?notice={notice}", ordered.href))
 }
 
 pub(super) async fn submit(
     State(ports): State<Arc<Ports>>,
-    headers: HeaderMap,
-    Form(fields): Form<Fields>,
+    OwnForm(fields): OwnForm<Fields>,
 ) -> Result<Redirect, Problem> {
-    check_form(&headers, fields.form_key.as_deref())?;
     let ordered = action::submit(&ports, request(&fields)?).await?;
     Ok(after(&ordered, if ordered.created { "asked" } else { "known" }))
 }
@@ -85,10 +88,8 @@ fn request(fields: &Fields) -> Result<Value, Problem> {
 pub(super) async fn stop(
     State(ports): State<Arc<Ports>>,
     Path(id): Path<String>,
-    headers: HeaderMap,
-    Form(fields): Form<Fields>,
+    OwnForm(fields): OwnForm<Fields>,
 ) -> Result<Redirect, Problem> {
-    check_form(&headers, fields.form_key.as_deref())?;
     let ordered = action::stop(&ports, &id, fields.reason).await?;
     Ok(after(&ordered, if ordered.state == "stopping" { "stopping" } else { "stopped" }))
 }
@@ -96,10 +97,8 @@ pub(super) async fn stop(
 pub(super) async fn retry(
     State(ports): State<Arc<Ports>>,
     Path(id): Path<String>,
-    headers: HeaderMap,
-    Form(fields): Form<Fields>,
+    _: OwnForm<Fields>,
 ) -> Result<Redirect, Problem> {
-    check_form(&headers, fields.form_key.as_deref())?;
     let ordered = action::retry(&ports, &id, None).await?;
     Ok(after(&ordered, "retried"))
 }
@@ -107,10 +106,8 @@ pub(super) async fn retry(
 pub(super) async fn replay(
     State(ports): State<Arc<Ports>>,
     Path(id): Path<String>,
-    headers: HeaderMap,
-    Form(fields): Form<Fields>,
+    _: OwnForm<Fields>,
 ) -> Result<Redirect, Problem> {
-    check_form(&headers, fields.form_key.as_deref())?;
     let replayed = action::replay(&ports, &id, false, false).await?;
     Ok(Redirect::to(&format!("/jobs/{}?notice=replayed", replayed.id)))
 }
@@ -118,10 +115,8 @@ pub(super) async fn replay(
 pub(super) async fn load(
     State(ports): State<Arc<Ports>>,
     Path(name): Path<String>,
-    headers: HeaderMap,
-    Form(fields): Form<Fields>,
+    OwnForm(fields): OwnForm<Fields>,
 ) -> Result<Redirect, Problem> {
-    check_form(&headers, fields.form_key.as_deref())?;
     action::load(&ports, &name, &fields.version).await?;
     Ok(Redirect::to(&format!("/models/{name}?notice=loaded")))
 }
@@ -129,10 +124,8 @@ pub(super) async fn load(
 pub(super) async fn traffic(
     State(ports): State<Arc<Ports>>,
     Path(name): Path<String>,
-    headers: HeaderMap,
-    Form(fields): Form<Fields>,
+    OwnForm(fields): OwnForm<Fields>,
 ) -> Result<Redirect, Problem> {
-    check_form(&headers, fields.form_key.as_deref())?;
     action::traffic(&ports, &name, &traffic_order(&fields)?).await?;
     Ok(Redirect::to(&format!("/models/{name}?notice=traffic")))
 }
