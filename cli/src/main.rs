@@ -4,6 +4,7 @@ mod binaries;
 mod commands;
 mod doctor;
 mod env_file;
+mod kubectl;
 mod live_view;
 mod manifest_watch;
 mod manifests;

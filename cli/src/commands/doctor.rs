@@ -1,13 +1,12 @@
 //! `regrove doctor`: what is configured, reachable, and wrong.
 
-use std::ffi::OsString;
-
 use anyhow::bail;
 use jiff::Timestamp;
 use regrove_mlflow::MlflowArgs;
 
 use crate::doctor::cluster::Cluster;
 use crate::doctor::{Finding, Verdict, here};
+use crate::kubectl::KubectlArgs;
 use crate::output::Output;
 use crate::reach::Reach;
 
@@ -21,12 +20,8 @@ pub(crate) struct Args {
     /// Look at the cluster too, with kubectl
     #[arg(long)]
     cluster: bool,
-    /// kubeconfig's context; the current one without it
-    #[arg(long, requires = "cluster", value_name = "NAME")]
-    context: Option<String>,
-    /// The program that asks the cluster
-    #[arg(long, requires = "cluster", default_value = "kubectl", value_name = "PROGRAM")]
-    kubectl: OsString,
+    #[command(flatten)]
+    kubectl: KubectlArgs,
     #[command(flatten)]
     mlflow: MlflowArgs,
 }
@@ -35,7 +30,7 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, reach: &Reach, output: &Output) -> anyhow::Result<()> {
     let mut findings = here::examine(reach, &args.mlflow, Timestamp::now).await;
     if args.cluster {
-        let cluster = Cluster { kubectl: args.kubectl, context: args.context, namespace: reach.namespace.clone() };
+        let cluster = Cluster { kubectl: args.kubectl, namespace: reach.namespace.clone() };
         findings.extend(cluster.examine().await);
     }
     output.result(&findings, || findings.iter().map(line).collect::<Vec<_>>().join("\n"))?;

@@ -1,11 +1,9 @@
 //! What is in the cluster, as `kubectl` tells it.
 
-use std::ffi::OsString;
-
 use serde_json::Value;
-use tokio::process::Command;
 
 use super::Finding;
+use crate::kubectl::KubectlArgs;
 
 /// The release line that `k8s/cluster/knative.sh` installs; a test holds them together.
 const KNATIVE: &str = "1.22";
@@ -17,10 +15,8 @@ const SECRET: &str = "regrove-secrets";
 /// A cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Cluster {
-    /// The program, `kubectl`.
-    pub(crate) kubectl: OsString,
-    /// kubeconfig's context; the current one without it.
-    pub(crate) context: Option<String>,
+    /// What asks it.
+    pub(crate) kubectl: KubectlArgs,
     /// Where the functions are.
     pub(crate) namespace: String,
 }
@@ -56,10 +52,7 @@ impl Cluster {
     }
 
     async fn get(&self, arguments: &[&str]) -> Result<Value, String> {
-        let mut command = Command::new(&self.kubectl);
-        if let Some(context) = &self.context {
-            command.args(["--context", context]);
-        }
+        let mut command = self.kubectl.command();
         command.arg("get").args(arguments).args(["--output", "json", "--request-timeout", "10s"]);
         let output = command.output().await.map_err(|error| format!("kubectl cannot be run: {error}"))?;
         if !output.status.success() {

@@ -2,14 +2,13 @@
 
 mod pods;
 
-use std::ffi::OsString;
-
 use anyhow::{Context as _, bail};
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use regrove_jobs::{Console, Level, Lines, LogLine};
 use serde_json::Value;
 
+use crate::kubectl::KubectlArgs;
 use crate::output::Output;
 use crate::reach::Reach;
 use crate::source::Source;
@@ -28,12 +27,8 @@ pub(crate) struct Args {
     /// Ask the cluster's pods, with kubectl
     #[arg(long)]
     cluster: bool,
-    /// kubeconfig's context; the current one without it
-    #[arg(long, requires = "cluster", value_name = "NAME")]
-    context: Option<String>,
-    /// The program that asks the cluster
-    #[arg(long, requires = "cluster", default_value = "kubectl", value_name = "PROGRAM")]
-    kubectl: OsString,
+    #[command(flatten)]
+    kubectl: KubectlArgs,
 }
 
 fn level(name: &str) -> Result<Level, String> {

@@ -5,7 +5,6 @@ use std::process::Stdio;
 use anyhow::{Context as _, bail};
 use regrove_jobs::LogLine;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
-use tokio::process::Command;
 
 use super::{Args, say};
 use crate::output::Output;
@@ -19,10 +18,7 @@ const PODS_MAX: &str = "100";
 
 /// Prints what pods that still exist have written about a job: in order of time, or as it comes when it is followed.
 pub(super) async fn print(args: &Args, namespace: &str, output: &Output) -> anyhow::Result<()> {
-    let mut command = Command::new(&args.kubectl);
-    if let Some(context) = &args.context {
-        command.args(["--context", context]);
-    }
+    let mut command = args.kubectl.command();
     command.args(["logs", "--namespace", namespace, "--selector", SERVICE_LABEL, "--all-containers", "--prefix"]);
     command.args(["--timestamps", "--tail=-1", "--max-log-requests", PODS_MAX]);
     if args.follow {
