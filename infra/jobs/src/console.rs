@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use regrove_events::event::{SweepRequested, TrainRequested};
 use regrove_events::log::Version;
-use regrove_events::{CloudEvent, json_format};
+use regrove_events::{CloudEvent, json_format, with_causes};
 use reqwest::header::ACCEPT;
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::Deserialize;
@@ -258,9 +258,7 @@ impl Console {
     }
 
     fn unreachable(&self, error: reqwest::Error) -> Error {
-        let error = error.without_url();
-        let cause = std::error::Error::source(&error).map(|cause| format!(": {cause}")).unwrap_or_default();
-        Error::Unreachable { console: self.base.to_string(), reason: format!("{error}{cause}") }
+        Error::Unreachable { console: self.base.to_string(), reason: with_causes(&error.without_url()) }
     }
 
     fn strange(&self, error: &dyn fmt::Display) -> Error {

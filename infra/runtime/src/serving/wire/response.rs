@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 use http::StatusCode;
 
 use super::framing::Framing;
-use super::request::{HEADERS_MAX, add, length};
+use super::request::{HEADERS_MAX, add, length, tokens};
 use crate::clock::http_date;
 use crate::serving::forwarding::stays_here;
 
@@ -115,7 +115,7 @@ fn gather(headers: &[httparse::Header<'_>]) -> Result<Facts, Malformed> {
         match name.len() {
             4 if is("date") => facts.date = true,
             10 if is("connection") => {
-                for token in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+                for token in tokens(value) {
                     facts.close |= token.eq_ignore_ascii_case(b"close");
                     facts.keep_alive |= token.eq_ignore_ascii_case(b"keep-alive");
                 }
