@@ -86,9 +86,9 @@ trait Splitter {
     /// to this.
     fn apply(&mut self, cut: &mut Cut) -> Sides;
 
-    /// Makes the sides of the cut applied last ready for [`Splitter::search`], where that is wanted. The others are only
-    /// entered for their values.
-    fn divide(&mut self, _left: bool, _right: bool) {}
+    /// Makes the sides of the cut applied last ready for [`Splitter::search`], where their number of rows is told. The others
+    /// are only entered for their values.
+    fn divide(&mut self, _left: Option<usize>, _right: Option<usize>) {}
 }
 
 /// The two sides of an applied cut.
@@ -334,7 +334,7 @@ impl<S: Splitter> Builder<'_, S> {
         let (n_left, n_right) = (sides.position - pending.start, pending.end - sides.position);
         let left_closed = self.is_closed(depth, n_left, sides.weight_left, sides.impurity_left);
         let right_closed = self.is_closed(depth, n_right, sides.weight_right, sides.impurity_right);
-        self.splitter.divide(!left_closed, !right_closed);
+        self.splitter.divide((!left_closed).then_some(n_left), (!right_closed).then_some(n_right));
         let tree = &mut self.tree;
         tree.feature[node] = i32::try_from(cut.feature).unwrap_or(i32::MAX);
         tree.threshold[node] = cut.threshold;

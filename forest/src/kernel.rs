@@ -9,6 +9,7 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub(crate) mod block;
+pub(crate) mod code_rows;
 pub(crate) mod columns;
 pub(crate) mod few;
 pub(crate) mod keys;

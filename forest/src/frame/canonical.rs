@@ -183,15 +183,18 @@ impl Frame {
         Ok(Self::new(names.features, columns, &names.target, target)?.with_categories(names.categories)?)
     }
 
-    /// SHA-256 of the canonical form, 64 hexadecimal digits: the data set's identity.
+    /// SHA-256 of the canonical form, 64 hexadecimal digits: the data set's identity. It is computed once per frame.
     ///
     /// # Errors
     ///
     /// As [`Frame::to_bytes`].
     pub fn sha256(&self) -> Result<String, Error> {
+        if let Some(known) = self.identity.0.get() {
+            return Ok(known.clone());
+        }
         let mut hasher = Sha256::new();
         self.write(|part| hasher.update(part))?;
-        Ok(hex(&hasher.finalize()))
+        Ok(self.identity.0.get_or_init(|| hex(&hasher.finalize())).clone())
     }
 }
 

@@ -1,8 +1,8 @@
 //! Histograms of all features that a node is likely to look at, made in one pass over its rows.
 
-use crate::kernel::Level;
 use crate::kernel::columns;
-use crate::kernel::keys::{self, Bins, CODES, CodeSet, Codes, Lane, TOGETHER};
+use crate::kernel::keys::{self, Bins, CODES, CodeSet, Codes, Lane, Lefts, TOGETHER};
+use crate::kernel::{self, Level};
 
 /// Codes counted for the current node.
 #[derive(Debug, Default)]
@@ -10,6 +10,8 @@ pub(super) struct Ahead {
     /// Features in the order of `bins`, [`TOGETHER`] to a group.
     features: Vec<Option<usize>>,
     bins: Vec<[Bins; TOGETHER]>,
+    /// Cuts between the bins, in the same order.
+    edges: Vec<Edges>,
     /// Codes by group and row of the node.
     places: Vec<u32>,
     n_rows: usize,
@@ -23,6 +25,44 @@ pub(super) struct Counted<'a> {
     pub(super) bins: &'a [u64],
     pub(super) shift: u32,
     pub(super) codes: Lane<'a>,
+    pub(super) edges: &'a Edges,
+}
+
+/// The cuts between the bins of one feature.
+#[derive(Debug, Default)]
+pub(super) struct Edges {
+    /// The first bin that is not empty.
+    pub(super) first: usize,
+    /// Weights up to the end of each bin from there on; the last one is the node's. Empty if there is only one bin.
+    pub(super) lefts: Lefts,
+    /// Costs of the cuts after each bin but the last.
+    pub(super) costs: Vec<f32>,
+    /// The smallest of them.
+    pub(super) least: f32,
+    /// The bin before the first cut that costs so little.
+    pub(super) cheapest: usize,
+}
+
+impl Edges {
+    fn find(&mut self, level: Level, bins: &[u64], total: (u32, u32)) {
+        self.lefts.resize(0);
+        let (first, last) = (bins.iter().position(|bin| *bin > 0), bins.iter().rposition(|bin| *bin > 0));
+        if let (Some(first), Some(last)) = (first, last)
+            && first < last
+        {
+            self.first = first;
+            keys::run(&bins[first..last], (0, 0), &mut self.lefts);
+            self.least = keys::costs(level, &self.lefts, total, &mut self.costs);
+            let cheapest = kernel::next_within(level, &self.costs, 0, self.least);
+            self.cheapest = first + cheapest.unwrap_or(0);
+            self.lefts.push(total);
+        }
+    }
+
+    /// Whether all rows are in the same bin, so that there is no cut between bins.
+    pub(super) fn is_one_bin(&self) -> bool {
+        self.lefts.first.is_empty()
+    }
 }
 
 impl Counted<'_> {
@@ -47,8 +87,15 @@ impl Ahead {
         self.features.clear();
     }
 
-    /// Counts the codes of features in the node of these items.
-    pub(super) fn count(&mut self, level: Level, codes: Codes<'_>, items: &[u32], shift: u32, features: &[usize]) {
+    /// Counts the codes of features in the node of these items, which have `total` weight.
+    pub(super) fn count(
+        &mut self,
+        level: Level,
+        codes: Codes<'_>,
+        (items, total): (&[u32], (u32, u32)),
+        shift: u32,
+        features: &[usize],
+    ) {
         (self.n_rows, self.shift) = (items.len(), shift);
         for group in features.chunks(TOGETHER) {
             let at = self.features.len() / TOGETHER;
@@ -63,6 +110,10 @@ impl Ahead {
             }
             let places = &mut self.places[at * items.len()..(at + 1) * items.len()];
             keys::tally_codes(level, codes, together, shift, items, bins, places);
+            self.edges.resize_with(((at + 1) * TOGETHER).max(self.edges.len()), Edges::default);
+            for (edges, bins) in self.edges[at * TOGETHER..].iter_mut().zip(&*bins).take(group.len()) {
+                edges.find(level, &bins[..CODES >> shift], total);
+            }
             self.features.extend((0..TOGETHER).map(|lane| group.get(lane).copied()));
         }
     }
@@ -73,7 +124,7 @@ impl Ahead {
         let (group, lane) = (at / TOGETHER, at % TOGETHER);
         let places = &self.places[group * self.n_rows..(group + 1) * self.n_rows];
         let bins = &self.bins[group][lane][..CODES >> self.shift];
-        Some(Counted { bins, shift: self.shift, codes: Lane { places, lane } })
+        Some(Counted { bins, shift: self.shift, codes: Lane { places, lane }, edges: &self.edges[at] })
     }
 }
 

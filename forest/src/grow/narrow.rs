@@ -17,6 +17,9 @@ use crate::kernel::{Level, Packing, next_within};
 /// Rows per bin that a histogram aims at.
 const ROWS_PER_BIN: usize = 4;
 
+/// A part has at most one of so many of the bins that it was found among.
+const RUN_PARTS: usize = 4;
+
 /// A cut that may be the best.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Candidate {
@@ -34,6 +37,8 @@ struct Part {
     low: u32,
     high: u32,
     base: (u32, u32),
+    /// No cut inside costs less.
+    bound: f32,
 }
 
 /// Scratch space, and the candidates found.
@@ -43,6 +48,7 @@ pub(super) struct Narrow {
     ordered: Vec<u64>,
     lefts: Lefts,
     costs: Vec<f32>,
+    slacks: Vec<f32>,
     /// Parts that are to be looked into.
     parts: Vec<Part>,
     /// Items and keys of the rows in all parts, keys of those in one.
@@ -110,7 +116,7 @@ impl Narrow {
         self.candidates.clear();
         self.parts.clear();
         let mut least = task.to_beat;
-        self.look(task, keys, Part { low: range.0, high: range.1, base: (0, 0) }, &mut least);
+        self.look(task, keys, Part { low: range.0, high: range.1, base: (0, 0), bound: 0.0 }, &mut least);
         self.look_into_parts(task, keys, &mut least);
         self.finish(least)
     }
@@ -120,7 +126,7 @@ impl Narrow {
         self.candidates.clear();
         self.parts.clear();
         let mut least = task.to_beat;
-        let part = Part { low: counted.range.0, high: counted.range.1, base: (0, 0) };
+        let part = Part { low: counted.range.0, high: counted.range.1, base: (0, 0), bound: 0.0 };
         self.weigh(task, part, counted.shift, counted.bins, &mut least);
         self.look_into_parts(task, keys, &mut least);
         self.finish(least)
@@ -130,22 +136,19 @@ impl Narrow {
     pub(super) fn search_codes(&mut self, task: &Task<'_>, counted: Counted<'_>) -> Option<&[Candidate]> {
         self.candidates.clear();
         self.parts.clear();
-        let Counted { bins, shift, .. } = counted;
-        let first = bins.iter().position(|bin| *bin > 0)?;
-        let end = bins.iter().rposition(|bin| *bin > 0)?;
-        if first == end {
+        let edges = counted.edges;
+        if edges.is_one_bin() {
             return None;
         }
-        keys::run(&bins[first..end], (0, 0), &mut self.lefts);
-        let step = task.code_step << shift;
+        let step = task.code_step << counted.shift;
         // Computed wide, as the end of the last bin may be beyond all keys.
-        let start = |bin: usize| ((first + bin) as u64 * u64::from(step)) << task.packing.shift();
+        let start = |bin: usize| ((edges.first + bin) as u64 * u64::from(step)) << task.packing.shift();
         let key = |wide: u64| u32::try_from(wide).unwrap_or(u32::MAX);
         let mut least = task.to_beat;
-        self.collect(task, |bin| key(start(bin + 1) - 1), &mut least);
+        self.collect(task, (&edges.lefts, &edges.costs, edges.least), |bin| key(start(bin + 1) - 1), &mut least);
         if step > 1 {
-            self.lefts.push(task.total);
-            self.choose_parts(task, (0, 0), least, |bin| key(start(bin)), |bin| key(start(bin + 1) - 1));
+            let (start, end) = (|bin| key(start(bin)), |bin| key(start(bin + 1) - 1));
+            self.choose_parts(task, (&edges.lefts, (0, 0)), least, start, end);
             self.take_parts_keys(task, counted);
             let keys = std::mem::take(&mut self.keys);
             self.look_into_parts(task, &keys, &mut least);
@@ -161,10 +164,11 @@ impl Narrow {
             return;
         }
         let mut set = CodeSet::default();
+        let code = |key: u32| (task.packing.row(key) / task.code_step) as usize;
         for part in &self.parts {
-            let first = task.packing.row(part.low) / task.code_step;
-            for code in first..first + (1 << counted.shift) {
-                set[code as usize / 32 % set.len()] |= 1 << (code % 32);
+            // The last part may end beyond the last code.
+            for code in code(part.low)..=code(part.high).min(CODES - 1) {
+                set[code / 32] |= 1 << (code % 32);
             }
         }
         let n = task.items.len();
@@ -176,9 +180,13 @@ impl Narrow {
 
     /// Looks into the parts found so far, and into those that this brings. `keys` are those of their rows at least.
     fn look_into_parts(&mut self, task: &Task<'_>, keys: &[u32], least: &mut f32) {
+        self.parts.sort_unstable_by(|one, other| other.bound.total_cmp(&one.bound));
         let mut inside = std::mem::take(&mut self.inside);
         inside.resize(keys.len().max(inside.len()), 0);
         while let Some(part) = self.parts.pop() {
+            if part.bound > costs::limit(*least) {
+                continue;
+            }
             let n = keys::within(task.level, keys, part.low, part.high, &mut inside);
             if n > 1 {
                 self.look(task, &inside[..n], part, least);
@@ -229,46 +237,67 @@ impl Narrow {
         let place = |bin: usize| first + u32::try_from(bin).unwrap_or(u32::MAX);
         let start = |bin: usize| (place(bin) << shift).max(part.low);
         let end = |bin: usize| (place(bin) << shift | ((1 << shift) - 1)).min(part.high);
-        self.collect(task, |bin| end(bin) | task.packing.low(), least);
+        let (lefts, mut costs) = (std::mem::take(&mut self.lefts), std::mem::take(&mut self.costs));
+        let smallest = keys::costs(task.level, &lefts, task.total, &mut costs);
+        self.collect(task, (&lefts, &costs, smallest), |bin| end(bin) | task.packing.low(), least);
         if shift > task.packing.shift() {
-            self.choose_parts(task, part.base, *least, start, end);
+            self.choose_parts(task, (&lefts, part.base), *least, start, end);
         }
+        (self.lefts, self.costs) = (lefts, costs);
     }
 
-    /// Makes parts of the bins in which a cut may be as good as the best. `lefts` holds the weights up to the end of each.
+    /// Makes parts of the bins in which a cut may be as good as the best. `lefts` holds the weights up to the end of each,
+    /// `base` those before the first.
     fn choose_parts(
         &mut self,
         task: &Task<'_>,
-        base: (u32, u32),
+        (lefts, base): (&Lefts, (u32, u32)),
         least: f32,
         start: impl Fn(usize) -> u32,
         end: impl Fn(usize) -> u32,
     ) {
-        keys::slacks(task.level, &self.lefts, base, task.total, costs::limit(least), &mut self.costs);
-        let mut next = next_within(task.level, &self.costs, 0, 0.0);
+        keys::slacks(task.level, lefts, base, task.total, costs::limit(least), &mut self.slacks);
+        // Neighbours become one part, but never so many that it were as wide as what it is a part of.
+        let bins_max = (lefts.first.len() / RUN_PARTS).max(1);
+        let (mut run, mut run_end) = (0, 0);
+        let mut next = next_within(task.level, &self.slacks, 0, 0.0);
         while let Some(bin) = next {
-            let base = if bin == 0 { base } else { (self.lefts.first[bin - 1], self.lefts.second[bin - 1]) };
-            let (first, second) = (self.lefts.first[bin] - base.0, self.lefts.second[bin] - base.1);
-            if first + second > 1 {
-                self.parts.push(Part { low: start(bin), high: end(bin), base });
+            let base = if bin == 0 { base } else { (lefts.first[bin - 1], lefts.second[bin - 1]) };
+            let inside = (lefts.first[bin] - base.0, lefts.second[bin] - base.1);
+            if inside.0 + inside.1 > 1 {
+                let bound = keys::corner_cost(base, inside, task.total);
+                if let Some(part) = self.parts.last_mut().filter(|_| run_end == bin && (1..bins_max).contains(&run)) {
+                    (part.high, part.bound) = (end(bin), part.bound.min(bound));
+                    run += 1;
+                } else {
+                    self.parts.push(Part { low: start(bin), high: end(bin), base, bound });
+                    run = 1;
+                }
+                run_end = bin + 1;
             }
-            next = next_within(task.level, &self.costs, bin + 1, 0.0);
+            next = next_within(task.level, &self.slacks, bin + 1, 0.0);
         }
     }
 
-    /// Costs of the cuts in `lefts`, of which the good ones become candidates. `end` is the last key on the left of each.
-    fn collect(&mut self, task: &Task<'_>, end: impl Fn(usize) -> u32, least: &mut f32) {
-        let smallest = keys::costs(task.level, &self.lefts, task.total, &mut self.costs);
+    /// Makes candidates of the good ones among the cuts with these weights on the left and these costs, of which the smallest is
+    /// told. `end` is the last key on the left of each.
+    fn collect(
+        &mut self,
+        task: &Task<'_>,
+        (lefts, costs, smallest): (&Lefts, &[f32], f32),
+        end: impl Fn(usize) -> u32,
+        least: &mut f32,
+    ) {
         if smallest > costs::limit(*least) {
             return;
         }
         *least = least.min(smallest);
         let limit = costs::limit(*least);
-        let mut next = next_within(task.level, &self.costs, 0, limit);
+        let mut next = next_within(task.level, costs, 0, limit);
         while let Some(place) = next {
-            let left = (self.lefts.first[place], self.lefts.second[place]);
-            self.candidates.push(Candidate { last: end(place), cost: self.costs[place], left });
-            next = next_within(task.level, &self.costs, place + 1, limit);
+            let left = (lefts.first[place], lefts.second[place]);
+            self.candidates.push(Candidate { last: end(place), cost: costs[place], left });
+            next = next_within(task.level, costs, place + 1, limit);
         }
     }
 }

@@ -4,6 +4,7 @@ use rayon::prelude::*;
 
 use super::FEATURE_THRESHOLD;
 use crate::frame::Frame;
+use crate::kernel::code_rows::{self, CodeRows};
 use crate::kernel::keys::{Codes, Table};
 use crate::kernel::{Level, Packing};
 use crate::pages::Pages;
@@ -15,7 +16,8 @@ pub(crate) struct Ranks {
     pub(super) packing: Packing,
     /// Ranks above the bits that an item holds below its row, row-major `(n_rows, n_features)`.
     keys: Pages<u32>,
-    /// Ranks divided by so much that they fit one byte, row-major `(n_rows, n_features)`: most of what is read.
+    /// Ranks divided by so much that they fit one byte, row-major `(n_rows, CodeRows::stride(n_features))`: most of what is
+    /// read.
     codes: Pages<u8>,
     columns: Vec<Ranked>,
 }
@@ -60,7 +62,7 @@ impl Ranks {
 
     /// Codes of all rows.
     pub(super) fn codes(&self) -> Codes<'_> {
-        Codes { bytes: &self.codes, n_features: self.columns.len() }
+        Codes { bytes: &self.codes, stride: CodeRows::stride(self.columns.len()), in_order: false }
     }
 
     /// How many ranks of a feature share a code.
@@ -90,6 +92,12 @@ impl Ranks {
         distance <= self.columns[feature].close_run && self.is_close(feature, one)
     }
 
+    /// Whether two values of a feature between which there are so many ranks are surely far enough from each other to be cut
+    /// apart.
+    pub(super) fn are_apart(&self, feature: usize, ranks_between: u32) -> bool {
+        ranks_between >= self.columns[feature].close_run.max(1)
+    }
+
     /// Whether the feature's next value after a key's rank is too close to be cut apart from it. If not, then no values up to
     /// it and no values beyond it are.
     pub(super) fn is_close(&self, feature: usize, key: u32) -> bool {
@@ -117,7 +125,7 @@ fn rank(values: &[f32], packing: Packing, keys: &mut [u32]) -> Ranked {
     for (place, pair) in order.iter().enumerate() {
         #[expect(clippy::cast_possible_truncation, reason = "the lower half is the row")]
         let row = *pair as u32 as usize;
-        let value = values[row];
+        let value = value((pair >> 32) as u32);
         if value.is_nan() {
             if missing.is_none() {
                 rank += u32::from(place > 0);
@@ -157,10 +165,11 @@ fn spread(ranks: &[u32], n_rows: usize, (first, n_features): (usize, usize), key
 fn codes(columns: &[Ranked], packing: Packing, keys: &[u32]) -> Pages<u8> {
     let n_features = columns.len();
     let parts: Vec<u64> = columns.iter().map(|column| (1_u64 << PART_BITS).div_ceil(column.code_step.into())).collect();
-    let mut codes = Pages::zeroed(keys.len());
-    let rows = codes.par_chunks_mut(ROWS_TOGETHER * n_features).zip(keys.par_chunks(ROWS_TOGETHER * n_features));
+    let stride = CodeRows::stride(n_features);
+    let mut codes = Pages::zeroed(keys.len() / n_features * stride + code_rows::PAD);
+    let rows = codes.par_chunks_mut(ROWS_TOGETHER * stride).zip(keys.par_chunks(ROWS_TOGETHER * n_features));
     rows.for_each(|(codes, keys)| {
-        for (codes, keys) in codes.chunks_exact_mut(n_features).zip(keys.chunks_exact(n_features)) {
+        for (codes, keys) in codes.chunks_exact_mut(stride).zip(keys.chunks_exact(n_features)) {
             for ((code, key), part) in codes.iter_mut().zip(keys).zip(&parts) {
                 *code = u8::try_from((u64::from(packing.row(*key)) * part) >> PART_BITS).unwrap_or(u8::MAX);
             }
@@ -175,27 +184,33 @@ fn codes(columns: &[Ranked], packing: Packing, keys: &[u32]) -> Pages<u8> {
 const PART_BITS: u32 = 48;
 
 /// Digits of the sort: three of 11 bits make a value.
-const DIGIT_BITS: u32 = 11;
+const DIGITS: usize = 3;
+const DIGIT_BITS: usize = 11;
+/// Values of a digit.
+const DIGIT_VALUES: usize = 1 << DIGIT_BITS;
 
 /// Pairs of a value's order, above, and its row, in the order of the values: a radix sort from the lowest digit.
 pub(super) fn sorted(values: &[f32]) -> Vec<u64> {
-    const DIGITS: usize = 1 << DIGIT_BITS;
-    let mut pairs: Vec<u64> = (0..).zip(values).map(|(row, value)| u64::from(ordered(*value)) << 32 | row).collect();
+    let mut counts = vec![[0_usize; DIGIT_VALUES]; DIGITS];
+    let mut pairs = Vec::with_capacity(values.len());
+    for (row, value) in (0..).zip(values) {
+        let pair = u64::from(ordered(*value)) << 32 | row;
+        for (digit, counts) in counts.iter_mut().enumerate() {
+            counts[place(pair, digit)] += 1;
+        }
+        pairs.push(pair);
+    }
     let mut moved = vec![0; pairs.len()];
-    for digit in 0..3 {
-        let shift = 32 + digit * DIGIT_BITS;
-        #[expect(clippy::cast_possible_truncation, reason = "a digit")]
-        let place = |pair: u64| (pair >> shift) as usize & (DIGITS - 1);
-        let mut starts = [0_usize; DIGITS];
-        for pair in &pairs {
-            starts[place(*pair)] += 1;
+    for (digit, counts) in counts.iter_mut().enumerate() {
+        if counts.contains(&pairs.len()) {
+            continue;
         }
         let mut sum = 0;
-        for start in &mut starts {
-            (*start, sum) = (sum, sum + *start);
+        for count in &mut *counts {
+            (*count, sum) = (sum, sum + *count);
         }
         for pair in &pairs {
-            let start = &mut starts[place(*pair)];
+            let start = &mut counts[place(*pair, digit)];
             moved[*start] = *pair;
             *start += 1;
         }
@@ -204,9 +219,20 @@ pub(super) fn sorted(values: &[f32]) -> Vec<u64> {
     pairs
 }
 
+#[expect(clippy::cast_possible_truncation, reason = "a digit")]
+fn place(pair: u64, digit: usize) -> usize {
+    (pair >> (32 + digit * DIGIT_BITS)) as usize % DIGIT_VALUES
+}
+
+/// The value of an order, or NaN.
+fn value(order: u32) -> f32 {
+    f32::from_bits(if order & SIGN == 0 { !order } else { order & !SIGN })
+}
+
+const SIGN: u32 = 1 << 31;
+
 /// Bits whose order as a whole number is the order of the values, NaN last.
 fn ordered(value: f32) -> u32 {
-    const SIGN: u32 = 1 << 31;
     let bits = value.to_bits();
     if value.is_nan() {
         u32::MAX
@@ -219,7 +245,7 @@ fn ordered(value: f32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{ordered, sorted};
+    use super::{ordered, sorted, value};
     use crate::random::RandomState;
 
     #[test]
@@ -229,6 +255,10 @@ mod tests {
         for n in [0, 1, 2, 100, 5000] {
             let mut values: Vec<f32> = (0..n).map(|_| (stream.standard_normal() * 3.0).round() as f32 / 7.0).collect();
             values.extend([f32::NAN, f32::MAX, f32::MIN, 0.0, -0.0]);
+            assert!(
+                values.iter().all(|number| value(ordered(*number)).to_bits() == number.to_bits() || number.is_nan())
+            );
+            assert!(value(ordered(f32::NAN)).is_nan() && value(ordered(-f32::NAN)).is_nan());
             let mut expected: Vec<u64> =
                 (0..).zip(&values).map(|(row, value)| u64::from(ordered(*value)) << 32 | row).collect();
             expected.sort_unstable();

@@ -406,7 +406,8 @@ impl<I: Impurity + Costs> Splitter for SortedSplitter<'_, I> {
         }
     }
 
-    fn divide(&mut self, left: bool, right: bool) {
+    fn divide(&mut self, left: Option<usize>, right: Option<usize>) {
+        let (left, right) = (left.is_some(), right.is_some());
         if !left && !right {
             return;
         }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::keys::Table;
+use super::keys::{self, Column, Lane, Table};
 use super::{Level, Packing};
 
 /// A node's place in the columns of a block.
@@ -73,7 +73,7 @@ pub(crate) struct Division {
 }
 
 /// Rows of one word of marks.
-const MARKED_TOGETHER: usize = 16;
+pub(super) const MARKED_TOGETHER: usize = 16;
 
 impl Division {
     /// Sends the rows whose keys are up to `last` left. Returns how many they are.
@@ -104,6 +104,32 @@ impl Division {
         }
         self.n_left = self.marks.iter().map(|marks| marks.count_ones() as usize).sum();
         self.n_left
+    }
+
+    /// Sends the items' rows left that have a code below the cut's, or the cut's and a key up to its last. Returns how many
+    /// they are.
+    pub(crate) fn by_codes(
+        &mut self,
+        level: Level,
+        column: Column<'_>,
+        cut: (u32, u32),
+        codes: Lane<'_>,
+        items: &[u32],
+    ) -> usize {
+        self.marks.resize(items.len().div_ceil(MARKED_TOGETHER), 0);
+        self.n_left = keys::mark_codes(level, column, cut, codes, items, &mut self.marks);
+        self.n_left
+    }
+
+    /// Moves the items of the rows that go left to the front, in their order, as the others are.
+    pub(crate) fn divide_items(&mut self, level: Level, items: &mut [u32]) {
+        self.spare.resize(items.len().max(self.spare.len()), 0);
+        keys::divide(level, &self.marks, items, &mut self.spare);
+    }
+
+    /// A bit for every row that goes left, 16 to a word.
+    pub(crate) fn marks(&self) -> &[u16] {
+        &self.marks
     }
 
     /// Moves the rows that go left to the front in some of the node's columns. The marks are of this node.

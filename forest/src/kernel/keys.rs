@@ -113,7 +113,10 @@ pub(crate) const TOGETHER: usize = 4;
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Codes<'a> {
     pub(crate) bytes: &'a [u8],
-    pub(crate) n_features: usize,
+    /// Bytes from row to row, the number of features at least.
+    pub(crate) stride: usize,
+    /// Whether the rows are those of the items, one after the other, and not those of the frame.
+    pub(crate) in_order: bool,
 }
 
 /// Adds each item's weight to the bin `code >> shift` of each of the features, and puts the codes into
@@ -159,22 +162,22 @@ pub(crate) fn choose(level: Level, items: &[u32], codes: Lane<'_>, set: &CodeSet
     }
 }
 
-/// As [`divide`], by codes: items with a code below `code` go left, and of those that have it the ones whose key, out of
-/// `column`, is up to `last`.
-pub(crate) fn divide_codes(
+/// Sets a bit for every item with a code below `code`, and for those that have it if their key, out of `column`, is up to
+/// `last`. Returns how many bits are set; `marks` has a word for every 16 items.
+pub(crate) fn mark_codes(
     level: Level,
     column: Column<'_>,
-    (code, last): (u32, u32),
+    cut: (u32, u32),
     codes: Lane<'_>,
-    items: &mut [u32],
-    spare: &mut [u32],
+    items: &[u32],
+    marks: &mut [u16],
 ) -> usize {
     match level {
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => super::keys_avx512::divide_codes(column, (code, last), codes, items, spare),
+        Level::Avx512 => super::keys_avx512::mark_codes(column, cut, codes, items, marks),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => super::keys_avx2::divide_codes(column, (code, last), codes, items, spare),
-        Level::Portable => portable::divide_codes(column, (code, last), codes, items, spare),
+        Level::Avx2 => super::keys_avx2::mark_codes(column, cut, codes, items, marks),
+        Level::Portable => portable::mark_codes(column, cut, codes, items, marks),
     }
 }
 
@@ -227,6 +230,12 @@ pub(crate) fn slacks(
     }
 }
 
+/// The least cost of a cut inside of a bin with these weights, before which there are those of `base`.
+pub(crate) fn corner_cost(base: (u32, u32), inside: (u32, u32), total: (u32, u32)) -> f32 {
+    let first = portable::cost((base.0 + inside.0, base.1), total);
+    first.min(portable::cost((base.0, base.1 + inside.1), total))
+}
+
 /// The keys `low..=high` in their order into `out`, which must have the keys' length; returns how many they are.
 pub(crate) fn within(level: Level, keys: &[u32], low: u32, high: u32, out: &mut [u32]) -> usize {
     match level {
@@ -249,15 +258,15 @@ pub(crate) fn border(level: Level, keys: &[u32], last: u32) -> (usize, u32, u32)
     }
 }
 
-/// Moves the items whose keys are up to `last` to the front, the others to the back, both in their old order. `spare` must
-/// have the items' length at least. Returns how many are in front.
-pub(crate) fn divide(level: Level, keys: &[u32], last: u32, items: &mut [u32], spare: &mut [u32]) -> usize {
+/// Moves the items whose bits are set to the front, the others to the back, both in their old order. `spare` must have the
+/// items' length at least. Returns how many are in front.
+pub(crate) fn divide(level: Level, marks: &[u16], items: &mut [u32], spare: &mut [u32]) -> usize {
     match level {
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => super::keys_avx512::divide(keys, last, items, spare),
+        Level::Avx512 => super::keys_avx512::divide(marks, items, spare),
         #[cfg(target_arch = "x86_64")]
-        Level::Avx2 => super::keys_avx2::divide(keys, last, items, spare),
-        Level::Portable => portable::divide(keys, last, items, spare),
+        Level::Avx2 => super::keys_avx2::divide(marks, items, spare),
+        Level::Portable => portable::divide(marks, items, spare),
     }
 }
 

@@ -12,10 +12,10 @@ compiled_again! {
     tally_together(keys: [&[u32]; TOGETHER], shifts: [u32; TOGETHER], bins: &mut [Bins; TOGETHER]) -> () = portable::tally_together;
     tally_codes(codes: Codes<'_>, features: [usize; TOGETHER], shift: u32, items: &[u32], bins: &mut [Bins; TOGETHER], places: &mut [u32]) -> () = portable::tally_codes;
     choose(items: &[u32], codes: Lane<'_>, set: &CodeSet, out: &mut [u32]) -> usize = portable::choose;
-    divide_codes(column: Column<'_>, cut: (u32, u32), codes: Lane<'_>, items: &mut [u32], spare: &mut [u32]) -> usize = portable::divide_codes;
+    mark_codes(column: Column<'_>, cut: (u32, u32), codes: Lane<'_>, items: &[u32], marks: &mut [u16]) -> usize = portable::mark_codes;
     costs(lefts: &Lefts, total: (u32, u32), costs: &mut [f32]) -> f32 = portable::costs;
     slacks(lefts: &Lefts, base: (u32, u32), total: (u32, u32), limit: f32, slacks: &mut [f32]) -> () = portable::slacks;
     within(keys: &[u32], low: u32, high: u32, out: &mut [u32]) -> usize = portable::within;
     border(keys: &[u32], last: u32) -> (usize, u32, u32) = portable::border;
-    divide(keys: &[u32], last: u32, items: &mut [u32], spare: &mut [u32]) -> usize = portable::divide;
+    divide(marks: &[u16], items: &mut [u32], spare: &mut [u32]) -> usize = portable::divide;
 }

@@ -6,9 +6,9 @@
 )]
 
 use std::arch::x86_64::{
-    __m512i, _MM_HINT_T0, _mm_cvtsi32_si128, _mm_prefetch, _mm256_loadu_si256, _mm512_and_si512,
-    _mm512_castsi256_si512, _mm512_cmplt_epu32_mask, _mm512_i32gather_epi32, _mm512_loadu_si512,
-    _mm512_mask_cmpeq_epu32_mask, _mm512_mask_cmpgt_epu32_mask, _mm512_mask_cmple_epu32_mask,
+    __m512i, _MM_HINT_T0, _mm_cvtsi32_si128, _mm_cvtsi128_si32, _mm_loadu_si128, _mm_or_si128, _mm_prefetch,
+    _mm_shuffle_epi8, _mm256_loadu_si256, _mm512_and_si512, _mm512_castsi256_si512, _mm512_cmplt_epu32_mask,
+    _mm512_i32gather_epi32, _mm512_loadu_si512, _mm512_mask_cmpeq_epu32_mask, _mm512_mask_cmple_epu32_mask,
     _mm512_mask_cmplt_epu32_mask, _mm512_mask_i32gather_epi32, _mm512_mask_max_epu32, _mm512_mask_min_epu32,
     _mm512_mask_storeu_epi32, _mm512_mask_test_epi32_mask, _mm512_maskz_compress_epi32, _mm512_maskz_loadu_epi32,
     _mm512_max_epu32, _mm512_min_epu32, _mm512_mullo_epi32, _mm512_or_si512, _mm512_permutexvar_epi32,
@@ -130,33 +130,33 @@ fn within_wide(keys: &[u32], low: u32, high: u32, out: &mut [u32]) -> usize {
     n
 }
 
-pub(super) fn divide(keys: &[u32], last: u32, items: &mut [u32], spare: &mut [u32]) -> usize {
-    assert!(items.len() == keys.len() && spare.len() >= keys.len(), "every item must have a key and a place");
+pub(super) fn divide(marks: &[u16], items: &mut [u32], spare: &mut [u32]) -> usize {
+    assert!(
+        marks.len() * LANES >= items.len() && spare.len() >= items.len(),
+        "every item must have a mark and a place"
+    );
     // SAFETY: the level is only chosen where AVX-512 is.
-    unsafe { divide_wide(keys, last, items, spare) }
+    unsafe { divide_wide(marks, items, spare) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
-fn divide_wide(keys: &[u32], last: u32, items: &mut [u32], spare: &mut [u32]) -> usize {
-    let bound = _mm512_set1_epi32(last.cast_signed());
+fn divide_wide(marks: &[u16], items: &mut [u32], spare: &mut [u32]) -> usize {
     let (mut left, mut right) = (0, 0);
-    for at in (0..keys.len()).step_by(LANES) {
-        let here = first(keys.len() - at);
-        // SAFETY: the mask ends at the last key and the last item; what is written to the front of the items was read
-        // before, since `left` is not above `at`; the spare is as long as the items.
+    for (at, marks) in (0..items.len()).step_by(LANES).zip(marks) {
+        let here = first(items.len() - at);
+        let (to_left, to_right) = (here & marks, here & !marks);
+        let (n_left, n_right) = (to_left.count_ones() as usize, to_right.count_ones() as usize);
+        // SAFETY: the mask ends at the last item; what is written to the front of the items was read before, since `left` is
+        // not above `at`; the spare is as long as the items.
         unsafe {
             let some = _mm512_maskz_loadu_epi32(here, items.as_ptr().add(at).cast());
-            let of_keys = _mm512_maskz_loadu_epi32(here, keys.as_ptr().add(at).cast());
-            let to_left = _mm512_mask_cmple_epu32_mask(here, of_keys, bound);
-            let to_right = _mm512_mask_cmpgt_epu32_mask(here, of_keys, bound);
-            let (n_left, n_right) = (to_left.count_ones() as usize, to_right.count_ones() as usize);
             let to = items.as_mut_ptr().add(left).cast();
             _mm512_mask_storeu_epi32(to, first(n_left), _mm512_maskz_compress_epi32(to_left, some));
             let to = spare.as_mut_ptr().add(right).cast();
             _mm512_mask_storeu_epi32(to, first(n_right), _mm512_maskz_compress_epi32(to_right, some));
-            left += n_left;
-            right += n_right;
         }
+        left += n_left;
+        right += n_right;
     }
     items[left..left + right].copy_from_slice(&spare[..right]);
     left
@@ -171,53 +171,97 @@ pub(super) fn tally_codes(
     places: &mut [u32],
 ) {
     assert!(places.len() >= items.len(), "every item must have a place");
-    assert!(features.iter().all(|feature| *feature < codes.n_features), "every feature must have a code");
+    assert!(features.iter().all(|feature| *feature < codes.stride), "every feature must have a code");
     match shift {
-        0 => tally_ahead::<0>(codes, features, items, bins, places),
-        1 => tally_ahead::<1>(codes, features, items, bins, places),
-        2 => tally_ahead::<2>(codes, features, items, bins, places),
-        3 => tally_ahead::<3>(codes, features, items, bins, places),
-        _ => tally_ahead::<4>(codes, features, items, bins, places),
+        0 => tally::<0>(codes, features, items, bins, places),
+        1 => tally::<1>(codes, features, items, bins, places),
+        2 => tally::<2>(codes, features, items, bins, places),
+        3 => tally::<3>(codes, features, items, bins, places),
+        _ => tally::<4>(codes, features, items, bins, places),
     }
 }
 
 /// Items between the one that is counted and the one whose codes are fetched.
 const AHEAD: usize = 24;
 
-/// Nodes far down the tree touch a new cache line with every row: it is asked for in time.
-fn tally_ahead<const SHIFT: u32>(
+fn tally<const SHIFT: u32>(
     codes: Codes<'_>,
     features: [usize; TOGETHER],
     items: &[u32],
     bins: &mut [Bins; TOGETHER],
     places: &mut [u32],
 ) {
-    let (n_rows, width) = (codes.bytes.len() / codes.n_features, codes.n_features);
-    let largest = items.iter().fold(0, |largest, item| largest.max(*item));
-    assert!((largest >> PAIR_SHIFT) < u32::try_from(n_rows).unwrap_or(u32::MAX), "every row must have codes");
-    let columns = features.map(|feature| codes.bytes.as_ptr().wrapping_add(feature));
-    let [one, two, three, four] = bins;
-    let mut count = |item: u32, place: &mut u32| {
-        let start = (item >> PAIR_SHIFT) as usize * width;
-        let load = LOADS[item as usize % LOADS.len()];
-        // SAFETY: the row's codes are there, as was checked for all rows, and the features are below their number.
-        let codes = columns.map(|column| unsafe { *column.add(start) });
-        one[usize::from(codes[0] >> SHIFT)] += load;
-        two[usize::from(codes[1] >> SHIFT)] += load;
-        three[usize::from(codes[2] >> SHIFT)] += load;
-        four[usize::from(codes[3] >> SHIFT)] += load;
-        *place = u32::from_le_bytes(codes);
-    };
-    let n_fetched = items.len().saturating_sub(AHEAD);
-    let (places, last_places) = places[..items.len()].split_at_mut(n_fetched);
-    for (window, place) in items.windows(AHEAD + 1).zip(places) {
-        let start = (window[AHEAD] >> PAIR_SHIFT) as usize * width;
-        // SAFETY: a hint, which reads nothing, whatever the address.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(columns[0].wrapping_add(start).cast()) };
-        count(window[0], place);
+    if codes.in_order && (HALF..=2 * HALF).contains(&codes.stride) {
+        // SAFETY: the level is only chosen where AVX-512 is.
+        return unsafe { tally_in_order::<SHIFT>(codes, features, items, bins, places) };
     }
-    for (item, place) in items[n_fetched..].iter().zip(last_places) {
-        count(*item, place);
+    let (n_rows, width) = (codes.bytes.len() / codes.stride, codes.stride);
+    let largest = items.iter().fold(0, |largest, item| largest.max(*item));
+    let n_needed = if codes.in_order { items.len() } else { (largest >> PAIR_SHIFT) as usize + 1 };
+    assert!(n_needed <= n_rows, "every row must have codes");
+    let columns = features.map(|feature| codes.bytes.as_ptr().wrapping_add(feature));
+    let row = |at: usize, item: u32| if codes.in_order { at } else { (item >> PAIR_SHIFT) as usize };
+    for (at, (item, place)) in items.iter().zip(places).enumerate() {
+        if let Some(ahead) = items.get(at + AHEAD) {
+            // Nodes far down the tree touch a new cache line with every row: it is asked for in time.
+            // SAFETY: a hint, which reads nothing, whatever the address.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(columns[0].wrapping_add(row(at + AHEAD, *ahead) * width).cast()) };
+        }
+        let start = row(at, *item) * width;
+        // SAFETY: the row's codes are there, as was checked for all rows, and the features are below their number.
+        *place = u32::from_le_bytes(columns.map(|column| unsafe { *column.add(start) }));
+        add::<SHIFT>(*item, *place, bins);
+    }
+}
+
+/// Adds an item's weight to the bins of its codes.
+#[inline]
+fn add<const SHIFT: u32>(item: u32, place: u32, [one, two, three, four]: &mut [Bins; TOGETHER]) {
+    let (load, codes) = (LOADS[item as usize % LOADS.len()], place.to_le_bytes());
+    one[usize::from(codes[0] >> SHIFT)] += load;
+    two[usize::from(codes[1] >> SHIFT)] += load;
+    three[usize::from(codes[2] >> SHIFT)] += load;
+    four[usize::from(codes[3] >> SHIFT)] += load;
+}
+
+/// Bytes that are read at once: two reads make a row.
+const HALF: usize = 16;
+
+/// Of rows of so few bytes the codes wanted are shuffled to their place.
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
+fn tally_in_order<const SHIFT: u32>(
+    codes: Codes<'_>,
+    features: [usize; TOGETHER],
+    items: &[u32],
+    bins: &mut [Bins; TOGETHER],
+    places: &mut [u32],
+) {
+    let stride = codes.stride;
+    assert!(
+        (HALF..=2 * HALF).contains(&stride) && items.len() * stride <= codes.bytes.len(),
+        "every row must have codes"
+    );
+    // A feature's place in one of the halves, the second of which ends where the row does; none in the other.
+    let (mut in_first, mut in_second) = ([-1; HALF], [-1; HALF]);
+    for (lane, feature) in features.into_iter().enumerate() {
+        let (half, place) =
+            if feature < HALF { (&mut in_first, feature) } else { (&mut in_second, feature + HALF - stride) };
+        half[lane] = i8::try_from(place).unwrap_or(-1);
+    }
+    // SAFETY: 16 bytes each.
+    let (in_first, in_second) =
+        unsafe { (_mm_loadu_si128(in_first.as_ptr().cast()), _mm_loadu_si128(in_second.as_ptr().cast())) };
+    let mut row = codes.bytes.as_ptr();
+    for (item, place) in items.iter().zip(places) {
+        // SAFETY: there are as many rows as items, and both halves lie in their row.
+        let halves = unsafe {
+            let halves = (_mm_loadu_si128(row.cast()), _mm_loadu_si128(row.add(stride - HALF).cast()));
+            row = row.add(stride);
+            halves
+        };
+        let own = _mm_or_si128(_mm_shuffle_epi8(halves.0, in_first), _mm_shuffle_epi8(halves.1, in_second));
+        *place = _mm_cvtsi128_si32(own).cast_unsigned();
+        add::<SHIFT>(*item, *place, bins);
     }
 }
 
@@ -252,57 +296,48 @@ fn choose_wide(items: &[u32], codes: Lane<'_>, set: &CodeSet, out: &mut [u32]) -
     n
 }
 
-pub(super) fn divide_codes(
+pub(super) fn mark_codes(
     column: Column<'_>,
-    (code, last): (u32, u32),
+    cut: (u32, u32),
     codes: Lane<'_>,
-    items: &mut [u32],
-    spare: &mut [u32],
+    items: &[u32],
+    marks: &mut [u16],
 ) -> usize {
-    assert!(codes.places.len() == items.len() && spare.len() >= items.len(), "every item must have a code and a place");
+    assert!(codes.places.len() == items.len(), "every item must have a code");
     // SAFETY: the level is only chosen where AVX-512 is.
-    unsafe { divide_codes_wide(column, (code, last), codes, items, spare) }
+    unsafe { mark_codes_wide(column, cut, codes, items, marks) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
-fn divide_codes_wide(
+fn mark_codes_wide(
     column: Column<'_>,
     (code, last): (u32, u32),
     codes: Lane<'_>,
-    items: &mut [u32],
-    spare: &mut [u32],
+    items: &[u32],
+    marks: &mut [u16],
 ) -> usize {
     let shift = _mm_cvtsi32_si128(8 * i32::try_from(codes.lane).unwrap_or(0));
     let (code, bound) = (_mm512_set1_epi32(code.cast_signed()), _mm512_set1_epi32(last.cast_signed()));
     let (ranks, stride, end) = (column.ranks.as_ptr().cast(), all(column.stride), all(column.ranks.len()));
-    let (mut left, mut right) = (0, 0);
-    for at in (0..items.len()).step_by(LANES) {
+    let mut n_left = 0;
+    for (at, marks) in (0..items.len()).step_by(LANES).zip(marks) {
         let here = first(items.len() - at);
-        // SAFETY: the mask ends at the last item, whose number is that of the places; what is written to the front of the
-        // items was read before, since `left` is not above `at`; the spare is as long as the items. Of the
-        // column, places below its end are read only.
+        // SAFETY: the mask ends at the last item, whose number is that of the places. Of the column, places below its end are
+        // read only.
         unsafe {
             let places = _mm512_maskz_loadu_epi32(here, codes.places.as_ptr().add(at).cast());
             let own = _mm512_and_si512(_mm512_srl_epi32(places, shift), _mm512_set1_epi32(0xFF));
-            let some = _mm512_maskz_loadu_epi32(here, items.as_ptr().add(at).cast());
-            let mut to_left = _mm512_mask_cmplt_epu32_mask(here, own, code);
+            *marks = _mm512_mask_cmplt_epu32_mask(here, own, code);
             let equal = _mm512_mask_cmpeq_epu32_mask(here, own, code);
             if equal != 0 {
+                let some = _mm512_maskz_loadu_epi32(here, items.as_ptr().add(at).cast());
                 let places = _mm512_mullo_epi32(_mm512_srli_epi32::<PAIR_SHIFT>(some), stride);
                 let inside = _mm512_mask_cmplt_epu32_mask(equal, places, end);
                 let keys = _mm512_mask_i32gather_epi32::<4>(bound, inside, places, ranks);
-                to_left |= _mm512_mask_cmple_epu32_mask(equal, keys, bound);
+                *marks |= _mm512_mask_cmple_epu32_mask(equal, keys, bound);
             }
-            let to_right = here & !to_left;
-            let (n_left, n_right) = (to_left.count_ones() as usize, to_right.count_ones() as usize);
-            let to = items.as_mut_ptr().add(left).cast();
-            _mm512_mask_storeu_epi32(to, first(n_left), _mm512_maskz_compress_epi32(to_left, some));
-            let to = spare.as_mut_ptr().add(right).cast();
-            _mm512_mask_storeu_epi32(to, first(n_right), _mm512_maskz_compress_epi32(to_right, some));
-            left += n_left;
-            right += n_right;
         }
+        n_left += marks.count_ones() as usize;
     }
-    items[left..left + right].copy_from_slice(&spare[..right]);
-    left
+    n_left
 }

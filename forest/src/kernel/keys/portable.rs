@@ -4,6 +4,7 @@
 
 use super::{Bins, CODES, CodeSet, Codes, Column, LOADS, Lane, Lefts, PAIR_SHIFT, TOGETHER};
 use crate::kernel::Packing;
+use crate::kernel::columns::MARKED_TOGETHER;
 
 #[inline(always)]
 pub(in crate::kernel) fn gather(packing: Packing, column: Column<'_>, items: &[u32], out: &mut [u32]) -> (u32, u32) {
@@ -126,9 +127,9 @@ fn tally<const SHIFT: u32>(
     bins: &mut [Bins; TOGETHER],
     places: &mut [u32],
 ) {
-    for (item, place) in items.iter().zip(places) {
-        let start = (item >> PAIR_SHIFT) as usize * codes.n_features;
-        let row = &codes.bytes[start..start + codes.n_features];
+    for (at, (item, place)) in items.iter().zip(places).enumerate() {
+        let start = if codes.in_order { at } else { (item >> PAIR_SHIFT) as usize } * codes.stride;
+        let row = &codes.bytes[start..start + codes.stride];
         let load = load(*item);
         let mut codes = [0; TOGETHER];
         for ((bins, feature), code) in bins.iter_mut().zip(features).zip(&mut codes) {
@@ -156,25 +157,25 @@ pub(in crate::kernel) fn choose(items: &[u32], codes: Lane<'_>, set: &CodeSet, o
 }
 
 #[inline(always)]
-pub(in crate::kernel) fn divide_codes(
+pub(in crate::kernel) fn mark_codes(
     column: Column<'_>,
     (code, last): (u32, u32),
     codes: Lane<'_>,
-    items: &mut [u32],
-    spare: &mut [u32],
+    items: &[u32],
+    marks: &mut [u16],
 ) -> usize {
-    let (mut left, mut right) = (0, 0);
-    for (at, &place) in codes.places.iter().enumerate() {
-        let item = items[at];
-        items[left] = item;
-        spare[right] = item;
-        let own = self::code(place, codes.lane);
-        let goes_left = own < code || own == code && column.of(item >> PAIR_SHIFT) <= last;
-        left += usize::from(goes_left);
-        right += usize::from(!goes_left);
+    let mut n_left = 0;
+    let groups = items.chunks(MARKED_TOGETHER).zip(codes.places.chunks(MARKED_TOGETHER));
+    for ((items, places), marks) in groups.zip(marks) {
+        *marks = 0;
+        for (at, (&item, &place)) in items.iter().zip(places).enumerate() {
+            let own = self::code(place, codes.lane);
+            let goes_left = own < code || own == code && column.of(item >> PAIR_SHIFT) <= last;
+            *marks |= u16::from(goes_left) << at;
+        }
+        n_left += marks.count_ones() as usize;
     }
-    items[left..left + right].copy_from_slice(&spare[..right]);
-    left
+    n_left
 }
 
 #[inline(always)]
@@ -200,13 +201,13 @@ pub(in crate::kernel) fn border(keys: &[u32], last: u32) -> (usize, u32, u32) {
 }
 
 #[inline(always)]
-pub(in crate::kernel) fn divide(keys: &[u32], last: u32, items: &mut [u32], spare: &mut [u32]) -> usize {
+pub(in crate::kernel) fn divide(marks: &[u16], items: &mut [u32], spare: &mut [u32]) -> usize {
     let (mut left, mut right) = (0, 0);
-    for (at, &key) in keys.iter().enumerate() {
+    for at in 0..items.len() {
         let item = items[at];
         items[left] = item;
         spare[right] = item;
-        let goes_left = usize::from(key <= last);
+        let goes_left = usize::from(marks[at / MARKED_TOGETHER] >> (at % MARKED_TOGETHER) & 1);
         left += goes_left;
         right += 1 - goes_left;
     }

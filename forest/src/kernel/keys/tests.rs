@@ -1,5 +1,5 @@
 use super::{
-    CODES, CodeSet, Codes, Lane, Lefts, TOGETHER, Table, border, choose, costs, divide, divide_codes, gather, run,
+    CODES, CodeSet, Codes, Lane, Lefts, TOGETHER, Table, border, choose, costs, divide, gather, mark_codes, run,
     slacks, tally, tally_codes, tally_together, within,
 };
 use crate::kernel::{Level, Packing};
@@ -25,6 +25,11 @@ fn weights(packing: Packing, keys: impl Iterator<Item = u32>) -> (u32, u32) {
     })
 }
 
+/// A bit by place.
+fn marks(set: impl Iterator<Item = bool>) -> u16 {
+    set.enumerate().fold(0, |marks, (at, set)| marks | u16::from(set) << at)
+}
+
 #[test]
 fn every_level_gathers_divides_and_borders_alike() {
     let mut stream = RandomState::new(8);
@@ -45,7 +50,8 @@ fn every_level_gathers_divides_and_borders_alike() {
                 (left.len(), keys.iter().filter(up_to).max().copied().unwrap(), high)
             );
             let (mut moved, mut spare) = (items.clone(), vec![0; items.len()]);
-            assert_eq!(divide(level, &keys, last, &mut moved, &mut spare), left.len());
+            let marks: Vec<u16> = keys.chunks(16).map(|keys| marks(keys.iter().map(|key| *key <= last))).collect();
+            assert_eq!(divide(level, &marks, &mut moved, &mut spare), left.len());
             assert_eq!((&moved[..left.len()], &moved[left.len()..]), (&left[..], &right[..]));
             let low = last / 2;
             let n = within(level, &keys, low, last, &mut out);
@@ -152,16 +158,17 @@ fn no_cut_inside_a_bin_is_cheaper_than_its_slack_says() {
 }
 
 #[test]
-fn every_level_counts_chooses_and_divides_by_codes() {
+fn every_level_counts_chooses_and_marks_by_codes() {
     let mut stream = RandomState::new(12);
-    let (n_features, features) = (7, [5, 0, 3, 0]);
+    let (stride, features) = (7, [5, 0, 3, 0]);
     for n in (1..70).chain([127, 128, 129, 1000]) {
         let packing = Packing::new(n as usize + 1, 2).unwrap();
         let (column, items, _) = keys(&mut stream, packing, n, n);
-        let bytes: Vec<u8> = (0..n as usize * n_features).map(|_| u8::try_from(stream.randint(256)).unwrap()).collect();
-        let codes = Codes { bytes: &bytes, n_features };
-        let code = |item: u32, lane: usize| bytes[packing.row(item) as usize * n_features + features[lane]];
-        for level in Level::all() {
+        let bytes: Vec<u8> = (0..n as usize * stride).map(|_| u8::try_from(stream.randint(256)).unwrap()).collect();
+        let code = |item: u32, lane: usize| bytes[packing.row(item) as usize * stride + features[lane]];
+        // The items' rows are the frame's, so that both ways of finding codes are the same.
+        for (level, in_order) in Level::all().into_iter().flat_map(|level| [(level, false), (level, true)]) {
+            let codes = Codes { bytes: &bytes, stride, in_order };
             for shift in 0..5 {
                 let (mut bins, mut places) = ([[0; CODES]; TOGETHER], vec![0; items.len()]);
                 tally_codes(level, codes, features, shift, &items, &mut bins, &mut places);
@@ -192,9 +199,10 @@ fn check_lane(level: Level, packing: Packing, column: &[u32], items: &[u32], cod
     // A row's own code and key are on the left.
     let cut = (code(0), column[packing.row(items[0]) as usize] | packing.low());
     let goes_left = |at: &usize| (code(*at), column[packing.row(items[*at]) as usize] | packing.low()) <= cut;
-    let (left, right): (Vec<usize>, Vec<usize>) = (0..items.len()).partition(goes_left);
-    let (mut moved, mut spare) = (items.to_vec(), vec![0; items.len()]);
+    let mut found = vec![0; items.len().div_ceil(16)];
     let column = table(column).column(0);
-    assert_eq!(divide_codes(level, column, cut, codes, &mut moved, &mut spare), left.len());
-    assert!(moved.iter().copied().eq(left.iter().chain(&right).map(|at| items[*at])), "{level:?}");
+    let n_left = (0..items.len()).filter(|at| goes_left(at)).count();
+    assert_eq!(mark_codes(level, column, cut, codes, items, &mut found), n_left);
+    let places: Vec<usize> = (0..items.len()).collect();
+    assert!(places.chunks(16).map(|places| marks(places.iter().map(goes_left))).eq(found), "{level:?}");
 }
