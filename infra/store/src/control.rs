@@ -100,9 +100,10 @@ impl Control {
     }
 
     fn in_files(home: &Path, artifact_bytes_max: u64) -> Self {
-        let database = Arc::new(Database::new(home.join(DATABASE)));
+        let path = home.join(DATABASE);
+        let database = Arc::new(Database::new(path.clone()));
         Self {
-            log: Arc::new(SqliteLog::new(Arc::clone(&database))),
+            log: Arc::new(SqliteLog::new(Arc::clone(&database), path)),
             leases: Leases::sqlite(database),
             artifacts: Artifacts::files(home.join(ARTIFACTS), artifact_bytes_max),
             kind: StoreKind::Embedded,

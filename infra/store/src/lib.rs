@@ -14,6 +14,7 @@
 
 mod args;
 pub mod artifact;
+mod bell;
 mod control;
 pub mod lease;
 mod redis_link;

@@ -1,5 +1,6 @@
 //! The event log in a SQLite file.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,25 +8,27 @@ use async_trait::async_trait;
 use regrove_events::log::{Entry, Error, EventLog, Position, Version};
 use regrove_events::{CloudEvent, json_format};
 use rusqlite::{Connection, OptionalExtension as _, TransactionBehavior, params};
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::bell::Bell;
 use crate::sqlite::{Database, Failure};
 
-/// How often the file is looked at for commits of other processes while somebody waits.
-const POLL: Duration = Duration::from_millis(5);
+/// How often somebody who waits looks at the file all the same: a process may have died between its commit and the bell.
+const LOOK: Duration = Duration::from_secs(1);
+/// How often where the bell of other processes is not heard.
+const LOOK_DEAF: Duration = Duration::from_millis(20);
 
 /// The log of one machine: any number of processes may have it open.
 #[derive(Debug)]
 pub(crate) struct SqliteLog {
     database: Arc<Database>,
-    /// Wakes those who wait in this process; other processes are noticed by looking.
-    appended: Notify,
+    /// Rung after each append.
+    bell: Bell,
 }
 
 impl SqliteLog {
-    pub(crate) fn new(database: Arc<Database>) -> Self {
-        Self { database, appended: Notify::new() }
+    pub(crate) fn new(database: Arc<Database>, path: PathBuf) -> Self {
+        Self { database, bell: Bell::new(path) }
     }
 }
 
@@ -62,7 +65,7 @@ impl EventLog for SqliteLog {
             .map_err(store_error)?;
         match appended {
             Ok(version) => {
-                self.appended.notify_waiters();
+                self.bell.ring();
                 Ok(version)
             }
             Err(actual) => Err(Error::Conflict { stream: stream.to_owned(), expected, actual }),
@@ -144,11 +147,16 @@ impl EventLog for SqliteLog {
 
     async fn wait(&self, after: Position, timeout: Duration) -> Result<bool, Error> {
         let since = Instant::now();
+        // This look makes the file where there is none, so that there is something to listen to.
+        if self.head().await? > after {
+            return Ok(true);
+        }
         loop {
-            let appended = self.appended.notified();
-            tokio::pin!(appended);
-            // From here on an append of this process is not missed, even one before the look at the head is over.
-            appended.as_mut().enable();
+            let pause = if self.bell.listen() { LOOK } else { LOOK_DEAF };
+            let rung = self.bell.rung();
+            tokio::pin!(rung);
+            // From here on a ring is not missed, even one before the look at the head is over.
+            rung.as_mut().enable();
             if self.head().await? > after {
                 return Ok(true);
             }
@@ -157,8 +165,8 @@ impl EventLog for SqliteLog {
                 return Ok(false);
             }
             tokio::select! {
-                () = appended => {}
-                () = tokio::time::sleep(POLL.min(left)) => {}
+                () = rung => {}
+                () = tokio::time::sleep(pause.min(left)) => {}
             }
         }
     }

@@ -7,7 +7,7 @@ use anyhow::Result;
 use regrove_events::CloudEvent;
 use regrove_store::Control;
 
-/// Generous on a busy machine: what is promised is about 10 ms.
+/// Generous on a busy machine, and half of what it takes to see an append that nobody has told of.
 const NOTICED_WITHIN: Duration = Duration::from_millis(500);
 
 async fn complaint(control: &Control) -> String {
@@ -68,6 +68,43 @@ async fn an_append_through_another_handle_is_noticed_soon() -> Result<()> {
     seen.sort();
     println!("noticed after {:?} (median), {:?} (longest)", seen[seen.len() / 2], seen[seen.len() - 1]);
     assert!(seen[seen.len() / 2] < NOTICED_WITHIN, "{seen:?}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_process_wrote_before_it_died_without_telling_is_noticed_too() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let log = Control::embedded(home.path()).log;
+    let event = CloudEvent::builder("e", "/s", "t").build()?;
+    log.append("job/a", 0, &[event]).await?;
+    let waiting = tokio::spawn({
+        let log = log.clone();
+        async move { log.wait(1, Duration::from_mins(1)).await }
+    });
+    tokio::task::yield_now().await;
+    let silent = rusqlite::Connection::open(home.path().join("control.db"))?;
+    silent.execute("INSERT INTO event (stream, version, event) SELECT stream, 2, event FROM event", [])?;
+    assert!(waiting.await??);
+    assert_eq!(log.head().await?, 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_wait_outlives_the_async_runtime_of_the_one_before() -> Result<()> {
+    let home = tempfile::tempdir()?;
+    let (ours, theirs) = (Control::embedded(home.path()).log, Control::embedded(home.path()).log);
+    let first = ours.clone();
+    tokio::task::spawn_blocking(move || {
+        tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?
+            .block_on(async { anyhow::Ok(first.wait(0, Duration::from_millis(1)).await?) })
+    })
+    .await??;
+    let waiting = tokio::spawn(async move { ours.wait(0, Duration::from_mins(1)).await });
+    tokio::task::yield_now().await;
+    theirs.append("job/a", 0, &[CloudEvent::builder("e", "/s", "t").build()?]).await?;
+    assert!(waiting.await??);
     Ok(())
 }
 
