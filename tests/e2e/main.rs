@@ -20,6 +20,7 @@ mod doctor;
 mod foreign;
 mod forest_files;
 mod forest_kinds;
+mod grpc;
 mod jobs;
 mod kills;
 mod lambda;
