@@ -142,9 +142,10 @@ impl Picture {
     }
 
     fn row(&mut self, service: &ServiceStatus, seconds: f64) -> Vec<String> {
-        let before = self.requests.insert(service.service.clone(), service.requests).unwrap_or(0);
+        let ServiceStatus { now, .. } = service;
+        let before = self.requests.insert(now.service.clone(), now.requests).unwrap_or(0);
         #[expect(clippy::cast_precision_loss, reason = "requests of one second")]
-        let rate = service.requests.saturating_sub(before) as f64 / seconds;
+        let rate = now.requests.saturating_sub(before) as f64 / seconds;
         let ms = |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
         let revision = if service.revisions.iter().filter(|revision| revision.percent > 0.0).count() > 1 {
             let share = service.revisions.iter().find(|revision| revision.revision == service.revision);
@@ -153,26 +154,26 @@ impl Picture {
             service.revision.clone()
         };
         vec![
-            service.service.clone(),
+            now.service.clone(),
             revision,
-            match service.starting {
-                0 => service.ready.to_string(),
-                starting => format!("{}+{starting}", service.ready),
+            match now.starting {
+                0 => now.ready.to_string(),
+                starting => format!("{}+{starting}", now.ready),
             },
-            service.in_flight.to_string(),
-            service.waiting.to_string(),
+            now.in_flight.to_string(),
+            now.waiting.to_string(),
             format!("{rate:.1}"),
-            ms(service.p50_ms),
-            ms(service.p99_ms),
+            ms(now.p50_ms),
+            ms(now.p99_ms),
             service.cold_starts.to_string(),
-            service.failures.to_string(),
+            now.failures.to_string(),
         ]
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use regrove_runtime::{ColdStart, ColdStartRecord, RevisionStatus};
+    use regrove_runtime::{ColdStart, ColdStartRecord, RevisionStatus, ServiceSample};
 
     use super::*;
 
@@ -186,18 +187,20 @@ mod tests {
             draining: 0,
         };
         ServiceStatus {
-            service: "default/hello".to_owned(),
+            now: ServiceSample {
+                service: "default/hello".to_owned(),
+                ready: 2,
+                starting: 1,
+                draining: 0,
+                in_flight: 3,
+                waiting: 4,
+                requests,
+                failures: 5,
+                p50_ms: Some(1.25),
+                p99_ms: None,
+            },
             revision: "hello-00001".to_owned(),
             url: None,
-            ready: 2,
-            starting: 1,
-            draining: 0,
-            in_flight: 3,
-            waiting: 4,
-            requests,
-            failures: 5,
-            p50_ms: Some(1.25),
-            p99_ms: None,
             cold_starts: 6,
             last_cold_start: Some(ColdStartRecord {
                 at_ms: 1,

@@ -310,7 +310,7 @@ fn announce(runtime: &Runtime, output: &Output) -> anyhow::Result<()> {
         let mut lines = vec![format!("gateway  http://{gateway}")];
         lines.extend(runtime.status().services.iter().map(|service| match &service.url {
             Some(url) => format!("         {url}"),
-            None => format!("         {} (only from inside)", service.service),
+            None => format!("         {} (only from inside)", service.now.service),
         }));
         lines.push(format!("broker   http://{ingress}/NAMESPACE/BROKER"));
         lines.push(format!("metrics  {}/metrics", runtime.api_url()));

@@ -229,9 +229,9 @@ impl Metrics {
         // A revision that is gone has no replicas to speak of.
         self.replicas.clear();
         for service in services {
-            let of = OfService { service: service.service.clone() };
-            self.in_flight.get_or_create(&of).set(number(service.in_flight));
-            self.waiting.get_or_create(&of).set(number(service.waiting));
+            let of = OfService { service: service.now.service.clone() };
+            self.in_flight.get_or_create(&of).set(number(service.now.in_flight));
+            self.waiting.get_or_create(&of).set(number(service.now.waiting));
             for revision in &service.revisions {
                 let states =
                     [("ready", revision.ready), ("starting", revision.starting), ("draining", revision.draining)];

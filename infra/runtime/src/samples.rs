@@ -10,7 +10,6 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::now_ms;
 use crate::metrics::EventTotals;
-use crate::status::ServiceStatus;
 use crate::view::View;
 
 /// Time between two samples.
@@ -33,13 +32,13 @@ pub struct ServiceSample {
     pub in_flight: usize,
     /// Requests that wait for a replica.
     pub waiting: usize,
-    /// Requests answered since the runtime started.
+    /// Requests answered since the runtime started, errors included.
     pub requests: u64,
     /// Those of them that were answered with 5xx.
     pub failures: u64,
-    /// Median of the time to the first byte of the latest answers, in milliseconds.
+    /// Median of the time to the first byte of the latest answers, in milliseconds; `None` before the first.
     pub p50_ms: Option<f64>,
-    /// The 99th percentile of it.
+    /// The 99th percentile of it, in milliseconds.
     pub p99_ms: Option<f64>,
 }
 
@@ -52,23 +51,6 @@ pub struct Sample {
     pub services: Vec<ServiceSample>,
     /// Events since the runtime started.
     pub events: EventTotals,
-}
-
-impl From<ServiceStatus> for ServiceSample {
-    fn from(status: ServiceStatus) -> Self {
-        Self {
-            service: status.service,
-            ready: status.ready,
-            starting: status.starting,
-            draining: status.draining,
-            in_flight: status.in_flight,
-            waiting: status.waiting,
-            requests: status.requests,
-            failures: status.failures,
-            p50_ms: status.p50_ms,
-            p99_ms: status.p99_ms,
-        }
-    }
 }
 
 /// The samples.
@@ -106,7 +88,7 @@ pub(crate) async fn take(view: Arc<View>, stop: CancellationToken) {
             _ = seconds.tick() => {}
             () = stop.cancelled() => return,
         }
-        let services = view.services().into_iter().map(ServiceSample::from).collect();
+        let services = view.services().into_iter().map(|service| service.now).collect();
         view.samples.push(Sample { at_ms: now_ms(), services, events: view.metrics.totals() });
     }
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::metrics::EventTotals;
 use crate::runtime_event::ColdStart;
+use crate::samples::ServiceSample;
 
 /// One revision.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -27,30 +28,13 @@ pub struct RevisionStatus {
 /// One service.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct ServiceStatus {
-    /// `namespace/service`.
-    pub service: String,
+    /// Its replicas and requests.
+    #[serde(flatten)]
+    pub now: ServiceSample,
     /// The revision that gets most requests, such as `hello-00001`.
     pub revision: String,
     /// Public URL; `None` for a service that only others inside reach.
     pub url: Option<String>,
-    /// Replicas that serve.
-    pub ready: usize,
-    /// Replicas on their way.
-    pub starting: usize,
-    /// Replicas that end their last requests.
-    pub draining: usize,
-    /// Requests inside replicas.
-    pub in_flight: usize,
-    /// Requests that wait for a replica.
-    pub waiting: usize,
-    /// Requests answered since the runtime started, errors included.
-    pub requests: u64,
-    /// Those of them that were answered with 5xx.
-    pub failures: u64,
-    /// Median of the time to the first byte of the latest answers, in milliseconds; `None` before the first.
-    pub p50_ms: Option<f64>,
-    /// The 99th percentile of it, in milliseconds.
-    pub p99_ms: Option<f64>,
     /// Starts from zero that a request waited for.
     pub cold_starts: usize,
     /// The latest of them.

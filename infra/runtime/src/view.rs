@@ -8,7 +8,7 @@ use crate::broker::eventing::Eventing;
 use crate::clock::now_ms;
 use crate::events_out::EventsOut;
 use crate::metrics::Metrics;
-use crate::samples::Samples;
+use crate::samples::{Samples, ServiceSample};
 use crate::serving::gateway::Gateway;
 use crate::serving::log_book::LogBook;
 use crate::serving::route::Route;
@@ -79,18 +79,20 @@ impl View {
         let share = |name: &str| shares.iter().find(|share| share.revision == name).map_or(0.0, |share| share.percent);
         let main = shares.iter().max_by(|one, other| one.percent.total_cmp(&other.percent));
         let mut status = ServiceStatus {
-            service: route.key(),
+            now: ServiceSample {
+                service: route.key(),
+                ready: 0,
+                starting: 0,
+                draining: 0,
+                in_flight: 0,
+                waiting: 0,
+                requests: recent.requests,
+                failures: recent.failures,
+                p50_ms: recent.p50_ms,
+                p99_ms: recent.p99_ms,
+            },
             revision: main.map(|share| share.revision.clone()).unwrap_or_default(),
             url: (!route.is_cluster_local()).then(|| self.service_url(&route.namespace, &route.name)),
-            ready: 0,
-            starting: 0,
-            draining: 0,
-            in_flight: 0,
-            waiting: 0,
-            requests: recent.requests,
-            failures: recent.failures,
-            p50_ms: recent.p50_ms,
-            p99_ms: recent.p99_ms,
             cold_starts: 0,
             last_cold_start: None,
             revisions: Vec::new(),
@@ -98,11 +100,11 @@ impl View {
         };
         for revision in route.revisions() {
             let counts = revision.table.counts();
-            status.ready += counts.ready;
-            status.starting += counts.starting;
-            status.draining += counts.draining;
-            status.in_flight += counts.in_flight;
-            status.waiting += counts.waiting;
+            status.now.ready += counts.ready;
+            status.now.starting += counts.starting;
+            status.now.draining += counts.draining;
+            status.now.in_flight += counts.in_flight;
+            status.now.waiting += counts.waiting;
             status.cold_starts += revision.cold_start_count();
             let latest = revision.last_cold_start();
             if latest.as_ref().map(|start| start.at_ms) > status.last_cold_start.as_ref().map(|start| start.at_ms) {

@@ -26,7 +26,7 @@ async fn heads_that_never_end_are_given_up_and_stop_nobody() {
     }
     let began = Instant::now();
     assert_eq!(stage.get("hello", "/").await.status, 200);
-    assert_eq!(stage.runtime.status().services[0].in_flight, 0, "a head is not yet a request");
+    assert_eq!(stage.runtime.status().services[0].now.in_flight, 0, "a head is not yet a request");
     for mut stream in slow {
         let mut answer = Vec::new();
         let left = HEAD_GIVEN_UP.saturating_sub(began.elapsed());
@@ -51,7 +51,7 @@ async fn a_body_that_never_ends_gives_its_slot_back() {
     let mut start = [0; 12];
     // The function may answer before it has read everything; either way the slot is free again after a second.
     stream.read_exact(&mut start).await.unwrap();
-    eventually("the slot is free", || stage.runtime.status().services[0].in_flight == 0).await;
+    eventually("the slot is free", || stage.runtime.status().services[0].now.in_flight == 0).await;
     assert_eq!(stage.get("hello", "/").await.status, 200);
     stage.runtime.shutdown().await;
 }

@@ -185,7 +185,7 @@ async fn a_changed_sink_binding_reaches_running_functions_without_dropping_a_req
     let address = stage.gateway();
     let slow =
         tokio::spawn(async move { crate::stage::get(&address, "hello.default.localhost", "/sleep/1500").await.status });
-    eventually("the slow request is under way", || stage.runtime.status().services[0].in_flight == 1).await;
+    eventually("the slow request is under way", || stage.runtime.status().services[0].now.in_flight == 1).await;
     assert_eq!(reload(&stage, &(hello + &binding("two"))).await, ["SinkBinding default/b"]);
     assert_eq!(sink().await, "http://127.0.0.1:9/two");
     assert_eq!(slow.await.unwrap(), 200);
@@ -299,15 +299,15 @@ async fn autoscalers_take_changed_defaults_without_a_new_revision() {
     let hello = service("hello", &[LISTEN_FDS], &[], &[]);
     let stage = Stage::up(&hello).await;
     assert_eq!(stage.get("hello", "/").await.status, 200);
-    let replicas = |stage: &Stage| stage.runtime.status().services[0].ready;
+    let replicas = |stage: &Stage| stage.runtime.status().services[0].now.ready;
     let changed = settings("config-autoscaler", "{min-scale: \"3\"}") + &hello;
     let reloaded = stage.runtime.reload(application(&changed)).await.unwrap();
     assert_eq!(reloaded.objects, ["ConfigMap config-autoscaler"]);
     assert!(reloaded.revisions.is_empty() && reloaded.warnings.is_empty(), "{reloaded:?}");
     // Only the autoscaler asks for these: no request comes.
     eventually("the new lower bound holds", || {
-        let status = &stage.runtime.status().services[0];
-        status.ready + status.starting == 3
+        let now = &stage.runtime.status().services[0].now;
+        now.ready + now.starting == 3
     })
     .await;
     eventually("they are ready", || replicas(&stage) >= 1).await;
@@ -319,11 +319,11 @@ async fn autoscalers_take_changed_defaults_without_a_new_revision() {
 async fn a_service_at_zero_takes_changed_defaults_too() {
     let hello = service("hello", &[LISTEN_FDS], &[], &[]);
     let stage = Stage::up(&hello).await;
-    assert_eq!(stage.runtime.status().services[0].ready, 0);
+    assert_eq!(stage.runtime.status().services[0].now.ready, 0);
     stage.runtime.reload(application(&(settings("config-autoscaler", "{min-scale: \"1\"}") + &hello))).await.unwrap();
     eventually("a replica comes", || {
-        let status = &stage.runtime.status().services[0];
-        status.ready + status.starting == 1
+        let now = &stage.runtime.status().services[0].now;
+        now.ready + now.starting == 1
     })
     .await;
     stage.runtime.shutdown().await;

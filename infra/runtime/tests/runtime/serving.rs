@@ -23,7 +23,7 @@ fn file() -> (tempfile::TempDir, String) {
 async fn a_request_starts_a_replica_and_is_held_until_it_answers() {
     for annotations in [&[LISTEN_FDS][..], &[]] {
         let mut stage = Stage::up(&service("hello", annotations, &[], &[])).await;
-        assert_eq!(stage.runtime.status().services[0].ready, 0);
+        assert_eq!(stage.runtime.status().services[0].now.ready, 0);
         let answer = stage.get("hello", "/").await;
         assert_eq!((answer.status, answer.text.as_str()), (200, "hello"));
         let event = stage.wait_for("cold start", |event| matches!(event, RuntimeEvent::ColdStart { .. })).await;
@@ -32,7 +32,7 @@ async fn a_request_starts_a_replica_and_is_held_until_it_answers() {
         assert!(split.spawn_ms > 0.0 && split.start_ms() < 10_000.0, "{split:?}");
         let starts = stage.runtime.cold_starts();
         assert_eq!(starts["default/hello"].len(), 1);
-        assert_eq!(stage.runtime.status().services[0].ready, 1);
+        assert_eq!(stage.runtime.status().services[0].now.ready, 1);
         assert_eq!(stage.get("hello", "/").await.status, 200);
         assert_eq!(stage.runtime.cold_starts()["default/hello"].len(), 1, "the second request found a replica");
         stage.runtime.shutdown().await;
@@ -130,7 +130,7 @@ async fn an_idle_service_goes_to_zero_and_comes_back() {
     let mut stage = Stage::up_with(&yaml, |config| config.time_scale = 100.0).await;
     assert_eq!(stage.get("hello", "/").await.status, 200);
     stage.stopped().await;
-    assert_eq!(stage.runtime.status().services[0].ready, 0);
+    assert_eq!(stage.runtime.status().services[0].now.ready, 0);
     assert_eq!(std::fs::read_to_string(&terminated).unwrap(), "yes", "stopped with SIGTERM");
     assert_eq!(stage.get("hello", "/").await.status, 200);
     assert_eq!(stage.runtime.cold_starts()["default/hello"].len(), 2);
@@ -162,7 +162,7 @@ async fn concurrency_is_limited_and_the_rest_waits_or_scales() {
     );
     assert_eq!([first.status, second.status, third.status], [200; 3]);
     assert!(began.elapsed() >= Duration::from_millis(600), "one after the other: {:?}", began.elapsed());
-    assert_eq!(stage.runtime.status().services[0].ready, 1);
+    assert_eq!(stage.runtime.status().services[0].now.ready, 1);
     stage.runtime.shutdown().await;
 }
 
@@ -179,7 +179,7 @@ async fn waiting_requests_get_more_replicas_at_once() {
         assert_eq!(request.await.unwrap(), 200);
     }
     assert!(began.elapsed() < Duration::from_secs(6), "side by side: {:?}", began.elapsed());
-    assert!(stage.runtime.status().services[0].ready >= 4, "{:?}", stage.runtime.status());
+    assert!(stage.runtime.status().services[0].now.ready >= 4, "{:?}", stage.runtime.status());
     stage.runtime.shutdown().await;
 }
 
@@ -343,7 +343,7 @@ async fn shutdown_lets_requests_end_and_leaves_no_process() {
     assert_eq!(stage.get("hello", "/").await.status, 200);
     let address = stage.gateway();
     let under_way = tokio::spawn(async move { get(&address, "hello.default.localhost", "/sleep/500").await.status });
-    eventually("the request is in", || stage.runtime.status().services[0].in_flight == 1).await;
+    eventually("the request is in", || stage.runtime.status().services[0].now.in_flight == 1).await;
     stage.runtime.shutdown().await;
     assert_eq!(under_way.await.unwrap(), 200);
     for pid in started(starts.as_ref()) {
@@ -368,8 +368,8 @@ async fn min_scale_keeps_replicas() {
     let yaml = service("hello", &[LISTEN_FDS, ("autoscaling.knative.dev/min-scale", "2")], &[], &[]);
     let stage = Stage::up(&yaml).await;
     eventually("two replicas", || {
-        let status = &stage.runtime.status().services[0];
-        status.ready + status.starting == 2
+        let now = &stage.runtime.status().services[0].now;
+        now.ready + now.starting == 2
     })
     .await;
     stage.runtime.shutdown().await;

@@ -209,7 +209,7 @@ async fn requests_sent_at_once_are_answered_in_turn() {
         assert_eq!(client.response().await.body, b"hello");
         assert_eq!(client.response().await.body, format!("{number:02}").as_bytes());
     }
-    assert_eq!(stage.runtime.status().services[0].requests, 150);
+    assert_eq!(stage.runtime.status().services[0].now.requests, 150);
     stage.runtime.shutdown().await;
 }
 
@@ -363,14 +363,14 @@ async fn who_ends_the_connection_gives_up_the_slot() {
     for ends_half in [true, false] {
         let mut client = Client::connect(&stage).await;
         client.send(format!("GET /sleep/600000 HTTP/1.1\r\n{HOST}\r\n")).await;
-        eventually("it is under way", || stage.runtime.status().services[0].in_flight == 1).await;
+        eventually("it is under way", || stage.runtime.status().services[0].now.in_flight == 1).await;
         if ends_half {
             client.stream.shutdown().await.unwrap();
             assert!(client.is_closed().await);
         } else {
             drop(client);
         }
-        eventually("the slot is free", || stage.runtime.status().services[0].in_flight == 0).await;
+        eventually("the slot is free", || stage.runtime.status().services[0].now.in_flight == 0).await;
     }
     stage.runtime.shutdown().await;
 }
