@@ -33,6 +33,13 @@ fn manifest(version: &str) -> String {
     )
 }
 
+const TWO_REPLICAS: &str = "---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: config-autoscaler, namespace: knative-serving}
+data: {min-scale: \"2\"}
+";
+
 /// `regrove up` in a folder with the function and its manifest.
 fn up(folder: &Path, more: &[&str]) -> Command {
     fs::write(folder.join("function.py"), FUNCTION).unwrap();
@@ -133,6 +140,13 @@ fn changed_manifests_are_taken_while_it_runs() {
 
     fs::write(folder.path().join("app.yaml"), manifest("three")).unwrap();
     wait_for(&stdout, &["traffic-assigned", "[{\"revision\":\"hello-00003\",\"percent\":100.0}]"]);
+    assert_eq!(get(&address), "three green");
+
+    // Changed defaults of the cluster: a second replica of the same revision, without a request.
+    fs::write(folder.path().join("app.yaml"), manifest("three") + TWO_REPLICAS).unwrap();
+    let reloaded = wait_for(&stdout, &["\"reloaded\""]);
+    assert!(reloaded.contains("\"revisions\":[]"), "{reloaded}");
+    wait_for(&stdout, &["replica-starting", "hello-00003"]);
     assert_eq!(get(&address), "three green");
 }
 
