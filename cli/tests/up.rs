@@ -13,10 +13,13 @@ use std::time::{Duration, Instant};
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_mins(1);
 
-/// Answers with two of its variables.
-const FUNCTION: &str = "import http.server, os
+/// Answers with two of its variables; what is asked of `/held/FILE` is answered once there is such a file.
+const FUNCTION: &str = "import http.server, os, time
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
+        if self.path.startswith('/held'):
+            print('held by', os.getpid(), 'now', flush=True)
+            while not os.path.exists(self.path[5:]): time.sleep(0.02)
         body = (os.environ['VERSION'] + ' ' + os.environ.get('COLOUR', '')).encode()
         self.send_response(200)
         self.send_header('Content-Length', str(len(body)))
@@ -106,15 +109,30 @@ fn wait_for(lines: &Receiver<String>, parts: &[&str]) -> String {
     panic!("no line with {parts:?}; there were\n{}", seen.join("\n"))
 }
 
-/// Body of the answer to GET /.
-fn get(address: &str) -> String {
+/// A connection on which this path was asked for.
+fn ask(address: &str, path: &str) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(PATIENCE)).unwrap();
-    write!(stream, "GET / HTTP/1.1\r\nHost: hello.default.localhost\r\nConnection: close\r\n\r\n").unwrap();
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: hello.default.localhost\r\nConnection: close\r\n\r\n").unwrap();
+    stream
+}
+
+/// Body of the answer to GET /.
+fn get(address: &str) -> String {
+    body(ask(address, "/"))
+}
+
+fn body(mut stream: TcpStream) -> String {
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+}
+
+/// Address of the gateway, once it listens.
+fn gateway(stdout: &Receiver<String>) -> String {
+    let started = wait_for(stdout, &["\"started\""]);
+    started.split("\"gateway\":\"http://").nth(1).unwrap().split('"').next().unwrap().to_owned()
 }
 
 #[test]
@@ -125,8 +143,7 @@ fn changed_manifests_are_taken_while_it_runs() {
     let more = ["--json", "--watch", "--env-file", variables.to_str().unwrap()];
     let mut running = Running(up(folder.path(), &more).spawn().unwrap());
     let (stdout, stderr) = running.lines();
-    let started = wait_for(&stdout, &["\"started\""]);
-    let address = started.split("\"gateway\":\"http://").nth(1).unwrap().split('"').next().unwrap().to_owned();
+    let address = gateway(&stdout);
     assert_eq!(get(&address), "one green");
 
     fs::write(folder.path().join("app.yaml"), manifest("two")).unwrap();
@@ -197,4 +214,58 @@ fn a_terminal_shows_a_live_view() {
     let row = "default/hello  hello-00001  1 ";
     let later = wait_for_drawing(&mut terminal, &[row]);
     assert!(!later.contains("is ready"), "{later}");
+}
+
+/// A runtime with a request that its function holds until there is a file, and that was told to end.
+struct Ending {
+    running: Running,
+    stderr: Receiver<String>,
+    held: TcpStream,
+    /// The function's process.
+    function: String,
+}
+
+fn ending(folder: &Path, file: &Path) -> Ending {
+    let mut running = Running(up(folder, &["--json"]).spawn().unwrap());
+    let (stdout, stderr) = running.lines();
+    let held = ask(&gateway(&stdout), &format!("/held{}", file.display()));
+    let line = wait_for(&stdout, &["held by"]);
+    let function = line.split("held by ").nth(1).unwrap().split(' ').next().unwrap().to_owned();
+    interrupt(&running);
+    wait_for(&stderr, &["requests under way may end; Ctrl-C again does not wait"]);
+    Ending { running, stderr, held, function }
+}
+
+fn interrupt(running: &Running) {
+    assert!(Command::new("kill").args(["-INT", &running.0.id().to_string()]).status().unwrap().success());
+}
+
+/// Waits until `regrove up` has ended well, and makes sure that its function has.
+fn assert_ended(mut running: Running, stderr: &Receiver<String>, function: &str) {
+    // Its end closes the pipe.
+    let deadline = Instant::now() + PATIENCE;
+    while stderr.recv_timeout(deadline.saturating_duration_since(Instant::now())).is_ok() {}
+    assert!(Instant::now() < deadline, "`regrove up` goes on");
+    assert!(running.0.wait().unwrap().success());
+    assert!(!Path::new("/proc").join(function).exists(), "process {function} is left");
+}
+
+#[test]
+fn an_interrupt_lets_requests_under_way_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("answer");
+    let Ending { running, stderr, held, function } = ending(folder.path(), &file);
+    fs::write(&file, "").unwrap();
+    assert_eq!(body(held), "one ");
+    assert_ended(running, &stderr, &function);
+}
+
+#[test]
+fn a_second_interrupt_does_not_wait_for_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let Ending { running, stderr, mut held, function } = ending(folder.path(), &folder.path().join("never"));
+    interrupt(&running);
+    assert_ended(running, &stderr, &function);
+    let mut answer = Vec::new();
+    assert!(held.read_to_end(&mut answer).is_err() || !answer.starts_with(b"HTTP/1.1 200"), "it was answered");
 }
