@@ -9,8 +9,8 @@ hop     the same replica directly, through the gateway and through nginx as a re
         requests per CPU second of the proxy at 16 connections, and the median latency at one. Rounds alternate.
 cold    from a request at zero replicas to its first byte, beside the same process (train-shard) started by hand on a
         socket with a request in it.
-events  events per second from the ingress to an acknowledged subscriber, on disk before the 202, and the median time
-        from the post to the subscriber at one event at a time.
+events  events per second from the ingress to an acknowledged subscriber, on disk before the 202, beside the same posts
+        straight at the subscriber, and the median time from the post to the subscriber at one event at a time.
 idle    resident memory and CPU of a runtime that has nothing to do.
 queue   10,000 requests that wait at zero replicas: how many are answered, and how long the last took.
 
@@ -275,7 +275,7 @@ def events(folder):
     wait_for(port)
     up = Up(folder, EVENTING.format(uri=f"http://127.0.0.1:{port}/ack"))
     script = folder / "post.lua"
-    rates, cpus = [], []
+    rates, cpus, straight = [], [], []
     for turn in range(3):
         script.write_text(POST.format(turn))
         before, spent, began = up.status()["events"], own_cpu(up.process.pid), time.perf_counter()
@@ -285,7 +285,10 @@ def events(folder):
         took, count = time.perf_counter() - began, now["delivered"] - before["delivered"]
         rates.append(count / took)
         cpus.append((own_cpu(up.process.pid) - spent) / count * 1e6)
+        straight.append(wrk(port, 64, SECONDS, script=script, path="/ack")[0] / SECONDS)
     print(f"events: {statistics.median(rates):,.0f} per second, {statistics.median(cpus):.0f} µs of CPU each")
+    ratio = statistics.median(rate / direct for rate, direct in zip(rates, straight, strict=True))
+    print(f"events: straight at the subscriber {statistics.median(straight):,.0f} per second: ratio {ratio:.2f}")
     subscriber.stop()
     up.stop()
     shutil.rmtree(folder / "home")
