@@ -16,6 +16,7 @@ pub mod ids;
 pub mod job;
 pub mod json_format;
 pub mod log;
+pub mod score;
 pub mod serving;
 pub mod sweep;
 

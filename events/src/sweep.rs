@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::event::{SweepCompleted, SweepRequested, SweepTrial, TrainRequested};
 use crate::job::said_at;
+use crate::score::score_of;
 use crate::{CloudEvent, Event};
 
 /// Settings that a sweep may try.
@@ -128,9 +129,14 @@ impl SweepRequested {
     /// A trial's score from its metrics: the metric on rows that were held out, else out of bag, else as it is named. Larger
     /// is better; a loss counts negatively.
     pub fn score(&self, metrics: &BTreeMap<String, f64>) -> Option<f64> {
-        let name = &self.metric;
-        let keys = [format!("holdout_{name}"), format!("oob_{name}"), name.clone()];
+        let name = self.metric();
+        let keys = [format!("holdout_{name}"), format!("oob_{name}"), name.to_owned()];
         let value = keys.iter().find_map(|key| metrics.get(key)).copied().filter(|value| value.is_finite())?;
-        Some(if name.ends_with("loss") || name.ends_with("error") { -value } else { value })
+        Some(score_of(name, value))
+    }
+
+    /// What makes a trial the best.
+    pub fn metric(&self) -> &str {
+        self.metric.as_deref().unwrap_or_else(|| self.train.usual_metric())
     }
 }

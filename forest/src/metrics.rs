@@ -31,7 +31,8 @@ pub struct Classification {
 /// Measures of one evaluation of numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Regression {
-    /// Share of the variance explained: 1 is perfect, 0 is the mean's. With constant truth 1 if all is right, else 0.
+    /// Share of the variance explained: 1 is perfect, 0 is the mean's. With constant truth 1 if all is right, else 0. NaN of a
+    /// single row.
     pub r2: f64,
     /// Mean squared error.
     pub mse: f64,
@@ -57,6 +58,7 @@ pub fn regression(y_true: &[f64], y_pred: &[f64]) -> Result<Regression, Error> {
     let spread: f64 = y_true.iter().map(|truth| (truth - centre) * (truth - centre)).sum();
     let residual: f64 = squares.iter().sum();
     let r2 = match (residual > 0.0, spread > 0.0) {
+        _ if y_true.len() < 2 => f64::NAN,
         (_, true) => 1.0 - residual / spread,
         (true, false) => 0.0,
         (false, false) => 1.0,

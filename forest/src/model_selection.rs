@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 pub use cross_validate::{Fold, Measures, cross_validate, measure};
 
 use crate::Error;
-use crate::frame::Frame;
+use crate::frame::{Frame, Target};
 use crate::params::ParamError;
 use crate::random::RandomState;
 
@@ -38,12 +38,35 @@ pub fn train_test_split_stratified(frame: &Frame, test_size: f64, random_state: 
 ///
 /// `test_size` outside (0, 1), a part without rows.
 pub fn train_test_split(frame: &Frame, test_size: f64, random_state: u32) -> Result<(Frame, Frame), Error> {
-    let (n_train, n_test) = sizes(frame.n_samples(), test_size)?;
+    let (n_train, n_test) = split_sizes(frame.n_samples(), test_size)?;
+    let order = RandomState::new(random_state).permutation(frame.n_samples());
+    Ok((frame.take(&order[n_test..n_test + n_train])?, frame.take(&order[..n_test])?))
+}
+
+/// Holds rows out for an evaluation: [`train_test_split_stratified`] of classes, [`train_test_split`] of numbers. Returns
+/// `(train, test)`.
+///
+/// # Errors
+///
+/// As those.
+pub fn hold_out(frame: &Frame, test_size: f64, random_state: u32) -> Result<(Frame, Frame), Error> {
+    match frame.target() {
+        Target::Classes { .. } => train_test_split_stratified(frame, test_size, random_state),
+        Target::Values(_) => train_test_split(frame, test_size, random_state),
+    }
+}
+
+/// How many training and test rows a split of so many rows has: whether there is one.
+///
+/// # Errors
+///
+/// As [`train_test_split`].
+pub fn split_sizes(n_samples: usize, test_size: f64) -> Result<(usize, usize), Error> {
+    let (n_train, n_test) = sizes(n_samples, test_size)?;
     if n_train == 0 || n_test == 0 {
         return Err(Error::Unsupported(format!("{n_train} training and {n_test} test rows are too few")));
     }
-    let order = RandomState::new(random_state).permutation(frame.n_samples());
-    Ok((frame.take(&order[n_test..n_test + n_train])?, frame.take(&order[..n_test])?))
+    Ok((n_train, n_test))
 }
 
 /// The rows of [`train_test_split_stratified`] for class indexes, each below `n_classes`.

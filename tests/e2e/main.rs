@@ -31,6 +31,7 @@ mod processes;
 mod python;
 mod readiness;
 mod record;
+mod regressors;
 mod regrove;
 mod scaling;
 mod swap;

@@ -91,7 +91,7 @@ async fn where_nothing_is_held_out_the_score_is_out_of_bag() {
 #[tokio::test]
 async fn an_early_stop_that_makes_no_sense_is_refused_by_field() {
     let early = |stop: EarlyStop| TrainRequested { early_stop: Some(stop), ..wish(1, 1) };
-    let metric = |metric: &str| EarlyStop { metric: metric.to_owned(), ..EarlyStop::default() };
+    let metric = |metric: &str| EarlyStop { metric: Some(metric.to_owned()), ..EarlyStop::default() };
     let mut bare = TrainRequested { test_size: 0.0, ..early(EarlyStop::default()) };
     bare.params.insert("bootstrap".to_owned(), false.into());
     for (wish, says) in [

@@ -124,7 +124,7 @@ async fn any_delivery_gives_the_same_model_and_the_number_of_parts_another() {
 async fn a_sweep_may_divide_rows_and_its_trials_share_no_wrong_trees() {
     let mut world = World::new().await;
     let grid = [("n_estimators".to_owned(), vec![8.into(), 12.into()])].into();
-    let sweep = SweepRequested { train: by_rows(4), grid, metric: "accuracy".to_owned() };
+    let sweep = SweepRequested { train: by_rows(4), grid, metric: None };
     let at = "2026-11-23T08:00:00Z".parse().unwrap();
     world.emit(Event::SweepRequested(sweep).first("sweep-1/request", "/test", "sweep-1", at).unwrap());
     world.settle(Weather::Fair).await;

@@ -14,7 +14,7 @@ use crate::world::{Weather, World};
 
 fn wish(grid: &Value) -> SweepRequested {
     let grid: BTreeMap<String, Vec<Value>> = serde_json::from_value(grid.clone()).unwrap();
-    SweepRequested { train: request(), grid, metric: "accuracy".to_owned() }
+    SweepRequested { train: request(), grid, metric: None }
 }
 
 fn ask(world: &World, wish: SweepRequested) {

@@ -72,9 +72,10 @@ pub(crate) struct Args {
     /// Values of a parameter to try; may be repeated. Every combination is a job, the best one is registered
     #[arg(long, value_name = "NAME=V1,V2,…", value_parser = values)]
     sweep: Vec<(String, Vec<Value>)>,
-    /// What makes a trial of a sweep the best: `accuracy`, `balanced_accuracy`, `f1_macro`, `roc_auc`, `log_loss`, on held-out rows
-    #[arg(long, default_value = "accuracy", requires = "sweep")]
-    metric: String,
+    /// What makes a trial of a sweep the best, on held-out rows: `accuracy`, `balanced_accuracy`, `f1_macro`, `roc_auc`, `log_loss`; of a
+    /// regressor `r2_score`, `mean_squared_error`, `root_mean_squared_error`, `mean_absolute_error` [default: the first]
+    #[arg(long, requires = "sweep")]
+    metric: Option<String>,
     #[command(flatten)]
     early: Early,
     /// Follow the job to its end
@@ -99,21 +100,21 @@ pub(crate) struct Early {
     /// What a score must be better by to be a gain [default: 0]
     #[arg(long, value_name = "GAIN", requires = "patience")]
     min_gain: Option<f64>,
-    /// What is scored, on held-out rows: `accuracy`, `balanced_accuracy`, `f1_macro`, `roc_auc`, `log_loss` [default: that of the sweep, else `accuracy`]
+    /// What is scored, on held-out rows: one of those of `--metric` [default: that of the sweep, else the first]
     #[arg(long, value_name = "METRIC", requires = "patience")]
     stop_metric: Option<String>,
 }
 
 impl Early {
     /// What was said, over what the file says; `metric` is what is scored when nothing is said about it.
-    fn over(self, known: Option<EarlyStop>, metric: &str) -> Option<EarlyStop> {
+    fn over(self, known: Option<EarlyStop>, metric: Option<&str>) -> Option<EarlyStop> {
         let Some(rounds) = self.patience else { return known };
-        let usual = known.unwrap_or_else(|| EarlyStop { metric: metric.to_owned(), ..EarlyStop::default() });
+        let usual = known.unwrap_or_else(|| EarlyStop { metric: metric.map(str::to_owned), ..EarlyStop::default() });
         Some(EarlyStop {
             rounds,
             trees: self.round.unwrap_or(usual.trees),
             min_gain: self.min_gain.unwrap_or(usual.min_gain),
-            metric: self.stop_metric.unwrap_or(usual.metric),
+            metric: self.stop_metric.or(usual.metric),
         })
     }
 }
@@ -238,7 +239,7 @@ fn request(args: Args) -> anyhow::Result<TrainRequested> {
     dataset.drop.extend(args.columns.drop);
     dataset.categorical.extend(args.columns.categorical);
     request.params.extend(args.params);
-    request.early_stop = args.early.over(request.early_stop.take(), &args.metric);
+    request.early_stop = args.early.over(request.early_stop.take(), args.metric.as_deref());
     request.shards = args.shards.unwrap_or(request.shards);
     request.shard_by = args.shard_by.unwrap_or(request.shard_by);
     request.test_size = args.test_size.unwrap_or(request.test_size);

@@ -6,7 +6,6 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::TrainRequested;
-use super::train::default_metric;
 
 /// A job's place in a sweep.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,9 +25,10 @@ pub struct SweepRequested {
     pub train: TrainRequested,
     /// The values to try, by parameter.
     pub grid: BTreeMap<String, Vec<Value>>,
-    /// What makes a trial the best: a metric's name without `holdout_` or `oob_`, such as `accuracy` or `log_loss`.
-    #[serde(default = "default_metric")]
-    pub metric: String,
+    /// What makes a trial the best: a metric's name without `holdout_` or `oob_`, such as `accuracy` or `mean_squared_error`;
+    /// [`TrainRequested::usual_metric`] if none is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<String>,
 }
 
 /// What came of a trial.

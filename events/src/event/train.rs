@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::score::usual_metric;
+
 use super::SweepTrial;
 
 /// The data set that a job asks for.
@@ -181,14 +183,15 @@ pub struct EarlyStop {
     pub rounds: u32,
     /// A score is a gain if it is better than the best one so far by more than this, at least 0.
     pub min_gain: f64,
-    /// What is scored: `accuracy`, `balanced_accuracy`, `f1_macro`, `roc_auc` or `log_loss` on held-out rows; `accuracy` out of
-    /// bag where none are held out.
-    pub metric: String,
+    /// What is scored on held-out rows, one of [`crate::score::metrics_of`]; [`TrainRequested::usual_metric`] if none is named,
+    /// which is all there is where no rows are held out, out of bag.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metric: Option<String>,
 }
 
 impl Default for EarlyStop {
     fn default() -> Self {
-        Self { trees: 50, rounds: 2, min_gain: 0.0, metric: default_metric() }
+        Self { trees: 50, rounds: 2, min_gain: 0.0, metric: None }
     }
 }
 
@@ -217,6 +220,12 @@ impl TrainRequested {
         }
         params
     }
+
+    /// What a job is scored by where no metric is named: that of a regressor if the estimator is one, else of a classifier.
+    pub fn usual_metric(&self) -> &'static str {
+        let estimator = self.params.get("estimator").and_then(Value::as_str);
+        usual_metric(estimator.is_some_and(|name| name.ends_with("Regressor")))
+    }
 }
 
 /// The parameter that says into how many parts the rows are cut.
@@ -232,10 +241,6 @@ fn default_test_size() -> f64 {
 
 fn default_experiment() -> String {
     "regrove".to_owned()
-}
-
-pub(super) fn default_metric() -> String {
-    "accuracy".to_owned()
 }
 
 /// Data of `train-cancelled`.

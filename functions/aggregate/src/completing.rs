@@ -105,7 +105,7 @@ fn outcome(
     trees: u32,
 ) -> Result<(Option<RoundEvaluated>, Outcome), merge::Error> {
     let Some(stop) = stop else { return Ok((None, Outcome::Whole(Box::new(merge(rows, grown, None)?)))) };
-    let (metric, score) = score(rows, grown, trees, &stop.metric)?;
+    let (metric, score) = score(rows, grown, trees, stop.metric.as_deref())?;
     let round = RoundEvaluated { trees, metric, score };
     rounds.push(round.clone());
     let outcome = match rounds::after(stop, &rounds, grown.n_estimators()) {

@@ -162,10 +162,19 @@ pub struct CutData {
     parts: Vec<CutPart>,
 }
 
+/// How many rows a part has.
+#[derive(Debug, Clone, Copy)]
+pub struct PartRows<'a> {
+    /// All of them.
+    pub n_samples: u64,
+    /// Those of each class; none where the target is a number.
+    pub by_class: &'a [u64],
+}
+
 impl CutData {
-    /// Rows of each class in each part.
-    pub fn class_rows(&self) -> impl Iterator<Item = &[u64]> {
-        self.parts.iter().map(|part| part.class_rows.as_slice())
+    /// Rows of each part.
+    pub fn rows(&self) -> impl Iterator<Item = PartRows<'_>> {
+        self.parts.iter().map(|part| PartRows { n_samples: part.n_samples, by_class: &part.class_rows })
     }
 }
 

@@ -13,6 +13,7 @@ mod completing;
 pub mod dataset;
 pub mod decide;
 mod failing;
+mod measure;
 mod merge;
 mod opening;
 pub mod plan;

@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use regrove_events::Artifact;
-use regrove_events::event::{CONFUSION_CLASSES_MAX, ConfusionMatrix, MeasuredOn};
-use regrove_forest::metrics::Classification;
-use regrove_forest::model_selection::train_test_split_stratified;
-use regrove_forest::{Forest, Frame, MergeError, Model, RandomForestParams, metrics, onnx};
+use regrove_events::event::{CONFUSION_CLASSES_MAX, ConfusionMatrix};
+use regrove_events::score::{score_of, usual_metric};
+use regrove_forest::model_selection::hold_out;
+use regrove_forest::{Forest, Frame, MergeError, Model, RandomForestParams, onnx};
 use regrove_store::artifact;
+
+use crate::measure::{Answers, Measured, named};
 
 /// A whole forest, ready to be registered.
 #[derive(Debug)]
@@ -85,7 +87,7 @@ impl Grown {
 
     /// The rows that were held out of a frame.
     fn unseen(&self, frame: &Frame) -> Result<Frame, Error> {
-        Ok(train_test_split_stratified(frame, self.test_size, self.forest.params().random_state)?.1)
+        Ok(hold_out(frame, self.test_size, self.forest.params().random_state)?.1)
     }
 }
 
@@ -100,21 +102,20 @@ pub(crate) fn merge(rows: &Rows<'_>, grown: &Grown, trees: Option<u32>) -> Resul
     let mut input_example = None;
     for (part, artifact) in (0..).zip(&rows.frames) {
         let frame = Frame::from_bytes(&(rows.get)(artifact)?)?;
-        trained.add(&frame, forest.predict_proba(&frame.rows())?);
+        trained.add(&frame, outputs(&forest, &frame.rows())?);
         if forest.params().bootstrap {
             out_of_bag.add(&frame, forest.oob_part(&frame, part)?.decision_function);
         }
         if let Some(without) = &without {
             let unseen = grown.unseen(&frame)?;
-            held_out.add(&unseen, without.predict_proba(&unseen.rows())?);
+            held_out.add(&unseen, outputs(without, &unseen.rows())?);
         }
         input_example.get_or_insert_with(|| example(&frame));
     }
     let input_example = input_example.unwrap_or_default();
     #[expect(clippy::cast_possible_truncation, reason = "they were float32")]
     let row: Vec<f32> = input_example.iter().map(|value| *value as f32).collect();
-    let regressor = forest.params().estimator.is_regressor();
-    let output_example = if regressor { forest.predict_values(&row)? } else { forest.predict_proba(&row)? };
+    let output_example = outputs(&forest, &row)?;
     let n_classes = forest.n_classes();
     let measured = Measured {
         trained: trained.measure(n_classes)?,
@@ -133,11 +134,12 @@ pub(crate) fn merge(rows: &Rows<'_>, grown: &Grown, trees: Option<u32>) -> Resul
     })
 }
 
-/// The score of the first `trees`, larger is better, with MLflow's key of the metric.
+/// The score of the first `trees`, larger is better, with MLflow's key of the metric; the estimator's usual one if none is
+/// named.
 ///
 /// # Errors
 /// As [`merge`]; a metric that these rows do not have.
-pub(crate) fn score(rows: &Rows<'_>, grown: &Grown, trees: u32, metric: &str) -> Result<(String, f64), Error> {
+pub(crate) fn score(rows: &Rows<'_>, grown: &Grown, trees: u32, metric: Option<&str>) -> Result<(String, f64), Error> {
     let forest = whole(&grown.forest, Some(trees))?;
     let without = grown.without(Some(trees))?;
     let mut answers = Answers::default();
@@ -147,84 +149,22 @@ pub(crate) fn score(rows: &Rows<'_>, grown: &Grown, trees: u32, metric: &str) ->
             None => answers.add(&frame, forest.oob_part(&frame, part)?.decision_function),
             Some(without) => {
                 let unseen = grown.unseen(&frame)?;
-                answers.add(&unseen, without.predict_proba(&unseen.rows())?);
+                answers.add(&unseen, outputs(without, &unseen.rows())?);
             }
         }
     }
-    let measured = answers.measure(forest.n_classes())?;
-    let value = measured.and_then(|measured| match metric {
-        "accuracy" => Some(measured.accuracy),
-        "balanced_accuracy" => Some(measured.balanced_accuracy),
-        "f1_macro" => Some(measured.f1_macro),
-        "roc_auc" => measured.roc_auc,
-        "log_loss" => Some(-measured.log_loss),
-        _ => None,
-    });
-    let value = value.filter(|value| value.is_finite());
+    let metric = metric.unwrap_or_else(|| usual_metric(forest.params().estimator.is_regressor()));
+    let measures = answers.measure(forest.n_classes())?;
+    let value = measures.and_then(|measures| named(&measures).into_iter().find(|(name, _)| *name == metric));
+    let value = value.map(|(_, value)| score_of(metric, value)).filter(|value| value.is_finite());
     let missing = || regrove_forest::Error::Unsupported(format!("the rows that are scored have no `{metric}`"));
     let of = if without.is_some() { "holdout" } else { "oob" };
     Ok((format!("{of}_{metric}"), value.ok_or_else(missing)?))
 }
 
-/// True classes, and what a forest says of their rows.
-#[derive(Debug, Default)]
-struct Answers {
-    classes: Vec<u32>,
-    proba: Vec<f64>,
-}
-
-impl Answers {
-    fn add(&mut self, frame: &Frame, proba: Vec<f64>) {
-        self.classes.extend(frame.class_indexes());
-        self.proba.extend(proba);
-    }
-
-    /// `None` where nothing was asked.
-    fn measure(&self, n_classes: usize) -> Result<Option<Classification>, Error> {
-        if self.classes.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some(metrics::classification(&self.classes, &self.proba, n_classes)?))
-    }
-}
-
-/// A forest measured on rows that all its trees know, on those that each tree has not drawn, and on those held out.
-struct Measured {
-    trained: Option<Classification>,
-    out_of_bag: Option<Classification>,
-    held_out: Option<Classification>,
-}
-
-impl Measured {
-    /// Metrics by MLflow's key.
-    fn metrics(&self) -> BTreeMap<String, f64> {
-        let mut metrics = BTreeMap::new();
-        if let Some(trained) = &self.trained {
-            metrics.insert("accuracy".to_owned(), trained.accuracy);
-            metrics.insert("log_loss".to_owned(), trained.log_loss);
-        }
-        if let Some(out_of_bag) = &self.out_of_bag {
-            metrics.insert("oob_accuracy".to_owned(), out_of_bag.accuracy);
-        }
-        if let Some(held) = &self.held_out {
-            metrics.insert("holdout_accuracy".to_owned(), held.accuracy);
-            metrics.insert("holdout_balanced_accuracy".to_owned(), held.balanced_accuracy);
-            metrics.insert("holdout_log_loss".to_owned(), held.log_loss);
-            metrics.insert("holdout_f1_macro".to_owned(), held.f1_macro);
-            metrics.extend(held.roc_auc.map(|auc| ("holdout_roc_auc".to_owned(), auc)));
-        }
-        metrics.retain(|_, value| value.is_finite());
-        metrics
-    }
-
-    /// The confusion matrix of what says most: rows held out, else out of bag, else the training rows.
-    fn confusion_matrix(self) -> Option<ConfusionMatrix> {
-        let of = |of| move |measured: Classification| ConfusionMatrix { of, counts: measured.confusion_matrix };
-        let held_out = self.held_out.map(of(MeasuredOn::Holdout));
-        held_out
-            .or_else(|| self.out_of_bag.map(of(MeasuredOn::Oob)))
-            .or_else(|| self.trained.map(of(MeasuredOn::Training)))
-    }
+/// Probabilities of a classifier, numbers of a regressor.
+fn outputs(forest: &Forest, rows: &[f32]) -> Result<Vec<f64>, regrove_forest::Error> {
+    if forest.params().estimator.is_regressor() { forest.predict_values(rows) } else { forest.predict_proba(rows) }
 }
 
 fn example(frame: &Frame) -> Vec<f64> {

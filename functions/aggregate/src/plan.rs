@@ -2,7 +2,8 @@
 
 use regrove_data::TargetKind;
 use regrove_events::event::{Dataset, ROW_PARTS, RowPart, ShardBy, ShardRequested, TrainRequested, TreeRange};
-use regrove_forest::model_selection::stratified_sizes;
+use regrove_events::score::{metrics_of, usual_metric};
+use regrove_forest::model_selection::{split_sizes, stratified_sizes};
 use regrove_forest::{RandomForestParams, RowParts, row_parts};
 
 use crate::dataset::{self, CutData, Data, DataAccess, Refused};
@@ -28,15 +29,16 @@ pub async fn check(request: &TrainRequested, access: &DataAccess) -> Result<Plan
     check_early_stop(request, &params)?;
     let kind = if params.estimator.is_regressor() { TargetKind::Values } else { TargetKind::Classes };
     let mut data = dataset::read(&request.dataset, kind, params.row_parts.unwrap_or(1), access).await?;
-    if kind == TargetKind::Classes {
-        check_classes(request, &data)?;
+    match kind {
+        TargetKind::Classes => check_classes(request, &data)?,
+        TargetKind::Values => check_split(request, "", split_sizes(count(data.n_samples), request.test_size))?,
     }
     let cut = match params.row_parts {
         None => None,
         Some(n_parts) => {
             let parts = row_parts_of(&data, n_parts, params.random_state)?;
             let cut = dataset::cut_rows(&mut data, &request.dataset, kind, parts, access).await?;
-            check_parts(request, &cut)?;
+            check_parts(request, kind, &cut)?;
             Some(cut)
         }
     };
@@ -44,7 +46,7 @@ pub async fn check(request: &TrainRequested, access: &DataAccess) -> Result<Plan
 }
 
 fn row_parts_of(data: &Data, n_parts: u32, random_state: u32) -> Result<RowParts, Refused> {
-    let n_samples = usize::try_from(data.n_samples).unwrap_or(usize::MAX);
+    let n_samples = count(data.n_samples);
     RowParts::new(n_samples, n_parts, random_state).map_err(|_| {
         let reason = format!("`shards` is {n_parts} by rows, it must be at most {n_samples}, the number of rows");
         Refused::because("invalid-parameter", reason)
@@ -52,22 +54,37 @@ fn row_parts_of(data: &Data, n_parts: u32, random_state: u32) -> Result<RowParts
 }
 
 /// Rows are held out of each part by itself.
-fn check_parts(request: &TrainRequested, cut: &CutData) -> Result<(), Refused> {
-    if request.test_size <= 0.0 {
-        return Ok(());
-    }
-    for (part, rows) in cut.class_rows().enumerate() {
-        let present = rows.iter().filter(|rows| **rows > 0);
-        let counts: Vec<usize> = present.map(|rows| usize::try_from(*rows).unwrap_or(usize::MAX)).collect();
-        if let Err(error) = stratified_sizes(&counts, request.test_size) {
-            let test_size = request.test_size;
-            let reason = format!(
-                "`test_size` {test_size}, part {part} of the rows: {error}; use fewer `shards`, or 0 to turn it off"
-            );
-            return Err(Refused::because("invalid-parameter", reason));
-        }
+fn check_parts(request: &TrainRequested, kind: TargetKind, cut: &CutData) -> Result<(), Refused> {
+    for (part, rows) in cut.rows().enumerate() {
+        let sizes = match kind {
+            TargetKind::Values => split_sizes(count(rows.n_samples), request.test_size),
+            TargetKind::Classes => {
+                let present = rows.by_class.iter().filter(|rows| **rows > 0);
+                stratified_sizes(&present.map(|rows| count(*rows)).collect::<Vec<_>>(), request.test_size)
+            }
+        };
+        check_split(request, &format!(" in part {part} of the rows, use fewer `shards`"), sizes)?;
     }
     Ok(())
+}
+
+/// Refuses a request whose rows cannot be held out, if any are to be. `place` says where.
+fn check_split(
+    request: &TrainRequested,
+    place: &str,
+    sizes: Result<(usize, usize), regrove_forest::Error>,
+) -> Result<(), Refused> {
+    match sizes {
+        Err(error) if request.test_size > 0.0 => {
+            let reason = format!("`test_size` {}: {error}{place}; 0 turns it off", request.test_size);
+            Err(Refused::because("invalid-parameter", reason))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn count(rows: u64) -> usize {
+    usize::try_from(rows).unwrap_or(usize::MAX)
 }
 
 /// What can be said without the data.
@@ -111,28 +128,15 @@ fn check_classes(request: &TrainRequested, data: &Data) -> Result<(), Refused> {
         let reason = format!("target `{target}` has one class only (`{found}`), a classifier needs at least two");
         return Err(Refused::because("one-class", reason));
     }
-    let counts: Vec<usize> =
-        data.classes.iter().map(|(_, rows)| usize::try_from(*rows).unwrap_or(usize::MAX)).collect();
-    if request.test_size > 0.0
-        && let Err(error) = stratified_sizes(&counts, request.test_size)
-    {
-        let reason = format!("`test_size` {}: {error}; 0 turns it off", request.test_size);
-        return Err(Refused::because("invalid-parameter", reason));
-    }
-    Ok(())
+    let counts: Vec<usize> = data.classes.iter().map(|(_, rows)| count(*rows)).collect();
+    check_split(request, "", stratified_sizes(&counts, request.test_size))
 }
-
-/// Metrics by which a forest may stop early where rows are held out.
-const EARLY_STOP_METRICS: [&str; 5] = ["accuracy", "balanced_accuracy", "f1_macro", "roc_auc", "log_loss"];
 
 fn check_early_stop(request: &TrainRequested, params: &RandomForestParams) -> Result<(), Refused> {
     let Some(stop) = &request.early_stop else { return Ok(()) };
     let refuse = |field: &str, reason: String| {
         Err(Refused::because("invalid-parameter", format!("`early_stop.{field}` {reason}")))
     };
-    if params.estimator.is_regressor() {
-        return Err(Refused::because("invalid-parameter", "`early_stop` is for classifiers"));
-    }
     if request.shard_by == ShardBy::Rows {
         let reason = "`early_stop` needs shards that divide the trees: `shard_by` is rows";
         return Err(Refused::because("invalid-parameter", reason));
@@ -146,17 +150,17 @@ fn check_early_stop(request: &TrainRequested, params: &RandomForestParams) -> Re
     if !(stop.min_gain.is_finite() && stop.min_gain >= 0.0) {
         return refuse("min_gain", format!("is {}, it must be at least 0", stop.min_gain));
     }
+    let regressor = params.estimator.is_regressor();
+    let (all, usual) = (metrics_of(regressor), usual_metric(regressor));
+    let metric = stop.metric.as_deref().unwrap_or(usual);
     if request.test_size > 0.0 {
-        if !EARLY_STOP_METRICS.contains(&stop.metric.as_str()) {
-            return refuse(
-                "metric",
-                format!("is `{}`, it must be one of {}", stop.metric, EARLY_STOP_METRICS.join(", ")),
-            );
+        if !all.contains(&metric) {
+            return refuse("metric", format!("is `{metric}`, it must be one of {}", all.join(", ")));
         }
-    } else if stop.metric != "accuracy" {
+    } else if metric != usual {
         return refuse(
             "metric",
-            format!("is `{}`; where no rows are held out (`test_size` 0) it must be accuracy", stop.metric),
+            format!("is `{metric}`; where no rows are held out (`test_size` 0) it must be {usual}"),
         );
     } else if !params.bootstrap {
         return refuse("metric", "needs held-out rows (`test_size`) or `bootstrap`".to_owned());

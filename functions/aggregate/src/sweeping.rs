@@ -75,7 +75,7 @@ fn complete(request: &SweepRequested, trials: &[Trial], jobs: &[Job]) -> SweepCo
     let best = best.map(|(job, _)| job.to_owned());
     let reason = best.is_none().then(|| {
         let failure = jobs.iter().find_map(|job| Some(job.failure.as_ref()?.reason.clone()));
-        failure.unwrap_or_else(|| format!("no trial has the metric `{}`", request.metric))
+        failure.unwrap_or_else(|| format!("no trial has the metric `{}`", request.metric()))
     });
     SweepCompleted { trials: results, best, reason }
 }
@@ -236,7 +236,7 @@ mod tests {
     fn request(grid: &Value) -> SweepRequested {
         let train = TrainRequested::new(DatasetRequest::new("synthetic:x", "target"));
         let grid: BTreeMap<String, Vec<Value>> = serde_json::from_value(grid.clone()).unwrap();
-        SweepRequested { train, grid, metric: "accuracy".to_owned() }
+        SweepRequested { train, grid, metric: None }
     }
 
     fn job(state: JobState) -> Job {
@@ -275,7 +275,7 @@ mod tests {
         let metrics =
             |value: f64| BTreeMap::from([("holdout_accuracy".to_owned(), value), ("accuracy".to_owned(), 1.0)]);
         assert_eq!(wish.score(&metrics(0.5)), Some(0.5), "what was held out goes before what was learned");
-        let loss = SweepRequested { metric: "log_loss".to_owned(), ..wish };
+        let loss = SweepRequested { metric: Some("log_loss".to_owned()), ..wish };
         assert_eq!(loss.score(&BTreeMap::from([("oob_log_loss".to_owned(), 0.25)])), Some(-0.25));
         assert_eq!(loss.score(&metrics(0.5)), None);
     }

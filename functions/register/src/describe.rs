@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use regrove_events::Job;
 use regrove_events::event::{self, ModelAggregated, TrainRequested};
 use regrove_forest::RandomForestParams;
-use regrove_mlflow::{ClassLabels, Column, ColumnType, Dataset, JobRun, ModelDescription, ModelFile, Param, Tag};
+use regrove_mlflow::{Answers, Column, ColumnType, Dataset, JobRun, ModelDescription, ModelFile, Param, Tag};
 use serde_json::{Map, Value, json};
 
 /// Name of the confusion matrix in the model's directory.
@@ -48,7 +48,10 @@ fn params(job: &Job, request: &TrainRequested) -> Vec<Param> {
         all.insert("early_stop.trees".to_owned(), stop.trees.into());
         all.insert("early_stop.rounds".to_owned(), stop.rounds.into());
         all.insert("early_stop.min_gain".to_owned(), stop.min_gain.into());
-        all.insert("early_stop.metric".to_owned(), stop.metric.as_str().into());
+        all.insert(
+            "early_stop.metric".to_owned(),
+            stop.metric.as_deref().unwrap_or_else(|| request.usual_metric()).into(),
+        );
     }
     if let Some(dataset) = &job.dataset {
         all.insert("n_samples".to_owned(), dataset.n_samples.into());
@@ -71,8 +74,13 @@ fn text(value: &Value) -> String {
 fn dataset(dataset: &event::Dataset) -> Dataset {
     let mut schema: Vec<Column> =
         dataset.feature_names.iter().map(|name| Column { name: name.clone(), kind: ColumnType::Double }).collect();
-    let labels_are_numbers = dataset.classes.iter().all(Value::is_number);
-    let kind = if labels_are_numbers { ColumnType::Long } else { ColumnType::String };
+    let kind = if dataset.classes.is_empty() {
+        ColumnType::Double
+    } else if dataset.classes.iter().all(Value::is_number) {
+        ColumnType::Long
+    } else {
+        ColumnType::String
+    };
     schema.push(Column { name: dataset.target.clone(), kind });
     let local = dataset.uri.starts_with("file:");
     Dataset {
@@ -96,22 +104,18 @@ pub fn model(
     mlflow_version: String,
     at: Timestamp,
 ) -> ModelDescription {
-    let whole: Option<Vec<i64>> = model.dataset.classes.iter().map(Value::as_i64).collect();
-    let classes = match whole {
-        Some(numbers) => ClassLabels::Int(numbers),
-        None => ClassLabels::Text(
-            model
-                .dataset
-                .classes
-                .iter()
-                .map(|label| label.as_str().map_or_else(|| label.to_string(), str::to_owned))
-                .collect(),
-        ),
+    let labels = &model.dataset.classes;
+    let whole: Option<Vec<i64>> = labels.iter().map(Value::as_i64).collect();
+    let text = |label: &Value| label.as_str().map_or_else(|| label.to_string(), str::to_owned);
+    let answers = match whole {
+        Some(numbers) if numbers.is_empty() => Answers::Numbers,
+        Some(numbers) => Answers::IntLabels(numbers),
+        None => Answers::TextLabels(labels.iter().map(text).collect()),
     };
     ModelDescription {
         feature_names: model.dataset.feature_names.clone(),
         categories: model.dataset.categories.clone(),
-        classes,
+        answers,
         onnx,
         native,
         input_example: vec![model.input_example.clone()],

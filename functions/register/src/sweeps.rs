@@ -59,7 +59,7 @@ pub(crate) async fn ensure_run(ports: &Ports, id: &str) -> Result<Option<String>
         run_name: id.to_owned(),
         user: "regrove".to_owned(),
         start_time_ms: state.requested_at.map_or(0, Timestamp::as_millisecond),
-        params: grid.chain([Param::new("sweep.metric", &request.metric)]).collect(),
+        params: grid.chain([Param::new("sweep.metric", request.metric())]).collect(),
         tags: Vec::new(),
         dataset: None,
     };

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use regrove_events::event::{ShardRequested, TreeRange};
-use regrove_forest::model_selection::train_test_split_stratified;
+use regrove_forest::model_selection::hold_out;
 use regrove_forest::{Error, FitOptions, Forest, Frame, Model, RandomForestParams, fit_part, fit_range};
 
 /// The trees of one shard.
@@ -48,7 +48,7 @@ pub fn train(
     let ground = Ground { frame: &frame, request, params, cancel };
     let forest = ground.grow(known.iter().map(|piece| (piece.trees, &piece.model)))?;
     let holdout = if request.test_size > 0.0 {
-        let (seen, _) = train_test_split_stratified(&frame, request.test_size, params.random_state)?;
+        let (seen, _) = hold_out(&frame, request.test_size, params.random_state)?;
         let known = known.iter().filter_map(|piece| Some((piece.trees, piece.holdout.as_ref()?)));
         Some(Ground { frame: &seen, ..ground }.grow(known)?.to_bytes()?)
     } else {

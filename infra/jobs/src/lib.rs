@@ -45,7 +45,7 @@ pub use jobs::Jobs;
 pub use log_line::{Level, LogLine};
 pub use query::{LIMIT_DEFAULT, LIMIT_MAX, Page, Query};
 pub use replay::{ReplayStep, steps, waiting_for};
-pub use summary::{ModelSummary, Seconds, Summary};
+pub use summary::{ModelSummary, Seconds, Summary, best_known};
 pub use sweep_view::SweepView;
 pub use trace::{Span, SpanStatus, trace, trace_id};
 pub use view::{Attempt, JobView, Links, Moment, ShardState, ShardView};

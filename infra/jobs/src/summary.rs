@@ -123,17 +123,23 @@ impl Summary {
         }
     }
 
-    /// The score that says most, with what it was measured on: rows held out, else out of bag, else the training rows.
+    /// [`best_known`] of the job's metrics.
     pub fn score(&self) -> Option<(&'static str, f64)> {
-        let keys = [
-            ("holdout_accuracy", "held-out rows"),
-            ("oob_accuracy", "out of bag"),
-            ("holdout_r2", "R², held-out rows"),
-            ("accuracy", "training rows"),
-            ("r2", "R², training rows"),
-        ];
-        keys.into_iter().find_map(|(key, of)| Some((of, *self.metrics.get(key)?)))
+        best_known(&self.metrics)
     }
+}
+
+/// The score that says most, with what it was measured on: rows held out, else out of bag, else the training rows.
+pub fn best_known(metrics: &BTreeMap<String, f64>) -> Option<(&'static str, f64)> {
+    let keys = [
+        ("holdout_accuracy", "held-out rows"),
+        ("oob_accuracy", "out of bag"),
+        ("accuracy", "training rows"),
+        ("holdout_r2_score", "R², held-out rows"),
+        ("oob_r2_score", "R², out of bag"),
+        ("r2_score", "R², training rows"),
+    ];
+    keys.into_iter().find_map(|(key, of)| Some((of, *metrics.get(key)?)))
 }
 
 fn model_summary(registered: &ModelRegistered) -> ModelSummary {

@@ -24,7 +24,7 @@ pub use args::{DEFAULT_TRACKING_URI, MlflowArgs, REQUEST_SECONDS_DEFAULT, Secret
 pub use artifacts::{ARTIFACT_BYTES_MAX, ArtifactFile};
 pub use client::{Client, REPLY_BYTES_MAX};
 pub use error::Error;
-pub use model_dir::{ClassLabels, Content, ModelDescription, ModelFile};
+pub use model_dir::{Answers, Content, ModelDescription, ModelFile};
 pub use record::{Column, ColumnType, Dataset, JobRun, ModelVersionRequest, Record, Selector};
 pub use registry::NewModelVersion;
 pub use runs::{MetricsPage, NewRun, RunsPage, RunsQuery};

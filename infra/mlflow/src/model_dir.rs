@@ -56,20 +56,24 @@ impl ModelFile {
     }
 }
 
-/// The classes in the order of the probability columns.
+/// What a model answers, and so its ONNX graph's outputs.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ClassLabels {
-    /// Whole numbers; the `label` column is `long`.
-    Int(Vec<i64>),
-    /// Texts; the `label` column is `string`.
-    Text(Vec<String>),
+pub enum Answers {
+    /// Classes named by whole numbers, in the order of the probability columns; the `label` column is `long`.
+    IntLabels(Vec<i64>),
+    /// Classes named by texts; the `label` column is `string`.
+    TextLabels(Vec<String>),
+    /// A number: the column `prediction`.
+    Numbers,
 }
 
-impl ClassLabels {
-    fn names(&self) -> Vec<String> {
+impl Answers {
+    /// Names of the classes.
+    fn classes(&self) -> Vec<String> {
         match self {
-            Self::Int(labels) => labels.iter().map(i64::to_string).collect(),
-            Self::Text(labels) => labels.clone(),
+            Self::IntLabels(labels) => labels.iter().map(i64::to_string).collect(),
+            Self::TextLabels(labels) => labels.clone(),
+            Self::Numbers => Vec::new(),
         }
     }
 }
@@ -81,8 +85,8 @@ pub struct ModelDescription {
     pub feature_names: Vec<String>,
     /// The texts of the columns that hold codes, by name: value k stands for the k-th text.
     pub categories: BTreeMap<String, Vec<String>>,
-    /// Classes; the ONNX graph has the outputs `label` and `probability_<class>` in this order.
-    pub classes: ClassLabels,
+    /// The ONNX graph has the outputs `label` and `probability_<class>` in the order of the classes, or `prediction`.
+    pub answers: Answers,
     /// The ONNX form: input `X` of shape `(n, n_features)` in float32, one output per column of the signature.
     pub onnx: Bytes,
     /// The native form, stored as `model.rgf`.
@@ -209,12 +213,13 @@ fn mlmodel(description: &ModelDescription, placement: &Placement, size: u64) -> 
 fn signature(description: &ModelDescription) -> Value {
     let column = |kind: &str, name: &str| json!({"type": kind, "name": name, "required": true});
     let inputs: Vec<Value> = description.feature_names.iter().map(|name| column("double", name)).collect();
-    let label = match description.classes {
-        ClassLabels::Int(_) => "long",
-        ClassLabels::Text(_) => "string",
+    let first = match description.answers {
+        Answers::IntLabels(_) => column("long", "label"),
+        Answers::TextLabels(_) => column("string", "label"),
+        Answers::Numbers => column("float", "prediction"),
     };
-    let mut outputs = vec![column(label, "label")];
-    outputs.extend(description.classes.names().iter().map(|class| column("float", &format!("probability_{class}"))));
+    let mut outputs = vec![first];
+    outputs.extend(description.answers.classes().iter().map(|class| column("float", &format!("probability_{class}"))));
     json!({
         "inputs": Value::from(inputs).to_string(),
         "outputs": Value::from(outputs).to_string(),
@@ -250,7 +255,9 @@ fn size_of(file: &ModelFile) -> Result<u64, Error> {
 
 fn check(description: &ModelDescription) -> Result<(), Error> {
     check_names("feature name", &description.feature_names)?;
-    check_names("class", &description.classes.names())?;
+    if description.answers != Answers::Numbers {
+        check_names("class", &description.answers.classes())?;
+    }
     let width = description.feature_names.len();
     let example =
         |reason, row: &[f64]| Error::InvalidValue { field: "input example", value: format!("{row:?}"), reason };
@@ -293,7 +300,7 @@ mod tests {
         ModelDescription {
             feature_names: vec!["a (cm)".to_owned(), "b: \"c\"".to_owned()],
             categories: BTreeMap::new(),
-            classes: ClassLabels::Int(vec![0, 1]),
+            answers: Answers::IntLabels(vec![0, 1]),
             onnx: Bytes::from_static(b"onnx"),
             native: Bytes::from_static(b"abc"),
             input_example: vec![vec![5.1, 3.5]],
@@ -358,7 +365,7 @@ mod tests {
     #[test]
     fn text_classes_make_a_text_label() {
         let mut description = iris();
-        description.classes = ClassLabels::Text(vec!["x".to_owned(), "y".to_owned()]);
+        description.answers = Answers::TextLabels(vec!["x".to_owned(), "y".to_owned()]);
         let files = build(&description, &placement()).unwrap();
         assert!(text(&files, MLMODEL_FILE).contains(r#"\"type\":\"string\""#));
     }
@@ -391,7 +398,7 @@ mod tests {
         assert!(refused(|d| d.feature_names.clear()).contains("feature name"));
         assert!(refused(|d| d.feature_names[1] = "a (cm)".to_owned()).contains("twice"));
         assert!(refused(|d| d.feature_names[1] = "a\u{85}".to_owned()).contains("control"));
-        assert!(refused(|d| d.classes = ClassLabels::Int(vec![])).contains("class"));
+        assert!(refused(|d| d.answers = Answers::IntLabels(vec![])).contains("class"));
         assert!(refused(|d| d.input_example.clear()).contains("at least one row"));
         assert!(refused(|d| d.input_example[0].truncate(1)).contains("per feature"));
         assert!(refused(|d| d.input_example[0][0] = f64::NAN).contains("finite"));

@@ -6,6 +6,7 @@ use axum::extract::{Path, State};
 use axum::response::Response;
 use maud::{Markup, html};
 use regrove_host::Problem;
+use regrove_jobs::best_known;
 use serde_json::{Value, json};
 
 use super::layout::{Section, form_key, page};
@@ -189,7 +190,7 @@ fn versions(wants: &Wants, model: &ModelView) -> Markup {
             table .list {
                 thead { tr {
                     th scope="col" { "Version" } th scope="col" { "Aliases" } th scope="col" { "Job" }
-                    th scope="col" .num { "Accuracy" } th scope="col" { "Made" } th scope="col" { "Hash" }
+                    th scope="col" .num { "Score" } th scope="col" { "Made" } th scope="col" { "Hash" }
                     th scope="col" { "Order" }
                 } }
                 tbody { @for version in &model.versions { (row(wants, &model.name, version)) } }
@@ -199,13 +200,13 @@ fn versions(wants: &Wants, model: &ModelView) -> Markup {
 }
 
 fn row(wants: &Wants, model: &str, version: &VersionView) -> Markup {
-    let accuracy = ["holdout_accuracy", "oob_accuracy", "accuracy"].iter().find_map(|key| version.metrics.get(*key));
+    let score = best_known(&version.metrics);
     html! {
         tr {
             th scope="row" { "v" (version.version) @if version.served { " " span .state.state-succeeded { "served" } } }
             td { @for alias in &version.aliases { span .tag { (alias) } " " } }
             td { @match &version.job { Some(job) => a href=(format!("/jobs/{job}")) { (job) }, None => "–" } }
-            td .num { @match accuracy { Some(value) => (metric(*value)), None => "–" } }
+            td .num { @match score { Some((of, value)) => span title=(of) { (metric(value)) }, None => "–" } }
             td { (time(version.created_at)) }
             td { @if let Some(sha256) = &version.sha256 { (hash(sha256)) } @else { "–" } }
             td {

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use regrove_mlflow::{
-    ClassLabels, Client, Column, ColumnType, Dataset, JobRun, MlflowArgs, ModelDescription, ModelVersionRequest,
-    Record, Tag,
+    Answers, Client, Column, ColumnType, Dataset, JobRun, MlflowArgs, ModelDescription, ModelVersionRequest, Record,
+    Tag,
 };
 
 pub(crate) const FEATURES: [&str; 4] =
@@ -48,7 +48,7 @@ pub(crate) fn model(native: &str) -> ModelDescription {
     ModelDescription {
         feature_names: FEATURES.iter().map(|&name| name.to_owned()).collect(),
         categories: BTreeMap::new(),
-        classes: ClassLabels::Text(["setosa", "versicolor", "virginica"].map(str::to_owned).to_vec()),
+        answers: Answers::TextLabels(["setosa", "versicolor", "virginica"].map(str::to_owned).to_vec()),
         onnx: std::fs::read(testdata("model.onnx")).unwrap().into(),
         native: native.to_owned().into(),
         input_example: vec![vec![5.1, 3.5, 1.4, 0.2]],
