@@ -31,7 +31,7 @@ pub async fn check(request: &TrainRequested, access: &DataAccess) -> Result<Plan
     let mut data = dataset::read(&request.dataset, kind, params.row_parts.unwrap_or(1), access).await?;
     match kind {
         TargetKind::Classes => check_classes(request, &data)?,
-        TargetKind::Values => check_split(request, "", split_sizes(count(data.n_samples), request.test_size))?,
+        TargetKind::Values => check_split(request, None, split_sizes(count(data.n_samples), request.test_size))?,
     }
     let cut = match params.row_parts {
         None => None,
@@ -63,20 +63,27 @@ fn check_parts(request: &TrainRequested, kind: TargetKind, cut: &CutData) -> Res
                 stratified_sizes(&present.map(|rows| count(*rows)).collect::<Vec<_>>(), request.test_size)
             }
         };
-        check_split(request, &format!(" in part {part} of the rows, use fewer `shards`"), sizes)?;
+        check_split(request, Some(part), sizes)?;
     }
     Ok(())
 }
 
-/// Refuses a request whose rows cannot be held out, if any are to be. `place` says where.
+/// Refuses a request whose rows cannot be held out, if any are to be. Rows are held out of a
+/// part, or of all rows.
 fn check_split(
     request: &TrainRequested,
-    place: &str,
+    part: Option<usize>,
     sizes: Result<(usize, usize), regrove_forest::Error>,
 ) -> Result<(), Refused> {
     match sizes {
         Err(error) if request.test_size > 0.0 => {
-            let reason = format!("`test_size` {}: {error}{place}; 0 turns it off", request.test_size);
+            let test_size = request.test_size;
+            let reason = match part {
+                None => format!("`test_size` {test_size}: {error}; 0 turns it off"),
+                Some(part) => format!(
+                    "`test_size` {test_size}, part {part} of the rows: {error}; use fewer `shards`, or 0 to turn it off"
+                ),
+            };
             Err(Refused::because("invalid-parameter", reason))
         }
         _ => Ok(()),
@@ -129,7 +136,7 @@ fn check_classes(request: &TrainRequested, data: &Data) -> Result<(), Refused> {
         return Err(Refused::because("one-class", reason));
     }
     let counts: Vec<usize> = data.classes.iter().map(|(_, rows)| count(*rows)).collect();
-    check_split(request, "", stratified_sizes(&counts, request.test_size))
+    check_split(request, None, stratified_sizes(&counts, request.test_size))
 }
 
 fn check_early_stop(request: &TrainRequested, params: &RandomForestParams) -> Result<(), Refused> {
