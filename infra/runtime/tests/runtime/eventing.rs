@@ -98,6 +98,8 @@ async fn matching_triggers_get_the_event_with_its_stamps() {
     assert_eq!(first.header("prefer"), "reply");
     assert_eq!(first.header("kn-namespace"), "default");
     assert_eq!(first.header("x-request-id"), "request-7");
+    assert_eq!((first.header("x-b3-traceid"), first.header("knative-hop")), ("463ac35c9f6413ad", "first"));
+    assert_eq!(first.header("x-stranger"), "", "no other header travels with an event");
     assert!(first.header("ce-knativearrivaltime").ends_with('Z'));
     assert_eq!(first.header("ce-knativebrokerttl"), "", "the time to live stays inside");
     for _ in 0..3 {

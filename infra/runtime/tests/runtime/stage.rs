@@ -188,6 +188,9 @@ fn event(ingress: &str, broker: &str, id: &str, ty: &str) -> http::request::Buil
         .header("ce-type", ty)
         .header("content-type", "application/json")
         .header("x-request-id", "request-7")
+        .header("x-b3-traceid", "463ac35c9f6413ad")
+        .header("knative-hop", "first")
+        .header("x-stranger", "1")
 }
 
 /// Waits until `holds`. For states that nothing announces, such as the end of a foreign process.
