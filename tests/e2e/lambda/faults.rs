@@ -100,6 +100,19 @@ async fn a_last_attempt_is_buried_with_its_reason() {
     assert_eq!(unknown, json!({"batchItemFailures": [{"itemIdentifier": "one"}]}));
 }
 
+/// Which functions say an event of each type, by the table of `docs/events.md`.
+fn said_by() -> Vec<(String, Vec<String>)> {
+    let text = std::fs::read_to_string(regrove_test_support::programs::workspace().join("docs/events.md")).unwrap();
+    let rows = text.lines().filter(|line| line.starts_with("| [")).map(|line| {
+        let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+        let name = cells[1].split(['[', ']']).nth(1).unwrap().to_owned();
+        (name, cells[3].split(", ").map(str::to_owned).collect())
+    });
+    let said: Vec<(String, Vec<String>)> = rows.collect();
+    assert_eq!(said.len(), regrove_events::SCHEMAS.len(), "one row for each type: {said:?}");
+    said
+}
+
 /// The template has the manifests' queues and no others, and every function may do what it has to and no more.
 #[tokio::test]
 async fn the_template_is_what_the_manifests_say() {
@@ -128,20 +141,12 @@ async fn the_template_is_what_the_manifests_say() {
         let timeout = queue.policy.timeout.map(|timeout| timeout.as_secs());
         assert!(timeout.is_none_or(|timeout| timeout == hearers[0].timeout_seconds), "{}: {timeout:?}", queue.name);
     }
-    let emits = |function: &str| -> &[&str] {
-        match function {
-            "aggregate" => &["shard-requested", "model-aggregated", "job-failed", "job-cancelled"],
-            "train-shard" => &["shard-trained"],
-            "register" => &["model-registered"],
-            "load-model" => &["model-loaded"],
-            _ => &[],
-        }
-    };
+    let said = said_by();
     for function in &functions {
         let own: Vec<&Queue> = routes.queues().filter(|queue| queue.service == function.name).collect();
         let mut says: BTreeSet<String> = own.iter().map(|queue| arn(&queue.dead_letter_queue())).collect();
         says.extend(own.iter().filter_map(|queue| queue.dead_letter_sink.as_deref()).map(arn));
-        for name in emits(&function.name) {
+        for (name, _) in said.iter().filter(|(_, by)| by.contains(&function.name)) {
             let ty = format!("{}{name}", regrove_events::TYPE_PREFIX);
             let event = regrove_events::CloudEvent::builder("1", "/test", ty).build().unwrap();
             says.extend(routes.of_event(&event).map(|queue| arn(&queue.name)));
