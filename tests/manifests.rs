@@ -123,6 +123,11 @@ fn knative_schema(api_version: &str, kind: &str) -> Option<jsonschema::Validator
     Some(schema(name))
 }
 
+/// The same of an object.
+fn knative(object: &Value) -> Option<jsonschema::Validator> {
+    knative_schema(text(object, "/apiVersion"), text(object, "/kind"))
+}
+
 /// What is wrong with `object`, one line for each place.
 fn complaints(validator: &jsonschema::Validator, object: &Value) -> Vec<String> {
     validator.iter_errors(object).map(|error| format!("{}: {error}", error.instance_path())).collect()
@@ -444,7 +449,7 @@ fn overlays_change_the_broker_and_nothing_else() {
     for (folder, class) in OVERLAYS {
         let overlaid = kustomized(folder);
         for object in &overlaid {
-            let Some(validator) = knative_schema(text(object, "/apiVersion"), text(object, "/kind")) else { continue };
+            let Some(validator) = knative(object) else { continue };
             let complaints = complaints(&validator, object);
             assert!(complaints.is_empty(), "{folder}:\n{}", complaints.join("\n"));
         }
@@ -454,6 +459,32 @@ fn overlays_change_the_broker_and_nothing_else() {
         let after = comparable(&overlaid, "Broker");
         for (name, object) in comparable(&base, "Broker") {
             assert_eq!(after.get(&name), Some(&object), "{folder}");
+        }
+    }
+}
+
+/// Data sets pass through files below the home of those who read them, and root file systems are read-only.
+#[test]
+fn who_reads_data_sets_has_a_home_to_write_to_in_a_cluster() {
+    let objects = kustomized("k8s");
+    for name in functions().keys() {
+        let is_it = |object: &&Value| {
+            text(object, "/kind") == "Service" && text(object, "/metadata/name") == name && knative(object).is_some()
+        };
+        let service = objects.iter().find(is_it).unwrap_or_else(|| panic!("no Service {name}"));
+        assert_eq!(complaints(&knative(service).unwrap(), service), Vec::<String>::new(), "{name}");
+        let pod = &service["spec"]["template"]["spec"];
+        let container = &pod["containers"][0];
+        assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true, "{name}");
+        let home = list(container, "/env").iter().find(|variable| variable["name"] == "REGROVE_HOME");
+        let home = home.map(|variable| variable["value"].clone());
+        let reads_data_sets = ["aggregate", "predict"].contains(&name.as_str());
+        assert_eq!(home.is_some(), reads_data_sets, "{name}");
+        if let Some(home) = home {
+            let mount = &container["volumeMounts"][0];
+            assert_eq!(mount["mountPath"], home, "{name}");
+            assert_eq!(mount["name"], pod["volumes"][0]["name"], "{name}");
+            assert!(pod["volumes"][0]["emptyDir"]["sizeLimit"].is_string(), "{name} may not fill the node's disk");
         }
     }
 }

@@ -80,9 +80,11 @@ impl Said {
 /// Runs a command to its end.
 pub(crate) async fn run(command: std::process::Command) -> Said {
     let output = Command::from(command).kill_on_drop(true).output().await.unwrap();
-    Said {
+    let said = Said {
         code: output.status.code(),
         out: String::from_utf8(output.stdout).unwrap(),
         err: String::from_utf8(output.stderr).unwrap(),
-    }
+    };
+    assert!(![&said.out, &said.err].iter().any(|text| text.contains('\x1b')), "a pipe gets plain text: {said:?}");
+    said
 }
