@@ -1,6 +1,6 @@
 //! A forest that no longer gains stops growing, the same whatever the shards.
 
-use regrove_events::event::{EarlyStop, RoundEvaluated, TrainRequested};
+use regrove_events::event::{EarlyStop, RoundEvaluated, ShardBy, TrainRequested};
 use regrove_events::log::job_stream;
 use regrove_events::{Event, Job, JobState};
 use serde_json::json;
@@ -101,6 +101,10 @@ async fn an_early_stop_that_makes_no_sense_is_refused_by_field() {
         (early(metric("beauty")), "`early_stop.metric` is `beauty`, it must be one of accuracy"),
         (TrainRequested { test_size: 0.0, ..early(metric("roc_auc")) }, "it must be accuracy"),
         (bare, "needs held-out rows"),
+        (
+            TrainRequested { shard_by: ShardBy::Rows, ..early(EarlyStop::default()) },
+            "needs shards that divide the trees: `shard_by` is rows",
+        ),
     ] {
         let mut world = World::new().await;
         world.request("wrong", &wish);

@@ -263,9 +263,11 @@ impl Runtime {
         self.get("history", &[("seconds", seconds.to_string())]).await
     }
 
-    /// The latest starts from zero, oldest first.
-    pub(crate) async fn cold_starts(&self, limit: usize) -> Result<Vec<ColdStart>, Problem> {
-        self.get("cold-starts", &[("limit", limit.to_string())]).await
+    /// The latest starts from zero of one service, by its name with its namespace, or of all, oldest first.
+    pub(crate) async fn cold_starts(&self, service: Option<&str>, limit: usize) -> Result<Vec<ColdStart>, Problem> {
+        let mut query = vec![("limit", limit.to_string())];
+        query.extend(service.map(|service| ("service", service.to_owned())));
+        self.get("cold-starts", &query).await
     }
 
     /// The newest dead letters first.

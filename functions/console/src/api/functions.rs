@@ -57,7 +57,7 @@ pub(crate) async fn list(ports: &Ports) -> Result<FunctionList, Problem> {
     let (status, history, cold_starts) = tokio::try_join!(
         ports.runtime.status(),
         ports.runtime.history(HISTORY_SECONDS),
-        ports.runtime.cold_starts(COLD_STARTS_SHOWN)
+        ports.runtime.cold_starts(None, COLD_STARTS_SHOWN)
     )?;
     Ok(FunctionList { status: Some(status), history, cold_starts, unavailable: None })
 }
@@ -89,14 +89,13 @@ pub(crate) async fn show(ports: &Ports, name: &str, query: &LogQuery) -> Result<
     let of = LogQuery { service: service.key.clone(), ..query.clone() };
     let (history, cold_starts, lines) = tokio::try_join!(
         ports.runtime.history(HISTORY_SECONDS),
-        ports.runtime.cold_starts(COLD_STARTS_SHOWN),
+        ports.runtime.cold_starts(Some(&service.key), COLD_STARTS_SHOWN),
         lines(ports, "", &of)
     )?;
     let history = history.into_iter().map(|mut sample| {
         sample.services.retain(|one| one.service == service.key);
         sample
     });
-    let cold_starts = cold_starts.into_iter().filter(|start| start.service == service.key).collect();
     Ok(FunctionView { history: history.collect(), cold_starts, lines, service })
 }
 
