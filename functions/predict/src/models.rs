@@ -300,9 +300,14 @@ async fn step(models: Models, first: &str, after: &mut Option<Position>) -> Resu
     let mut names: Vec<&str> = entries.iter().filter_map(|entry| entry.stream.strip_prefix(SERVING_PREFIX)).collect();
     names.sort_unstable();
     names.dedup();
+    // A name that is being read for the first time may have been read before this news: once it is in the table, it is known.
+    let known = {
+        let _changing = models.0.changing.lock().await;
+        models.table()
+    };
     for name in names {
         // Names that nobody has asked for are read when somebody does.
-        if name == first || models.table().contains_key(name) {
+        if name == first || known.contains_key(name) {
             follow(&models, name).await?;
         }
     }
