@@ -9,6 +9,7 @@ mod read;
 mod run;
 
 use crate::client::Client;
+use crate::error::Error;
 
 pub use model_version::ModelVersionRequest;
 pub use read::Selector;
@@ -44,5 +45,13 @@ impl Record {
     /// The tracking URI without credentials.
     pub fn uri(&self) -> &str {
         self.client.uri()
+    }
+}
+
+/// A deletion that found nothing to delete did what it should: somebody was faster.
+fn gone(deleted: Result<(), Error>) -> Result<(), Error> {
+    match deleted {
+        Err(error) if error.is_not_found() => Ok(()),
+        deleted => deleted,
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{ALIASED_TAG, BYTES_TAG, JOB_TAG, Record, SHA256_TAG};
+use super::{ALIASED_TAG, BYTES_TAG, JOB_TAG, Record, SHA256_TAG, gone};
 use crate::error::Error;
 use crate::filter;
 use crate::model_dir::{self, ModelDescription, Placement};
@@ -52,11 +52,11 @@ impl Record {
     /// race (retryable, from [`Record::ensure_run`] on); what the server refuses.
     pub async fn ensure_model_version(&self, request: &ModelVersionRequest) -> Result<ModelVersion, Error> {
         let sha256 = model_dir::native_sha256(&request.model);
-        let version = match self.version_of_job(request).await? {
+        let version = match self.settled_version(request).await? {
             Some(version) => version,
             None => match self.register(request, &sha256).await {
                 // A process that won the race may have deleted what this one was working on.
-                Err(error) if error.is_not_found() => self.version_of_job(request).await?.ok_or(error)?,
+                Err(error) if error.is_not_found() => self.settled_version(request).await?.ok_or(error)?,
                 registered => registered?,
             },
         };
@@ -102,41 +102,44 @@ impl Record {
                 description: request.description.clone(),
             })
             .await?;
-        self.settle(request, created).await
+        Ok(self.settled_version(request).await?.unwrap_or(created))
     }
 
-    /// Version numbers grow, so the lowest one is the first: a process that saw only its own version is never the loser.
-    async fn settle(&self, request: &ModelVersionRequest, created: ModelVersion) -> Result<ModelVersion, Error> {
-        let winner = match self.version_of_job(request).await? {
-            Some(winner) if winner.version < created.version => winner,
-            _ => return Ok(created),
-        };
-        tracing::info!(
-            job_id = request.job_id,
-            version = created.version,
-            winner = winner.version,
-            "deleting a second version of a job"
-        );
-        match self.client.delete_model_version(&created.name, created.version).await {
-            Err(error) if !error.is_not_found() => return Err(error),
-            _ => {}
+    /// The winner among the versions of a job; the others are deleted, whoever made them: their makers may be dead, or
+    /// may not know that they made one, because the answer was lost.
+    ///
+    /// Version numbers grow, so the lowest one is the first, and nobody can see another without seeing it.
+    async fn settled_version(&self, request: &ModelVersionRequest) -> Result<Option<ModelVersion>, Error> {
+        let mut versions = self.versions_of_job(request).await?.into_iter();
+        let Some(winner) = versions.next() else { return Ok(None) };
+        for loser in versions {
+            tracing::info!(
+                job_id = request.job_id,
+                version = loser.version,
+                winner = winner.version,
+                "deleting a second version of a job"
+            );
+            // The model first: as long as the version is there, whoever comes next finds both.
+            if let Some(model_id) = loser.model_id()
+                && winner.model_id() != Some(model_id)
+            {
+                gone(self.client.delete_logged_model(model_id).await)?;
+            }
+            gone(self.client.delete_model_version(&loser.name, loser.version).await)?;
         }
-        if let Some(model_id) = created.model_id()
-            && winner.model_id() != Some(model_id)
-        {
-            self.client.delete_logged_model(model_id).await?;
-        }
-        Ok(winner)
+        Ok(Some(winner))
     }
 
-    async fn version_of_job(&self, request: &ModelVersionRequest) -> Result<Option<ModelVersion>, Error> {
+    /// Versions of a job, the lowest number first.
+    async fn versions_of_job(&self, request: &ModelVersionRequest) -> Result<Vec<ModelVersion>, Error> {
         let filter = format!(
             "name = {} AND {}",
             filter::literal("registered model", &request.registered_name)?,
             filter::tag(JOB_TAG, &request.job_id)?
         );
-        let versions = self.client.search_model_versions(&filter, "", VERSIONS_PER_JOB_MAX).await?;
-        Ok(versions.into_iter().min_by_key(|version| version.version))
+        let mut versions = self.client.search_model_versions(&filter, "", VERSIONS_PER_JOB_MAX).await?;
+        versions.sort_by_key(|version| version.version);
+        Ok(versions)
     }
 
     /// The logged model of the job's run, created when missing. The oldest one when a race made several.

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use serde_json::{Value, json};
 
-use super::{JOB_TAG, Record};
+use super::{JOB_TAG, Record, gone};
 use crate::error::Error;
 use crate::filter;
 use crate::runs::{NewRun, RunsQuery};
@@ -217,10 +217,7 @@ impl Record {
         let winner = runs.next();
         for loser in runs {
             tracing::info!(job_id, run_id = loser.info.run_id, "deleting a second run of a job");
-            match self.client.delete_run(&loser.info.run_id).await {
-                Err(error) if !error.is_not_found() => return Err(error),
-                _ => {}
-            }
+            gone(self.client.delete_run(&loser.info.run_id).await)?;
         }
         Ok(winner)
     }

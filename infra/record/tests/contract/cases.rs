@@ -33,6 +33,7 @@ cases!(
     parallel_versions_get_distinct_numbers,
     another_content_for_the_same_job_is_a_conflict,
     racing_processes_settle_on_one_run_and_one_version,
+    versions_that_nobody_remembers_are_deleted,
     an_older_mlflow_gets_the_files_below_the_run,
     artifact_paths_cannot_leave_the_root,
     big_artifacts_are_streamed_both_ways,
@@ -293,6 +294,38 @@ async fn racing_processes_settle_on_one_run_and_one_version(uri: String) {
     let version = record.ensure_model_version(&request("race", &run_id)).await.unwrap().version;
     assert!(versions.iter().all(|settled| *settled == version), "{versions:?} {version}");
     assert_one_of_each(&uri, "race").await;
+}
+
+/// What is left when the answer to "create" was lost in a race: the process that starts over finds the winner at once.
+async fn versions_that_nobody_remembers_are_deleted(uri: String) {
+    let record = record(&uri);
+    let run_id = record.ensure_run(&job("forgotten")).await.unwrap();
+    let winner = record.ensure_model_version(&request("forgotten", &run_id)).await.unwrap();
+    let client = record.client();
+    let own_model = client
+        .create_logged_model(&NewLoggedModel {
+            experiment_id: client.run(&run_id).await.unwrap().info.experiment_id,
+            name: "model".to_owned(),
+            source_run_id: run_id.clone(),
+            ..NewLoggedModel::default()
+        })
+        .await
+        .unwrap();
+    for model_id in [winner.model_id().unwrap(), &own_model.model_id] {
+        let forgotten = NewModelVersion {
+            name: winner.name.clone(),
+            source: format!("models:/{model_id}"),
+            model_id: Some(model_id.to_owned()),
+            run_id: run_id.clone(),
+            tags: winner.tags.clone(),
+            ..NewModelVersion::default()
+        };
+        client.create_model_version(&forgotten).await.unwrap();
+    }
+    let again = record.ensure_model_version(&request("forgotten", &run_id)).await.unwrap();
+    assert_eq!(again.version, winner.version);
+    assert_one_of_each(&uri, "forgotten").await;
+    assert_one_logged_model(&uri, "forgotten").await;
 }
 
 async fn an_older_mlflow_gets_the_files_below_the_run(uri: String) {
