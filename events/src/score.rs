@@ -10,6 +10,12 @@ pub fn metrics_of(regressor: bool) -> &'static [&'static str] {
     if regressor { &OF_REGRESSORS } else { &OF_CLASSIFIERS }
 }
 
+/// Those that are measured on the training rows too, which is all there is where no rows are held out.
+pub fn metrics_of_training(regressor: bool) -> &'static [&'static str] {
+    const OF_TRAINED_CLASSIFIERS: [&str; 2] = ["accuracy", "log_loss"];
+    if regressor { &OF_REGRESSORS } else { &OF_TRAINED_CLASSIFIERS }
+}
+
 /// What is meant where no metric is named: scikit-learn's `score`.
 pub fn usual_metric(regressor: bool) -> &'static str {
     if regressor { OF_REGRESSORS[0] } else { OF_CLASSIFIERS[0] }
@@ -22,7 +28,7 @@ pub fn score_of(metric: &str, value: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{metrics_of, score_of, usual_metric};
+    use super::{metrics_of, metrics_of_training, score_of, usual_metric};
 
     #[test]
     fn every_metric_is_better_the_larger_its_score() {
@@ -36,6 +42,10 @@ mod tests {
         ] {
             assert!(score_of(metric, better) > score_of(metric, worse), "{metric}");
             assert!(metrics_of(true).contains(&metric) || metrics_of(false).contains(&metric));
+        }
+        for regressor in [true, false] {
+            assert!(metrics_of_training(regressor).iter().all(|metric| metrics_of(regressor).contains(metric)));
+            assert!(metrics_of_training(regressor).contains(&usual_metric(regressor)));
         }
         assert_eq!((usual_metric(false), usual_metric(true)), ("accuracy", "r2_score"));
     }

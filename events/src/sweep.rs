@@ -27,6 +27,16 @@ pub enum Refused {
     /// Nothing to try.
     #[error("`grid` needs at least one parameter, and each at least one value; `{0}` has none")]
     Empty(String),
+    /// No trial will have the metric.
+    #[error("`metric` is `{metric}`, the trials have {known}{}", if *held_out { "" } else { "; more with held-out rows (`test_size`)" })]
+    Metric {
+        /// What was asked for.
+        metric: String,
+        /// What the first trial has.
+        known: String,
+        /// Whether rows are held out.
+        held_out: bool,
+    },
     /// The id is so long that its trials have none.
     #[error("the sweep's id must leave room for `.{TRIALS_MAX}` in 128 characters")]
     Id,
@@ -114,7 +124,20 @@ impl SweepRequested {
             };
             settings = settings.iter().flat_map(extend).collect();
         }
-        Ok((1_u32..).zip(settings).map(|(number, params)| self.trial(sweep, number, params)).collect())
+        let trials: Vec<Trial> =
+            (1_u32..).zip(settings).map(|(number, params)| self.trial(sweep, number, params)).collect();
+        self.check_metric(&trials)?;
+        Ok(trials)
+    }
+
+    /// The trials may be of classifiers and of regressors: one that has the metric is enough.
+    fn check_metric(&self, trials: &[Trial]) -> Result<(), Refused> {
+        let Some(metric) = &self.metric else { return Ok(()) };
+        if trials.iter().any(|trial| trial.request.metrics().contains(&metric.as_str())) {
+            return Ok(());
+        }
+        let known = trials.first().map(|trial| trial.request.metrics().join(", ")).unwrap_or_default();
+        Err(Refused::Metric { metric: metric.clone(), known, held_out: self.train.test_size > 0.0 })
     }
 
     fn trial(&self, sweep: &str, number: u32, params: Map<String, Value>) -> Trial {

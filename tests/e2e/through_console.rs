@@ -140,8 +140,13 @@ async fn jobs_are_stopped_tried_again_and_swept_from_afar() {
     let grid = |name: &str| format!("{name}={}", values.join(","));
     let (depth, leaves, samples) = (grid("max_depth"), grid("max_leaf_nodes"), grid("min_samples_leaf"));
     let million = ["train", "--data", DATA, "--sweep", &depth, "--sweep", &leaves, "--sweep", &samples];
-    afar.regrove(&million).await.fails(2, &["1000000 combinations"]);
-    up.regrove(&million).await.fails(2, &["1000000 combinations"]);
+    let misspelt = ["train", "--data", DATA, "--sweep", "max_depth=1,5", "--metric", "acuracy"];
+    for (refused, texts) in
+        [(&million[..], &["1000000 combinations"][..]), (&misspelt, &["`metric` is `acuracy`", "balanced_accuracy"])]
+    {
+        afar.regrove(refused).await.fails(2, texts);
+        up.regrove(refused).await.fails(2, texts);
+    }
 }
 
 /// Follows a job's lines until one says this; then the follower is killed.

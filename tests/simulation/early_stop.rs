@@ -103,7 +103,7 @@ async fn an_early_stop_that_makes_no_sense_is_refused_by_field() {
         (bare, "needs held-out rows"),
         (
             TrainRequested { shard_by: ShardBy::Rows, ..early(EarlyStop::default()) },
-            "needs shards that divide the trees: `shard_by` is rows",
+            "needs shards that divide the trees, and `shard_by` is `rows`: leave one of them out",
         ),
     ] {
         let mut world = World::new().await;

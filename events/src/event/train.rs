@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::score::usual_metric;
+use crate::score::{metrics_of, metrics_of_training, usual_metric};
 
 use super::SweepTrial;
 
@@ -223,8 +223,17 @@ impl TrainRequested {
 
     /// What a job is scored by where no metric is named: that of a regressor if the estimator is one, else of a classifier.
     pub fn usual_metric(&self) -> &'static str {
+        usual_metric(self.is_regressor())
+    }
+
+    /// What a job can be scored by.
+    pub fn metrics(&self) -> &'static [&'static str] {
+        if self.test_size > 0.0 { metrics_of(self.is_regressor()) } else { metrics_of_training(self.is_regressor()) }
+    }
+
+    fn is_regressor(&self) -> bool {
         let estimator = self.params.get("estimator").and_then(Value::as_str);
-        usual_metric(estimator.is_some_and(|name| name.ends_with("Regressor")))
+        estimator.is_some_and(|name| name.ends_with("Regressor"))
     }
 }
 

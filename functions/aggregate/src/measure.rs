@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use regrove_events::event::{ConfusionMatrix, MeasuredOn};
-use regrove_events::score::usual_metric;
+use regrove_events::score::{metrics_of_training, usual_metric};
 use regrove_forest::frame::Target;
 use regrove_forest::model_selection::Measures;
 use regrove_forest::{Error, Frame, metrics};
@@ -78,7 +78,7 @@ impl Measured {
             let some = named(measures).into_iter().filter(|(name, value)| value.is_finite() && wanted(name, regressor));
             all.extend(some.map(|(name, value)| (format!("{prefix}{name}"), value)));
         };
-        take(&self.trained, "", &|name, regressor| regressor || ["accuracy", "log_loss"].contains(&name));
+        take(&self.trained, "", &|name, regressor| metrics_of_training(regressor).contains(&name));
         take(&self.out_of_bag, "oob_", &|name, regressor| name == usual_metric(regressor));
         take(&self.held_out, "holdout_", &|_, _| true);
         all

@@ -145,7 +145,7 @@ fn check_early_stop(request: &TrainRequested, params: &RandomForestParams) -> Re
         Err(Refused::because("invalid-parameter", format!("`early_stop.{field}` {reason}")))
     };
     if request.shard_by == ShardBy::Rows {
-        let reason = "`early_stop` needs shards that divide the trees: `shard_by` is rows";
+        let reason = "`early_stop` needs shards that divide the trees, and `shard_by` is `rows`: leave one of them out";
         return Err(Refused::because("invalid-parameter", reason));
     }
     if stop.trees == 0 {

@@ -292,6 +292,29 @@ mod tests {
     }
 
     #[test]
+    fn a_metric_that_no_trial_will_have_is_refused() {
+        let of = |grid: &Value, metric: &str, test_size: f64| {
+            let mut wish = SweepRequested { metric: Some(metric.to_owned()), ..request(grid) };
+            wish.train.test_size = test_size;
+            wish.trials("s").map(drop).map_err(|refused| refused.to_string())
+        };
+        let depths = json!({"max_depth": [2, 3]});
+        let all = "accuracy, balanced_accuracy, f1_macro, roc_auc, log_loss";
+        let unknown = format!("`metric` is `acuracy`, the trials have {all}");
+        assert_eq!(of(&depths, "acuracy", 0.2), Err(unknown));
+        let unmeasured =
+            "`metric` is `f1_macro`, the trials have accuracy, log_loss; more with held-out rows (`test_size`)";
+        assert_eq!(of(&depths, "f1_macro", 0.0), Err(unmeasured.to_owned()));
+        assert!(of(&depths, "r2_score", 0.2).is_err());
+        let regressors = json!({"estimator": ["RandomForestRegressor", "ExtraTreesRegressor"]});
+        for (grid, metric, test_size) in
+            [(&depths, "f1_macro", 0.2), (&depths, "log_loss", 0.0), (&regressors, "r2_score", 0.0)]
+        {
+            assert_eq!(of(grid, metric, test_size), Ok(()), "{metric}");
+        }
+    }
+
+    #[test]
     fn trials_are_numbered_as_a_parameter_grid() {
         let wish = request(&json!({"n_estimators": [1, 2], "max_depth": [8, null]}));
         let trials = wish.trials("s").unwrap();
