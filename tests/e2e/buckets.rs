@@ -1,13 +1,17 @@
-//! Data sets in buckets: S3's own protocol, spoken by moto.
+//! Data sets in buckets: each cloud's own protocol, spoken by moto, fake-gcs-server and azurite.
 
 use std::io::Write as _;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
+use hmac::{Hmac, KeyInit as _, Mac as _};
 use regrove_events::JobState;
-use regrove_test_support::MotoServer;
 use regrove_test_support::programs::workspace;
+use regrove_test_support::{AzuriteServer, GcsServer, MotoServer};
 use serde_json::json;
+use sha2::Sha256;
 
 use crate::regrove::{self, Said};
 use crate::up::{Up, UpOptions};
@@ -100,4 +104,127 @@ async fn data_sets_are_read_from_s3() {
     assert_eq!((missing.state, missing.failure.unwrap().problem.as_str()), (JobState::Failed, "dataset-not-found"));
     let shown = up.regrove(&["job", "show", "packed", "--json"]).await.ok().json();
     assert_eq!(shown["data"]["uri"], json!("s3://training/raw/cancer.csv.gz"));
+}
+
+/// Azure's account in every emulator, and its published key.
+const AZURE_ACCOUNT: &str = "devstoreaccount1";
+const AZURE_KEY: &str = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+
+/// Puts a container (with an empty name) or a blob, signed as "Authorize with Shared Key" of Azure's REST reference says.
+async fn put_azure(azurite: &AzuriteServer, name: &str, content: Vec<u8>) {
+    let (what, query) = if name.is_empty() { ("", "restype:container") } else { ("x-ms-blob-type:BlockBlob\n", "") };
+    let path = format!("/{AZURE_ACCOUNT}/{BUCKET}/{name}");
+    let path = path.trim_end_matches('/');
+    let length = if content.is_empty() { String::new() } else { content.len().to_string() };
+    let date = jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&regrove_host::now()).unwrap();
+    let resource = format!("/{AZURE_ACCOUNT}{path}{}{query}", if query.is_empty() { "" } else { "\n" });
+    let signed =
+        format!("PUT\n\n\n{length}\n\n\n\n\n\n\n\n\n{what}x-ms-date:{date}\nx-ms-version:2021-12-02\n{resource}");
+    let mut key = Hmac::<Sha256>::new_from_slice(&STANDARD.decode(AZURE_KEY).unwrap()).unwrap();
+    key.update(signed.as_bytes());
+    let signature = STANDARD.encode(key.finalize().into_bytes());
+    let mut request = reqwest::Client::new()
+        .put(format!("{}{path}{}", azurite.endpoint(), if name.is_empty() { "?restype=container" } else { "" }))
+        .header("x-ms-date", date)
+        .header("x-ms-version", "2021-12-02")
+        .header("authorization", format!("SharedKey {AZURE_ACCOUNT}:{signature}"))
+        .body(content);
+    if !name.is_empty() {
+        request = request.header("x-ms-blob-type", "BlockBlob");
+    }
+    let made = request.send().await.unwrap();
+    assert!(made.status().is_success(), "{}", made.text().await.unwrap());
+}
+
+/// Puts a bucket (with an empty name) or an object over the JSON API, as Google's own clients do.
+async fn put_gcs(gcs: &GcsServer, name: &str, content: Vec<u8>) {
+    let client = reqwest::Client::new();
+    let request = if name.is_empty() {
+        client.post(format!("{}/storage/v1/b", gcs.endpoint())).json(&json!({"name": BUCKET}))
+    } else {
+        let address = format!("{}/upload/storage/v1/b/{BUCKET}/o?uploadType=media&name={name}", gcs.endpoint());
+        client.post(address).body(content)
+    };
+    let made = request.send().await.unwrap();
+    assert!(made.status().is_success(), "{}", made.text().await.unwrap());
+}
+
+/// What the bucket at `base` must be able to do, whoever's it is; `environment` leads there.
+async fn is_read(base: &str, environment: &[(&str, &str)]) {
+    let environment: Vec<(String, String)> =
+        environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let inspect = async |name: &str| {
+        let mut command = regrove::command(folder.path());
+        command.args(["data", "inspect", &format!("{base}/{name}"), "--json"]).envs(environment.clone());
+        regrove::run(command).await
+    };
+    let csv = inspect("raw/cancer.csv.gz").await.ok().json();
+    assert_eq!(csv["n_rows"], 569);
+    let far = inspect("flat.parquet").await.ok().json();
+    let mut command = regrove::command(folder.path());
+    command.args(["data", "inspect"]).arg(workspace().join("infra/data/testdata/flat.parquet")).arg("--json");
+    assert_eq!(far["columns"], regrove::run(command).await.ok().json()["columns"]);
+    inspect("nothing.csv").await.fails(2, &[&format!("{base}/nothing.csv"), "no such object"]);
+
+    let up = Up::start(UpOptions { env: environment.clone(), ..UpOptions::default() });
+    let train = async |data: &str, id: &str| {
+        let settings = ["--target", "target", "--set", "n_estimators=8", "--set", "random_state=1", "--id", id];
+        (up.regrove(&[&["train", "--data", data, "--wait"], &settings[..]].concat()).await, up.job(id).await.unwrap())
+    };
+    let (said, far) = train(&format!("{base}/raw/cancer.csv.gz"), "far").await;
+    said.ok();
+    let (said, near) = train(workspace().join("examples/breast_cancer.csv").to_str().unwrap(), "near").await;
+    said.ok();
+    assert_eq!(far.model.unwrap().model, near.model.unwrap().model, "the same bytes from a bucket");
+    let (said, missing) = train(&format!("{base}/nothing.csv"), "missing").await;
+    said.fails(1, &["no such object"]);
+    assert_eq!(missing.failure.unwrap().problem, "dataset-not-found");
+}
+
+/// What the command says of an object when these are the settings.
+async fn refused(uri: &str, environment: &[(&str, &str)], reason: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut command = regrove::command(folder.path());
+    command.args(["data", "inspect", uri]).envs(environment.iter().copied());
+    regrove::run(command).await.fails(2, &[uri, reason]);
+}
+
+fn data_sets() -> [(&'static str, Vec<u8>); 2] {
+    let read = |path: &str| std::fs::read(workspace().join(path)).unwrap();
+    [
+        ("raw/cancer.csv.gz", gzip(&read("examples/breast_cancer.csv"))),
+        ("flat.parquet", read("infra/data/testdata/flat.parquet")),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_sets_are_read_from_google_cloud_storage() {
+    let gcs = GcsServer::start().unwrap();
+    put_gcs(&gcs, "", Vec::new()).await;
+    for (name, content) in data_sets() {
+        put_gcs(&gcs, name, content).await;
+    }
+    let here = ("GOOGLE_BASE_URL", gcs.endpoint());
+    is_read("gs://training", &[here, ("GOOGLE_SKIP_SIGNATURE", "true")]).await;
+    let uri = "gs://training/flat.parquet";
+    refused(uri, &[here, ("GOOGLE_SERVICE_ACCOUNT_KEY", "{}")], "missing field `private_key`").await;
+    let nowhere = [here, ("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json")];
+    refused(uri, &nowhere, "the environment's settings for this bucket cannot be used").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn data_sets_are_read_from_azure() {
+    let azurite = AzuriteServer::start().unwrap();
+    put_azure(&azurite, "", Vec::new()).await;
+    for (name, content) in data_sets() {
+        put_azure(&azurite, name, content).await;
+    }
+    let here = [("AZURE_STORAGE_USE_EMULATOR", "true"), ("AZURITE_BLOB_STORAGE_URL", azurite.endpoint())];
+    is_read("az://training", &here).await;
+    let with = |key| [here[0], here[1], ("AZURE_STORAGE_ACCOUNT_KEY", key)];
+    let uri = "az://training/flat.parquet";
+    refused(uri, &with("d3Jvbmc="), "access is denied; check the credentials").await;
+    refused(uri, &with("no base 64"), "Invalid Access Key").await;
+    refused(uri, &[], "settings for this bucket cannot be used: Account must be specified").await;
 }

@@ -1,17 +1,10 @@
 //! What the browser tests need: Chromium with its driver, and axe-core, which finds what keeps people from using a page.
 
-use std::fs;
-use std::path::Path;
-
 use anyhow::{Context, Result, bail};
 
+use crate::npm;
 use crate::redis::apt_install;
 use crate::shell::{self, Workspace, say};
-
-/// Where the version of axe-core and its hash are pinned; relative to the workspace.
-const PINS: &str = "tests/browser";
-/// Written into a finished folder: what it was made from.
-const STAMP: &str = ".made-from";
 
 /// Makes sure that there are `chromium` and `chromedriver` of one version, and `<target>/axe` with axe-core.
 ///
@@ -19,7 +12,7 @@ const STAMP: &str = ".made-from";
 ///
 /// When one of them is missing and cannot be installed.
 pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
-    for (program, package) in [("chromium", "chromium"), ("chromedriver", "chromium-driver"), ("npm", "npm")] {
+    for (program, package) in [("chromium", "chromium"), ("chromedriver", "chromium-driver")] {
         if workspace.which(program)?.is_none() {
             apt_install(workspace, package).with_context(|| format!("{program} is not on PATH: install it"))?;
         }
@@ -33,34 +26,7 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
         bail!("chromium is {browser}, chromedriver is {driver}: they must be of one version");
     }
     say(format_args!("Chromium {browser} and its driver"));
-    axe(workspace)
-}
-
-fn axe(workspace: &Workspace) -> Result<()> {
-    let pins = workspace.root.join(PINS);
-    let folder = workspace.target.join("axe");
-    let wanted = read(&pins.join("package-lock.json"))?;
-    if fs::read_to_string(folder.join(STAMP)).is_ok_and(|made_from| made_from == wanted) {
-        say(format_args!("{} is up to date", folder.display()));
-        return Ok(());
-    }
-    fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    for file in ["package.json", "package-lock.json"] {
-        fs::copy(pins.join(file), folder.join(file)).with_context(|| format!("copy {PINS}/{file}"))?;
-    }
-    // `ci` takes exactly what the lock file names and compares hashes.
-    shell::run(
-        workspace
-            .command("npm")?
-            .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", "--prefix"])
-            .arg(&folder),
-    )?;
-    let stamp = folder.join(STAMP);
-    fs::write(&stamp, wanted).with_context(|| format!("write {}", stamp.display()))
-}
-
-fn read(path: &Path) -> Result<String> {
-    fs::read_to_string(path).with_context(|| format!("read {}", path.display()))
+    npm::ensure(workspace, &npm::AXE)
 }
 
 /// The first number of `Chromium 150.0.7187.0 built on Debian` or `ChromeDriver 150.0.7187.0 (…)`.

@@ -1,6 +1,7 @@
 //! `cargo xtask`: what a developer and CI run to check the whole workspace.
 
 mod browser;
+mod npm;
 mod package;
 mod pipeline;
 mod python;

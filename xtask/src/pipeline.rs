@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::shell::{Workspace, cargo_home, run, say, step};
 use crate::tools::{DENY, NEXTEST};
-use crate::{browser, python, redis, tools};
+use crate::{browser, npm, python, redis, tools};
 
 /// Formatting, lints and the dependency policy.
 ///
@@ -45,6 +45,7 @@ fn programs(workspace: &Workspace) -> Result<()> {
 fn environments(workspace: &Workspace) -> Result<()> {
     step("install MLflow and the Python clients", || python::ensure(workspace, &python::TESTS))?;
     step("install what stands in for clouds and clusters", || python::ensure(workspace, &python::PLATFORM))?;
+    step("install what stands in for Azure", || npm::ensure(workspace, &npm::AZURITE))?;
     step("install the clients of Triton and KServe", || python::ensure(workspace, &python::CLIENTS))?;
     step("install older versions of ONNX Runtime", || {
         python::ONNX_RUNTIMES.iter().try_for_each(|environment| python::ensure(workspace, environment))
@@ -99,7 +100,8 @@ pub(crate) fn test(workspace: &Workspace, no_check: bool, nextest_args: &[String
         .env("REGROVE_TEST_VENV", &venv)
         .env("REGROVE_TEST_PLATFORM_VENV", workspace.venv(python::PLATFORM.venv))
         .env("REGROVE_TEST_CLIENTS_VENV", workspace.venv(python::CLIENTS.venv))
-        .env("REGROVE_TEST_AXE", workspace.target.join("axe"))
+        .env("REGROVE_TEST_AXE", workspace.target.join(npm::AXE.folder))
+        .env("REGROVE_TEST_AZURITE", workspace.target.join(npm::AZURITE.folder))
         .env("REGROVE_TEST_BIN_DIR", workspace.target.join("debug"))
         .env("PATH", workspace.path_with(&[venv.join("bin")])?))
 }

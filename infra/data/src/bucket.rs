@@ -18,7 +18,7 @@ use crate::Error;
 pub(crate) fn open(url: &Url) -> Result<(Arc<dyn ObjectStore>, Path), Error> {
     let uri = url.to_string();
     let unsupported = |reason: String| Error::Uri { uri: uri.clone(), reason };
-    let wrong = |error| store_error(&uri, error);
+    let wrong = |error| settings_error(&uri, error);
     let (scheme, path) = ObjectStoreScheme::parse(url).map_err(|error| unsupported(error.to_string()))?;
     let store: Arc<dyn ObjectStore> = match scheme {
         ObjectStoreScheme::AmazonS3 => {
@@ -33,6 +33,16 @@ pub(crate) fn open(url: &Url) -> Result<(Arc<dyn ObjectStore>, Path), Error> {
         _ => return Err(unsupported("it is no bucket".to_owned())),
     };
     Ok((store, path))
+}
+
+/// Settings that no request can be made with: they stay wrong, however often somebody asks.
+fn settings_error(uri: &str, error: object_store::Error) -> Error {
+    let reason = match error {
+        object_store::Error::Generic { source, .. } => source.to_string(),
+        other => other.to_string(),
+    };
+    let reason = format!("the environment's settings for this bucket cannot be used: {reason}");
+    Error::NotFound { uri: uri.to_owned(), reason }
 }
 
 pub(crate) fn store_error(uri: &str, error: object_store::Error) -> Error {

@@ -1,13 +1,17 @@
 //! What tests start on this machine: real servers on free ports, gone when the test is over.
 
+mod azurite;
 mod collector;
+mod gcs;
 mod mlflow;
 mod moto;
 pub mod programs;
 mod proxy;
 mod redis;
 
+pub use azurite::AzuriteServer;
 pub use collector::{CollectedSpan, SpanCollector};
+pub use gcs::GcsServer;
 pub use mlflow::MlflowServer;
 pub use moto::MotoServer;
 pub use proxy::FaultyProxy;

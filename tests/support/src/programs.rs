@@ -13,6 +13,9 @@ pub const PLATFORM_VENV: &str = "REGROVE_TEST_PLATFORM_VENV";
 /// Names the Python environment with the clients of Triton and KServe; `<workspace>/target/venv-clients` without it.
 pub const CLIENTS_VENV: &str = "REGROVE_TEST_CLIENTS_VENV";
 
+/// Names the folder that azurite was installed into; `<workspace>/target/azurite` without it.
+pub const AZURITE: &str = "REGROVE_TEST_AZURITE";
+
 /// One of our programs, such as `regrove` or `predict`, as the build left it.
 ///
 /// # Errors
@@ -43,6 +46,14 @@ pub fn platform_program(name: &str) -> Result<PathBuf> {
 /// When it is missing.
 pub fn clients_program(name: &str) -> Result<PathBuf> {
     find(CLIENTS_VENV, "target/venv-clients", &format!("bin/{name}"), "creates the Python environment")
+}
+
+/// The program of azurite's blob service, for `node` to run.
+///
+/// # Errors
+/// When it is missing.
+pub fn azurite_script() -> Result<PathBuf> {
+    find(AZURITE, "target/azurite", "node_modules/azurite/dist/src/blob/main.js", "installs azurite")
 }
 
 /// The folder of the workspace's `Cargo.toml`.
