@@ -123,7 +123,8 @@ impl Emitter {
     }
 }
 
-fn said(event: &CloudEvent) {
+/// Logs that an event is out.
+pub(crate) fn said(event: &CloudEvent) {
     tracing::info!(id = event.id(), ty = event.ty(), subject = event.subject(), "emitted");
 }
 

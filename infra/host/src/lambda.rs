@@ -4,6 +4,7 @@
 //! sink and a dead letter queue. Which and how many, the trigger's `delivery` says.
 
 use std::collections::BTreeSet;
+use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,17 +13,19 @@ use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::response::IntoResponse as _;
 use bytes::Bytes;
+use http::response::Parts;
 use http::{HeaderMap, Request, StatusCode, header};
 use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::{Adapter, LambdaEvent, RequestExt as _};
 use lambda_runtime::Service as _;
-use regrove_events::{CloudEvent, http_binding};
+use regrove_events::{CloudEvent, Invalid, http_binding, with_causes};
 use regrove_sqs::{Inbound, Queue, Queues};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tower::ServiceExt as _;
 
-use crate::{Problem, now};
+use crate::emitter::said;
+use crate::{BODY_BYTES_MAX, Problem, now};
 
 /// Most of a refusal that is kept as a dead letter's reason.
 const REASON_BYTES_MAX: usize = 64 << 10;
@@ -123,7 +126,7 @@ impl Function {
         let (event, answer) = match queues.read(message.body).await {
             Ok(event) => {
                 let answer = self.deliver(&queue.path, &event).await;
-                (Some(event), answer)
+                (Some(event), pass_on(queues, queue, answer).await)
             }
             Err(error) if error.is_final() => {
                 let problem = Problem::new("not-a-cloudevent", StatusCode::BAD_REQUEST, error.to_string());
@@ -186,13 +189,58 @@ struct Answer {
 impl Answer {
     async fn read(response: http::Response<Body>) -> Self {
         let (parts, body) = response.into_parts();
-        // A reason that is too long or breaks off is a reason less, not another outcome.
-        let body = to_bytes(body, REASON_BYTES_MAX).await.unwrap_or_default();
-        Self { status: parts.status, headers: parts.headers, body }
+        let Parts { status, headers, .. } = parts;
+        if !status.is_success() {
+            // A reason that is too long or breaks off is a reason less, not another outcome.
+            let body = to_bytes(body, REASON_BYTES_MAX).await.unwrap_or_default();
+            return Self { status, headers, body };
+        }
+        match to_bytes(body, BODY_BYTES_MAX).await {
+            Ok(body) => Self { status, headers, body },
+            Err(error) => {
+                let cause = with_causes(&error);
+                Self::bad_gateway(format!("the reply is over {BODY_BYTES_MAX} bytes long, or breaks off: {cause}"))
+            }
+        }
+    }
+
+    /// As brokers count an answer that they can do nothing with.
+    fn bad_gateway(reason: String) -> Self {
+        Self { status: StatusCode::BAD_GATEWAY, headers: HeaderMap::new(), body: reason.into() }
+    }
+
+    /// The event in it. A 202 says that the work is still to be done: its body is no reply.
+    fn reply(&self) -> Result<Option<CloudEvent>, Invalid> {
+        let speaks_of_event = self.headers.keys().any(|name| name.as_str().starts_with("ce-"));
+        let is_reply = self.status.is_success() && self.status != StatusCode::ACCEPTED;
+        if !is_reply || (self.body.is_empty() && !speaks_of_event) {
+            return Ok(None);
+        }
+        http_binding::from_http(&self.headers, self.body.clone()).map(Some)
     }
 
     async fn of(problem: Problem) -> Self {
         Self::read(problem.into_response()).await
+    }
+}
+
+/// Routes the event in an answer on, as a broker does. The message is settled only when the queues have it.
+async fn pass_on(queues: &Queues, queue: &Queue, answer: Answer) -> Answer {
+    if !queue.takes_replies() {
+        return answer;
+    }
+    match answer.reply() {
+        Ok(None) => answer,
+        Ok(Some(event)) => match queues.send(slice::from_ref(&event)).await {
+            Ok(()) => {
+                said(&event);
+                answer
+            }
+            Err(error) => Answer::of(Problem::unavailable("passing on the reply", &error)).await,
+        },
+        Err(error) => {
+            Answer::bad_gateway(format!("answered {} with a body that is no CloudEvent: {error}", answer.status))
+        }
     }
 }
 

@@ -48,6 +48,12 @@ impl Queue {
         }
     }
 
+    /// Whether an event in its function's answer is routed on: that of a Trigger's subscriber is, that of a dead letter sink or
+    /// of a ping source's sink is not.
+    pub fn takes_replies(&self) -> bool {
+        self.filter.is_some()
+    }
+
     /// How often a message is received before SQS itself moves it to the dead letter queue: once more than a function
     /// tries it, for what never comes to an answer.
     pub fn receives_max(&self) -> u32 {

@@ -12,7 +12,7 @@ use crate::jobs::small;
 use crate::record;
 
 /// One record of a batch, as Lambda gets it.
-fn record_of(queue: &str, body: &str, received: u32) -> Value {
+pub(crate) fn record_of(queue: &str, body: &str, received: u32) -> Value {
     json!({"Records": [{
         "messageId": "one",
         "receiptHandle": "none",
@@ -29,7 +29,7 @@ fn record_of(queue: &str, body: &str, received: u32) -> Value {
 async fn poison_ends_in_the_dead_letter_queue_with_its_reason() {
     let stack = Stack::start(StackOptions::default()).await;
     stack.send_raw("aggregate.fifo", Some("g"), "this is no event").await;
-    let (text, reason) = stack.dead_letter("aggregate-dlq.fifo").await;
+    let (text, reason) = stack.take("aggregate-dlq.fifo").await;
     assert_eq!(text, "this is no event");
     assert_eq!(reason["knativeerrorcode"], "400");
     assert_eq!(reason["knativeerrordest"], "lambda:aggregate/");
@@ -39,7 +39,7 @@ async fn poison_ends_in_the_dead_letter_queue_with_its_reason() {
     let shapeless = json!({"specversion": "1.0", "id": "1", "source": "/e2e", "type": "io.regrove.train-requested",
         "subject": "shapeless", "datacontenttype": "application/json", "data": {"dataset": 5}});
     stack.send_raw("aggregate.fifo", Some("shapeless"), &shapeless.to_string()).await;
-    let (text, reason) = stack.dead_letter("aggregate-dlq.fifo").await;
+    let (text, reason) = stack.take("aggregate-dlq.fifo").await;
     assert_eq!((text, reason["knativeerrorcode"].as_str()), (shapeless.to_string(), "422"));
     let job = stack.job_when("shapeless", "has ended", |job| job.state.is_terminal()).await;
     assert_eq!((job.state, job.failure.unwrap().problem.as_str()), (JobState::Failed, "invalid-event-data"));
@@ -91,7 +91,7 @@ async fn a_last_attempt_is_buried_with_its_reason() {
     assert_eq!(again, json!({"batchItemFailures": [{"itemIdentifier": "one"}]}));
     let over = register.invoke(record_of("register.fifo", &text, retries + 1)).await.unwrap();
     assert_eq!(over, json!({"batchItemFailures": []}));
-    let (kept, reason) = stack.dead_letter("register-dlq.fifo").await;
+    let (kept, reason) = stack.take("register-dlq.fifo").await;
     assert_eq!((kept, reason["knativeerrorcode"].as_str()), (text.clone(), "503"));
     stack.settled().await;
     assert_eq!(stack.job("early").await.failure, None);

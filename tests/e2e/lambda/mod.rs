@@ -4,6 +4,7 @@
 mod emulator;
 mod faults;
 mod http_payload;
+mod replies;
 mod stack;
 mod template;
 mod whole_loop;

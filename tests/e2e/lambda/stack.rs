@@ -27,6 +27,18 @@ use crate::polling::until;
 /// What `cargo xtask lambda` puts beside each program.
 const MANIFESTS: [&str; 3] = ["broker.yaml", "triggers.yaml", "ping.yaml"];
 
+/// The queue of the trigger that [`StackOptions::answers`] adds.
+pub(crate) const ANSWERS: &str = "answers";
+const ANSWERS_TRIGGER: &str = "
+apiVersion: eventing.knative.dev/v1
+kind: Trigger
+metadata: {name: answers, namespace: regrove}
+spec:
+  broker: default
+  filter: {attributes: {type: io.regrove.predict-completed}}
+  subscriber: {ref: {apiVersion: serving.knative.dev/v1, kind: Service, name: reader}}
+";
+
 /// How the stack differs from the template's own.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct StackOptions {
@@ -38,6 +50,8 @@ pub(crate) struct StackOptions {
     pub(crate) claim_bytes: Option<usize>,
     /// Queues that nobody polls at first, by name without prefix.
     pub(crate) held: Vec<&'static str>,
+    /// A trigger of the user's hears the answers to events; nobody polls its queue [`ANSWERS`].
+    pub(crate) answers: bool,
 }
 
 /// A stack.
@@ -75,6 +89,10 @@ impl Stack {
         let made = reqwest::Client::new().put(format!("{endpoint}/{bucket}")).body(location()).send().await.unwrap();
         assert!(made.status().is_success(), "{}", made.text().await.unwrap());
         let package = package(&folder);
+        if options.answers {
+            fs::write(package.join("answers.yaml"), ANSWERS_TRIGGER).unwrap();
+            sqs.create_queue().queue_name(format!("{STACK}-{ANSWERS}")).send().await.unwrap();
+        }
         let queues = own_queues(&endpoint, &package, &bucket, options.claim_bytes).await;
         let mut stack = Self {
             control: Control::open(&StoreArgs::redis(redis.url(), folder.path().join("home"))).unwrap(),
@@ -187,14 +205,16 @@ impl Stack {
         .await;
     }
 
-    /// Takes one message out of a dead letter queue: its body and attributes.
-    pub(crate) async fn dead_letter(&self, queue: &str) -> (String, BTreeMap<String, String>) {
+    /// Takes one message out of a queue that nobody polls, as those of dead letters: its body and attributes.
+    pub(crate) async fn take(&self, queue: &str) -> (String, BTreeMap<String, String>) {
         let url = self.queues.url(queue);
-        let message = until(&format!("a dead letter in {queue}"), async || {
+        let message = until(&format!("a message in {queue}"), async || {
             let request = self.sqs.receive_message().queue_url(&url).message_attribute_names("All");
             request.send().await.unwrap().messages.unwrap_or_default().pop()
         })
         .await;
+        let handle = message.receipt_handle.unwrap();
+        self.sqs.delete_message().queue_url(&url).receipt_handle(handle).send().await.unwrap();
         let attributes = message.message_attributes.unwrap_or_default();
         let text = |(name, value): (String, aws_sdk_sqs::types::MessageAttributeValue)| {
             (name, value.string_value.unwrap_or_default())
