@@ -2,7 +2,7 @@
 
 use std::io::{BufWriter, Write as _};
 
-use regrove_data::{Limits, Location, Policy, fetch, prepare};
+use regrove_data::{Error, Limits, Location, Policy, fetch, prepare};
 
 use crate::{Folder, table, wish};
 
@@ -46,17 +46,28 @@ fn memory_does_not_grow_with_the_file() {
 const STREAM_BYTES: u64 = 256 << 20;
 const STREAM_RESIDENT_KIB_MAX: u64 = 40 * 1024;
 
-/// A web server that makes a data set up while it is read.
+/// Bytes of a data set that is larger than any limit in these tests.
+const HUGE_BYTES: u64 = 20_000_000_000;
+
+/// At least so many bytes of CSV, made up while they are read.
+fn made_up(bytes: u64) -> axum::body::Body {
+    const LINE: &[u8] = b"0.12345678,0.87654321,0.5,yes\n";
+    let piece = axum::body::Bytes::from(LINE.repeat((1 << 16) / LINE.len()));
+    let pieces = bytes.div_ceil(piece.len() as u64);
+    let head = std::iter::once(axum::body::Bytes::from_static(b"a,b,c,y\n"));
+    let rows = std::iter::repeat_n(piece, usize::try_from(pieces).unwrap());
+    axum::body::Body::from_stream(futures_util::stream::iter(head.chain(rows).map(Ok::<_, std::io::Error>)))
+}
+
+/// A web server that makes data sets up while they are read.
 async fn generator() -> String {
-    let endless = || async {
-        const LINE: &[u8] = b"0.12345678,0.87654321,0.5,yes\n";
-        let piece = axum::body::Bytes::from(LINE.repeat((1 << 16) / LINE.len()));
-        let pieces = STREAM_BYTES.div_ceil(piece.len() as u64);
-        let head = std::iter::once(axum::body::Bytes::from_static(b"a,b,c,y\n"));
-        let rows = std::iter::repeat_n(piece, usize::try_from(pieces).unwrap());
-        axum::body::Body::from_stream(futures_util::stream::iter(head.chain(rows).map(Ok::<_, std::io::Error>)))
-    };
-    let routes = axum::Router::new().route("/large.csv", axum::routing::get(endless));
+    let routes = axum::Router::new()
+        .route("/large.csv", axum::routing::get(async || made_up(STREAM_BYTES)))
+        .route("/huge.csv", axum::routing::get(async || made_up(HUGE_BYTES)))
+        .route(
+            "/declared.csv",
+            axum::routing::get(async || ([("content-length", HUGE_BYTES.to_string())], made_up(HUGE_BYTES))),
+        );
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move { axum::serve(listener, routes).await.unwrap() });
@@ -79,6 +90,23 @@ async fn memory_does_not_grow_with_the_stream() {
         "{resident} KiB were resident for a stream of {} KiB",
         STREAM_BYTES >> 10
     );
+}
+
+#[tokio::test]
+async fn twenty_gigabytes_are_refused_at_the_limit_in_bounded_memory() {
+    let server = generator().await;
+    let policy = Policy::for_events(Some(&server), None).unwrap();
+    let limits = Limits { bytes_max: 64 << 20, ..Limits::default() };
+    for name in ["huge.csv", "declared.csv"] {
+        let spool = Folder::new();
+        let location = Location::parse(&format!("{server}/{name}")).unwrap();
+        let refused = fetch(&location, &policy, &limits, spool.dir.path(), &()).await.unwrap_err();
+        assert!(matches!(refused, Error::TooLarge { what: "bytes", max: 67_108_864, .. }), "{name}: {refused}");
+        assert!(refused.to_string().contains("raise --data-bytes-max (REGROVE_DATA_BYTES_MAX)"), "{refused}");
+        assert_eq!(std::fs::read_dir(spool.dir.path()).unwrap().count(), 0, "{name}: nothing is left on disk");
+    }
+    let resident = resident_kib();
+    assert!(resident < STREAM_RESIDENT_KIB_MAX, "{resident} KiB were resident for streams of {HUGE_BYTES} bytes");
 }
 
 /// The most memory that this process has held.
