@@ -8,5 +8,6 @@ mod datasets;
 mod events;
 mod invocations;
 mod models;
+mod news;
 mod stage;
 mod tensors;
