@@ -60,7 +60,7 @@ impl Model {
         Self::from_sections(bytes, sections)
     }
 
-    /// Reads a model file as [`Model::from_bytes`] does, but without its SHA-256, for bytes that were already compared
+    /// Reads a model file as [`Model::from_bytes`] does, but without its SHA-256, for bytes that the caller compares
     /// with a content address. Wrong bytes may give wrong answers or an error, never undefined behaviour.
     ///
     /// # Errors

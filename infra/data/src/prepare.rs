@@ -7,9 +7,9 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use arrow_array::ArrayRef;
+use aws_lc_rs::digest::{Context, SHA256};
 use regrove_forest::frame::FrameLayout;
 use regrove_forest::{Categories, Label};
-use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 use crate::column::{Cell, Cells, feature, key};
@@ -313,7 +313,7 @@ fn column(
 pub(crate) fn hash(path: &Path, total: u64, progress: &dyn Progress) -> Result<String, Error> {
     let wrong = |source| Error::io(path.display(), source);
     let mut file = BufReader::with_capacity(HASH_BLOCK, File::open(path).map_err(wrong)?);
-    let mut hasher = Sha256::new();
+    let mut hasher = Context::new(&SHA256);
     let mut block = vec![0; HASH_BLOCK];
     let mut done = 0;
     loop {
@@ -323,6 +323,11 @@ pub(crate) fn hash(path: &Path, total: u64, progress: &dyn Progress) -> Result<S
         done += length as u64;
         progress.advance(Stage::Hash, done, Some(total));
     }
-    let digits = hasher.finalize().into_iter().flat_map(|byte| [byte >> 4, byte & 15]);
-    Ok(digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect())
+    let digest = hasher.finish();
+    Ok(digest
+        .as_ref()
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|digit| char::from_digit(u32::from(digit), 16))
+        .collect())
 }

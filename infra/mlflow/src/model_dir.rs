@@ -7,10 +7,10 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 
 use crate::error::Error;
 
@@ -115,7 +115,7 @@ pub struct Placement {
 /// SHA-256 of the native form, lower-case hex: the identity of the model's content.
 pub fn native_sha256(description: &ModelDescription) -> String {
     use std::fmt::Write as _;
-    Sha256::digest(&description.native).iter().fold(String::new(), |mut hex, byte| {
+    digest(&SHA256, &description.native).as_ref().iter().fold(String::new(), |mut hex, byte| {
         // Writing to a String cannot fail.
         let _ = write!(hex, "{byte:02x}");
         hex

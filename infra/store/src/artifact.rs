@@ -10,9 +10,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use regrove_events::Artifact;
-use sha2::{Digest as _, Sha256};
 
 use crate::redis_link::Link;
 
@@ -64,6 +64,14 @@ pub enum Error {
         path: PathBuf,
         /// What the system says.
         source: io::Error,
+    },
+    /// What was to be made of it panicked.
+    #[error("artifact {sha256} cannot be used: {source}")]
+    Unusable {
+        /// The hash.
+        sha256: String,
+        /// How the work ended.
+        source: tokio::task::JoinError,
     },
     /// Redis cannot be reached or refuses.
     #[error("artifacts (redis) failed: {message}")]
@@ -132,12 +140,37 @@ impl Artifacts {
     /// [`Error::Missing`], [`Error::Corrupt`], [`Error::TooLarge`], [`Error::Name`], [`Error::File`],
     /// [`Error::Store`].
     pub async fn get(&self, artifact: &Artifact) -> Result<Bytes, Error> {
-        self.check(artifact)?;
-        let (files, artifact) = (self.files.clone(), artifact.clone());
-        let Some(redis) = &self.redis else { return blocking(move || files.get(&artifact)).await };
-        let bytes = redis.get(&artifact).await?;
-        let place = redis.place().to_owned();
+        let (bytes, place) = self.unverified(artifact).await?;
+        let artifact = artifact.clone();
         blocking(move || verify(&artifact, &bytes, &place).map(|()| bytes)).await
+    }
+
+    /// What `build` makes of the bytes. It runs while another thread compares their hash, so it must bear any bytes; what it has
+    /// made is dropped when they are not the right ones.
+    ///
+    /// # Errors
+    /// As [`get`](Self::get); [`Error::Unusable`] when `build` panics over the right bytes.
+    pub async fn get_built<T: Send + 'static>(
+        &self,
+        artifact: &Artifact,
+        build: impl FnOnce(Bytes) -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        let (bytes, place) = self.unverified(artifact).await?;
+        let (named, hashed) = (artifact.clone(), bytes.clone());
+        let building = tokio::task::spawn_blocking(move || build(bytes));
+        let (verified, made) = tokio::join!(blocking(move || verify(&named, &hashed, &place)), building);
+        verified?;
+        made.map_err(|source| Error::Unusable { sha256: artifact.sha256.clone(), source })
+    }
+
+    /// Bytes whose length is right, and where they come from.
+    async fn unverified(&self, artifact: &Artifact) -> Result<(Bytes, String), Error> {
+        self.check(artifact)?;
+        if let Some(redis) = &self.redis {
+            return Ok((redis.get(artifact).await?, redis.place().to_owned()));
+        }
+        let (files, artifact) = (self.files.clone(), artifact.clone());
+        blocking(move || files.read(&artifact).map(|bytes| (bytes, files.place()))).await
     }
 
     /// A file with the bytes, to be read or mapped, after their hash has been compared. Nobody ever changes the file.
@@ -195,7 +228,7 @@ fn check_name(artifact: &Artifact) -> Result<(), Error> {
 
 /// The SHA-256 of bytes, 64 lower-case hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
-    hex(&Sha256::digest(bytes))
+    hex(digest(&SHA256, bytes).as_ref())
 }
 
 fn hex(digest: &[u8]) -> String {

@@ -26,6 +26,7 @@ async fn keeps_bytes(writer: &Artifacts, reader: &Artifacts) -> Result<()> {
         assert_eq!(writer.put(bytes.to_vec()).await?, artifact, "again");
         assert!(reader.contains(&artifact).await?);
         assert_eq!(reader.get(&artifact).await?, bytes);
+        assert_eq!(reader.get_built(&artifact, |bytes| bytes.to_vec()).await?, bytes);
         let path = reader.open(&artifact).await?;
         assert_eq!(fs::read(&path)?, bytes);
         assert_eq!(reader.open(&artifact).await?, path);
@@ -47,6 +48,8 @@ async fn refuses(artifacts: &Artifacts) -> Result<()> {
     assert!(matches!(artifacts.get(&absent).await, Err(Error::Missing { sha256, .. }) if sha256 == absent.sha256));
     assert!(matches!(artifacts.open(&absent).await, Err(Error::Missing { .. })));
     artifacts.put("abc").await?;
+    let built = artifacts.get_built(&named(ABC, 3), |bytes| assert!(bytes.is_empty(), "three bytes")).await;
+    assert!(matches!(&built, Err(Error::Unusable { sha256, .. }) if sha256 == ABC), "{built:?}");
     assert!(matches!(artifacts.get(&named(ABC, 4)).await, Err(Error::Corrupt { .. })), "another length");
     for name in ["", "../../etc/passwd", &ABC.to_uppercase(), &format!("{ABC}0"), "ba78"] {
         assert!(matches!(artifacts.get(&named(name, 3)).await, Err(Error::Name { .. })), "{name}");
@@ -98,6 +101,8 @@ async fn a_damaged_file_is_noticed_and_mended() -> Result<()> {
         fs::write(&path, damaged)?;
         assert!(matches!(artifacts.get(&artifact).await, Err(Error::Corrupt { .. })), "{damaged}");
         assert!(matches!(artifacts.open(&artifact).await, Err(Error::Corrupt { .. })), "{damaged}");
+        let built = artifacts.get_built(&artifact, |bytes| bytes.len()).await;
+        assert!(matches!(built, Err(Error::Corrupt { .. })), "{damaged}: {built:?}");
         artifacts.put("abc").await?;
         assert_eq!(artifacts.get(&artifact).await?, "abc");
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
+use axum::body::Bytes;
 use regrove_events::event::{Example, ServedVersion};
 use regrove_forest::Model;
 use regrove_store::Control;
@@ -127,20 +128,18 @@ pub(super) enum Unserved {
 
 async fn fetch(slot: &Slot, control: &Control) -> Result<Served, Unserved> {
     use regrove_store::artifact::Error;
-    let bytes = control.artifacts.get(&slot.version.model).await.map_err(|error| match &error {
-        Error::File { .. } | Error::Store { .. } => Unserved::Unreachable(error.to_string()),
-        _ => Unserved::Refused(error.to_string()),
-    })?;
     let example = slot.version.example.clone();
-    // The store has compared the bytes with their address; their indexes are checked here.
-    let model = tokio::task::spawn_blocking(move || {
+    // The store compares the bytes with their address meanwhile; every index is checked here.
+    let build = move |bytes: Bytes| {
         let model = Model::from_verified_bytes(Arc::new(bytes)).map_err(|error| error.to_string())?;
         example.map_or(Ok(()), |example| check(&model, &example))?;
         Ok::<_, String>(model)
-    })
-    .await
-    .map_err(|error| Unserved::Refused(error.to_string()))?
-    .map_err(Unserved::Refused)?;
+    };
+    let made = control.artifacts.get_built(&slot.version.model, build).await.map_err(|error| match &error {
+        Error::File { .. } | Error::Store { .. } => Unserved::Unreachable(error.to_string()),
+        _ => Unserved::Refused(error.to_string()),
+    })?;
+    let model = made.map_err(Unserved::Refused)?;
     let columns = slot.version.columns.as_deref().filter(|columns| columns.len() == model.n_features());
     let names = columns.unwrap_or(model.feature_names());
     let signature = Signature::new(names).with_categories(model.categories());
