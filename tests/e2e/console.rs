@@ -51,6 +51,7 @@ async fn a_job_is_followed_while_its_page_is_open() {
     browser.assert_quiet().await;
 
     every_page_is_sound(&up, &console, &browser).await;
+    functions(&console, &browser).await;
     models(&console, &browser).await;
 }
 
@@ -103,6 +104,40 @@ async fn every_page_is_sound(up: &Up, console: &str, browser: &Browser) {
     browser.open(&format!("{console}/jobs")).await;
     assert_ne!(browser.run(ground).await, light, "and it stays so on the next page");
     browser.click("#theme").await;
+}
+
+/// What the jobs did to the functions: a row each, a patch of colour where they answered, and where the time of a start from
+/// zero went.
+async fn functions(console: &str, browser: &Browser) {
+    const NAMES: [&str; 4] = ["aggregate", "load-model", "register", "train-shard"];
+    browser.open(&format!("{console}/functions")).await;
+    let titles =
+        "return [...document.querySelectorAll('svg.heat rect[class^=heat-] title')].map(title => title.textContent)";
+    until("every function that answered has its patch on the heat map", async || {
+        let titles: Vec<String> = serde_json::from_value(browser.run(titles).await).unwrap();
+        let has_patch = |name: &&str| titles.iter().any(|title| title.starts_with(&format!("{name}: ")));
+        NAMES.iter().all(has_patch).then_some(())
+    })
+    .await;
+    let starts = "return [...document.querySelectorAll('[aria-labelledby=starts] tbody tr')]
+        .map(row => [...row.cells].slice(1).map(cell => cell.textContent))";
+    let starts: Vec<[String; 6]> = serde_json::from_value(browser.run(starts).await).unwrap();
+    for name in NAMES {
+        assert!(starts.iter().any(|[replica, ..]| replica.starts_with(name)), "{name} started from zero: {starts:?}");
+    }
+    for [replica, times @ ..] in &starts {
+        let ms: Vec<f64> = times.iter().map(|time| time.strip_suffix(" ms").unwrap().parse().unwrap()).collect();
+        // Each is rounded to a tenth.
+        assert!((ms[0] + ms[1] + ms[2] - ms[3]).abs() < 0.21, "{replica}: the parts make the whole: {times:?}");
+        assert!(
+            ms[1] > 0.0 && ms[2] > 0.0 && ms[4] > 0.0,
+            "{replica}: a process is started, asked, and answers: {times:?}"
+        );
+    }
+    browser.open(&format!("{console}/functions/train-shard")).await;
+    browser.sees("#function", "train-shard-00001 100 %").await;
+    browser.sees("#lines", "trained").await;
+    browser.assert_quiet().await;
 }
 
 /// Loads an older version, rolls back, tries a prediction.
