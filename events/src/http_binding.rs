@@ -1,6 +1,7 @@
 //! CloudEvents over HTTP (HTTP protocol binding 1.0.2): binary, structured and batched content modes.
 
 use bytes::Bytes;
+use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
@@ -128,6 +129,19 @@ fn unescape(quoted: &str) -> String {
         plain.push(if c == '\\' { chars.next().unwrap_or('\\') } else { c });
     }
     plain
+}
+
+/// The event in a subscriber's answer of status 2xx, which brokers route on, if there is one. A 202 says that the work is still
+/// to be done: its body is no reply.
+///
+/// # Errors
+/// A body or headers that speak of an event and hold none.
+pub fn reply(status: StatusCode, headers: &HeaderMap, body: &Bytes) -> Result<Option<CloudEvent>, Invalid> {
+    let speaks_of_event = headers.keys().any(|name| name.as_str().starts_with("ce-"));
+    if status == StatusCode::ACCEPTED || (body.is_empty() && !speaks_of_event) {
+        return Ok(None);
+    }
+    from_http(headers, body.clone()).map(Some)
 }
 
 /// Writes an event in binary mode: its headers, `Content-Type` among them, and its body.

@@ -18,7 +18,7 @@ use http::{HeaderMap, Request, StatusCode, header};
 use lambda_http::request::{LambdaRequest, RequestContext};
 use lambda_http::{Adapter, LambdaEvent, RequestExt as _};
 use lambda_runtime::Service as _;
-use regrove_events::{CloudEvent, Invalid, http_binding, with_causes};
+use regrove_events::{CloudEvent, http_binding, with_causes};
 use regrove_sqs::{Inbound, Queue, Queues};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
@@ -209,16 +209,6 @@ impl Answer {
         Self { status: StatusCode::BAD_GATEWAY, headers: HeaderMap::new(), body: reason.into() }
     }
 
-    /// The event in it. A 202 says that the work is still to be done: its body is no reply.
-    fn reply(&self) -> Result<Option<CloudEvent>, Invalid> {
-        let speaks_of_event = self.headers.keys().any(|name| name.as_str().starts_with("ce-"));
-        let is_reply = self.status.is_success() && self.status != StatusCode::ACCEPTED;
-        if !is_reply || (self.body.is_empty() && !speaks_of_event) {
-            return Ok(None);
-        }
-        http_binding::from_http(&self.headers, self.body.clone()).map(Some)
-    }
-
     async fn of(problem: Problem) -> Self {
         Self::read(problem.into_response()).await
     }
@@ -226,10 +216,10 @@ impl Answer {
 
 /// Routes the event in an answer on, as a broker does. The message is settled only when the queues have it.
 async fn pass_on(queues: &Queues, queue: &Queue, answer: Answer) -> Answer {
-    if !queue.takes_replies() {
+    if !(queue.takes_replies() && answer.status.is_success()) {
         return answer;
     }
-    match answer.reply() {
+    match http_binding::reply(answer.status, &answer.headers, &answer.body) {
         Ok(None) => answer,
         Ok(Some(event)) => match queues.send(slice::from_ref(&event)).await {
             Ok(()) => {

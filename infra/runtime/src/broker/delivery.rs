@@ -69,21 +69,17 @@ pub(crate) fn judge(answered: Answered, wants_reply: bool) -> Verdict {
     if !status.is_success() {
         return Verdict::Failed(Failed::response(&reply, status.as_u16(), format!("answered {status}")));
     }
-    // A 202 says that the work is still to be done: its body is no reply.
-    if !wants_reply || status == StatusCode::ACCEPTED {
+    if !wants_reply {
         return Verdict::Taken;
     }
     let bad_gateway = StatusCode::BAD_GATEWAY.as_u16();
-    if reply.too_long {
+    if reply.too_long && status != StatusCode::ACCEPTED {
         let error = format!("answered {status} with a body that is too long for a reply event");
         return Verdict::Failed(Failed::response(&reply, bad_gateway, error));
     }
-    let speaks_of_event = reply.headers.keys().any(|name| name.as_str().starts_with("ce-"));
-    if reply.body.is_empty() && !speaks_of_event {
-        return Verdict::Taken;
-    }
-    match http_binding::from_http(&reply.headers, reply.body.clone()) {
-        Ok(event) => Verdict::Replied(Box::new(event)),
+    match http_binding::reply(status, &reply.headers, &reply.body) {
+        Ok(None) => Verdict::Taken,
+        Ok(Some(event)) => Verdict::Replied(Box::new(event)),
         Err(error) => {
             let error = format!("answered {status} with a body that is no CloudEvent: {error}");
             Verdict::Failed(Failed::response(&reply, bad_gateway, error))
