@@ -68,8 +68,7 @@ fn check_parts(request: &TrainRequested, kind: TargetKind, cut: &CutData) -> Res
     Ok(())
 }
 
-/// Refuses a request whose rows cannot be held out, if any are to be. Rows are held out of a
-/// part, or of all rows.
+/// Refuses a request whose rows cannot be held out, if any are to be. Rows are held out of a part, or of all rows.
 fn check_split(
     request: &TrainRequested,
     part: Option<usize>,
