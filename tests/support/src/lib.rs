@@ -3,6 +3,7 @@
 mod azurite;
 mod collector;
 mod gcs;
+mod listening;
 mod mlflow;
 mod moto;
 pub mod programs;
