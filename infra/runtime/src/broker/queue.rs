@@ -64,6 +64,8 @@ struct Window {
     delayed: BTreeMap<(i64, i64), Pending>,
     /// All deliveries that must not be loaded from the journal: in memory, or settled but not yet written.
     known: HashSet<i64>,
+    /// While the journal is asked, what was settled meanwhile: the answer may be older than that.
+    settled: Option<HashSet<i64>>,
     /// The journal may hold due deliveries that are not known.
     more: bool,
     /// When the journal will hold some.
@@ -167,7 +169,7 @@ impl TriggerQueue {
     }
 
     /// Whether the journal should be asked, and for how many at most. Clears the flag first: what is pushed while the
-    /// journal answers goes into the window, and what is in both is known.
+    /// journal answers goes into the window, and what is in both is known, or was settled before the answer is loaded.
     pub(crate) fn wants_more(&self) -> Option<usize> {
         let mut window = self.lock();
         if window.more_at.is_some_and(|at| at <= now_ms()) {
@@ -178,6 +180,7 @@ impl TriggerQueue {
             return None;
         }
         window.more = false;
+        window.settled = Some(HashSet::new());
         Some(WINDOW + window.known.len())
     }
 
@@ -188,13 +191,15 @@ impl TriggerQueue {
         [delayed, window.more_at].into_iter().flatten().min()
     }
 
+    /// Takes over what the journal has answered, asked for so many at most.
     pub(crate) fn load(&self, due: Due, asked: usize) {
         let mut window = self.lock();
+        let settled = window.settled.take().unwrap_or_default();
         window.more |= due.pending.len() >= asked;
         window.more_at = [window.more_at, due.next_at].into_iter().flatten().min();
         let now = now_ms();
         for pending in due.pending {
-            if !window.known.insert(pending.seq) {
+            if settled.contains(&pending.seq) || !window.known.insert(pending.seq) {
                 continue;
             }
             if window.ordered && pending.due_at > now {
@@ -219,11 +224,11 @@ impl TriggerQueue {
                 window.delayed.insert((at, pending.seq), pending);
             }
             Some(at) => {
-                window.known.remove(&pending.seq);
+                window.forget(pending.seq);
                 window.more_at = Some(window.more_at.map_or(at, |other| other.min(at)));
             }
             None => {
-                window.known.remove(&pending.seq);
+                window.forget(pending.seq);
                 if window.ordered {
                     window.busy.remove(&lane(&pending));
                 }
@@ -235,6 +240,14 @@ impl TriggerQueue {
 }
 
 impl Window {
+    /// Leaves a delivery to the journal, which knows how it goes on.
+    fn forget(&mut self, seq: i64) {
+        self.known.remove(&seq);
+        if let Some(settled) = &mut self.settled {
+            settled.insert(seq);
+        }
+    }
+
     /// Leaves what is not under way to the journal.
     fn forget_waiting(&mut self) {
         let waiting = self.ready.drain(..).chain(std::mem::take(&mut self.delayed).into_values());
@@ -268,4 +281,96 @@ impl Window {
 /// What orders a delivery among others: the event's partition key. Events without one share a lane.
 fn lane(pending: &Pending) -> String {
     pending.event.event.attribute(PARTITION_KEY).unwrap_or_default().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use regrove_events::CloudEvent;
+    use regrove_knative::manifest::TriggerFilter;
+
+    use super::*;
+    use crate::broker::journal::StoredEvent;
+    use crate::metrics::Metrics;
+
+    fn queue() -> TriggerQueue {
+        let spec = TriggerSpec {
+            key: "default/all".into(),
+            namespace: "default".to_owned(),
+            broker: "default".to_owned(),
+            filter: Filter::compile(&TriggerFilter::default()).unwrap(),
+            subscriber: Target::Http("http://127.0.0.1:1/".parse().unwrap()),
+            policy: DeliveryPolicy {
+                retry: 0,
+                backoff: None,
+                timeout: None,
+                retry_after_max: None,
+                dead_letter_sink: None,
+                format: None,
+            },
+            dead_letter_sink: None,
+            ordered: false,
+            replies: Replies::Dropped,
+        };
+        TriggerQueue::new(spec, Metrics::new().trigger("default/all"))
+    }
+
+    fn due(seqs: &[i64]) -> Due {
+        let event = StoredEvent {
+            namespace: "default".to_owned(),
+            broker: "default".to_owned(),
+            event: CloudEvent::builder("1", "/tests", "com.example.made").build().unwrap(),
+            headers: Vec::new(),
+        };
+        let event = Arc::new(event);
+        let pending = |seq: &i64| Pending { seq: *seq, event: Arc::clone(&event), attempt: 0, due_at: 0, dead: None };
+        Due { pending: seqs.iter().map(pending).collect(), next_at: None }
+    }
+
+    fn popped(queue: &TriggerQueue) -> Vec<Pending> {
+        std::iter::from_fn(|| queue.pop()).collect()
+    }
+
+    fn seqs(pending: &[Pending]) -> Vec<i64> {
+        pending.iter().map(|pending| pending.seq).collect()
+    }
+
+    #[test]
+    fn what_was_settled_while_the_journal_answered_is_not_delivered_again() {
+        let queue = queue();
+        let asked = queue.wants_more().unwrap();
+        queue.load(due(&[1, 2, 3]), asked);
+        let mut under_way = popped(&queue);
+        assert_eq!(seqs(&under_way), [1, 2, 3]);
+        queue.look_again();
+        let asked = queue.wants_more().unwrap();
+        // The journal has read its answer by now.
+        let answer = due(&[1, 2, 3, 4]);
+        queue.settled(under_way.remove(0), None);
+        queue.load(answer, asked);
+        assert_eq!(seqs(&popped(&queue)), [4], "1 was delivered, 2 and 3 are under way");
+        // The journal may have something to do with it later.
+        queue.look_again();
+        let asked = queue.wants_more().unwrap();
+        queue.load(due(&[1]), asked);
+        assert_eq!(seqs(&popped(&queue)), [1]);
+    }
+
+    #[test]
+    fn a_retry_that_was_left_to_the_journal_is_not_taken_from_an_older_answer() {
+        let queue = queue();
+        let many: Vec<i64> = (1..=i64::try_from(WINDOW / 2).unwrap()).collect();
+        let asked = queue.wants_more().unwrap();
+        queue.load(due(&many), asked);
+        for pending in popped(&queue) {
+            queue.settled(pending, Some(i64::MAX));
+        }
+        queue.look_again();
+        let asked = queue.wants_more().unwrap();
+        let [more] = <[Pending; 1]>::try_from(due(&[9_999]).pending).unwrap();
+        queue.push(more);
+        // There is no place for another retry: the journal keeps it.
+        queue.settled(popped(&queue).remove(0), Some(i64::MAX - 1));
+        queue.load(due(&[9_999]), asked);
+        assert_eq!((seqs(&popped(&queue)), queue.next_at()), (Vec::new(), Some(i64::MAX - 1)));
+    }
 }
