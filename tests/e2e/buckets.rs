@@ -13,53 +13,16 @@ use regrove_test_support::{AzuriteServer, GcsServer, MotoServer};
 use serde_json::json;
 use sha2::Sha256;
 
-use crate::regrove::{self, Said};
+use crate::regrove;
 use crate::up::{Up, UpOptions};
 
 const BUCKET: &str = "training";
 
-/// A bucket with data sets in it.
-struct Bucket {
-    moto: MotoServer,
-    folder: tempfile::TempDir,
-}
-
-impl Bucket {
-    async fn new() -> Self {
-        let bucket = Self { moto: MotoServer::start().unwrap(), folder: tempfile::tempdir().unwrap() };
-        bucket.put("", Vec::new()).await;
-        bucket
-    }
-
-    fn endpoint(&self) -> &str {
-        self.moto.endpoint().trim_end_matches('/')
-    }
-
-    /// Makes an object, or with an empty name the bucket itself.
-    async fn put(&self, name: &str, content: Vec<u8>) {
-        let address = format!("{}/{BUCKET}/{name}", self.endpoint());
-        let made = reqwest::Client::new().put(address.trim_end_matches('/')).body(content).send().await.unwrap();
-        assert!(made.status().is_success(), "{}", made.text().await.unwrap());
-    }
-
-    /// What tells a client of S3 where it is and who it is.
-    fn environment(&self) -> Vec<(String, String)> {
-        [
-            ("AWS_ENDPOINT_URL", self.endpoint()),
-            ("AWS_ALLOW_HTTP", "true"),
-            ("AWS_REGION", "us-east-1"),
-            ("AWS_ACCESS_KEY_ID", "test"),
-            ("AWS_SECRET_ACCESS_KEY", "test"),
-        ]
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .to_vec()
-    }
-
-    async fn inspect(&self, uri: &str, more: &[&str]) -> Said {
-        let mut command = regrove::command(self.folder.path());
-        command.args(["data", "inspect", uri]).args(more).envs(self.environment());
-        regrove::run(command).await
-    }
+/// Makes an object of S3, or with an empty name the bucket itself.
+async fn put_s3(moto: &MotoServer, name: &str, content: Vec<u8>) {
+    let address = format!("{}/{BUCKET}/{name}", moto.endpoint().trim_end_matches('/'));
+    let made = reqwest::Client::new().put(address.trim_end_matches('/')).body(content).send().await.unwrap();
+    assert!(made.status().is_success(), "{}", made.text().await.unwrap());
 }
 
 fn gzip(content: &[u8]) -> Vec<u8> {
@@ -70,40 +33,20 @@ fn gzip(content: &[u8]) -> Vec<u8> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn data_sets_are_read_from_s3() {
-    let bucket = Bucket::new().await;
-    let csv = std::fs::read(workspace().join("examples/breast_cancer.csv")).unwrap();
-    bucket.put("cancer.csv", csv.clone()).await;
-    bucket.put("raw/cancer.csv.gz", gzip(&csv)).await;
-    bucket.put("flat.parquet", std::fs::read(workspace().join("infra/data/testdata/flat.parquet")).unwrap()).await;
-    let plain = bucket.inspect("s3://training/cancer.csv", &["--target", "target", "--json"]).await.ok().json();
-    assert_eq!(plain["n_rows"], 569);
-    let packed = bucket.inspect("s3://training/raw/cancer.csv.gz", &["--target", "target", "--json"]).await.ok().json();
-    assert_eq!(packed["columns"], plain["columns"]);
-    let here = workspace().join("infra/data/testdata/flat.parquet");
-    let near = bucket.inspect(here.to_str().unwrap(), &["--json"]).await.ok().json();
-    let far = bucket.inspect("s3://training/flat.parquet", &["--json"]).await.ok().json();
-    assert_eq!((&far["columns"], &far["n_rows"]), (&near["columns"], &near["n_rows"]));
-    bucket.inspect("s3://training/nothing.csv", &[]).await.fails(2, &["s3://training/nothing.csv", "no such object"]);
-    bucket.inspect("s3://nobody/cancer.csv", &[]).await.fails(2, &["s3://nobody/cancer.csv"]);
-
-    // The functions read it as the command does.
-    let up = Up::start(UpOptions { env: bucket.environment(), ..UpOptions::default() });
-    let train =
-        ["train", "--target", "target", "--set", "n_estimators=8", "--set", "random_state=1", "--wait", "--json"];
-    let from = async |uri: &str, id: &str| {
-        let said = up.regrove(&[&train[..], &["--data", uri, "--id", id]].concat()).await;
-        (said, up.job(id).await.unwrap())
-    };
-    let (said, packed) = from("s3://training/raw/cancer.csv.gz", "packed").await;
-    said.ok();
-    let (said, file) = from(workspace().join("examples/breast_cancer.csv").to_str().unwrap(), "file").await;
-    said.ok();
-    assert_eq!(packed.model.unwrap().model, file.model.unwrap().model, "the same bytes from a bucket");
-    let (said, missing) = from("s3://training/nothing.csv", "missing").await;
-    said.fails(1, &["no such object"]);
-    assert_eq!((missing.state, missing.failure.unwrap().problem.as_str()), (JobState::Failed, "dataset-not-found"));
-    let shown = up.regrove(&["job", "show", "packed", "--json"]).await.ok().json();
-    assert_eq!(shown["data"]["uri"], json!("s3://training/raw/cancer.csv.gz"));
+    let moto = MotoServer::start().unwrap();
+    put_s3(&moto, "", Vec::new()).await;
+    for (name, content) in data_sets() {
+        put_s3(&moto, name, content).await;
+    }
+    let here = [
+        ("AWS_ENDPOINT_URL", moto.endpoint().trim_end_matches('/')),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+    ];
+    is_read("s3://training", &here).await;
+    refused("s3://nobody/cancer.csv", &here, "no such object").await;
 }
 
 /// Azure's account in every emulator, and its published key.
@@ -149,37 +92,46 @@ async fn put_gcs(gcs: &GcsServer, name: &str, content: Vec<u8>) {
     assert!(made.status().is_success(), "{}", made.text().await.unwrap());
 }
 
-/// What the bucket at `base` must be able to do, whoever's it is; `environment` leads there.
+/// What the bucket at `base` with [`data_sets`] in it must be able to do, whoever's it is; `environment` leads there.
 async fn is_read(base: &str, environment: &[(&str, &str)]) {
     let environment: Vec<(String, String)> =
         environment.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
     let folder = tempfile::tempdir().unwrap();
-    let inspect = async |name: &str| {
+    let inspect = async |uri: &str, more: &[&str]| {
         let mut command = regrove::command(folder.path());
-        command.args(["data", "inspect", &format!("{base}/{name}"), "--json"]).envs(environment.clone());
+        command.args(["data", "inspect", uri]).args(more).envs(environment.clone());
         regrove::run(command).await
     };
-    let csv = inspect("raw/cancer.csv.gz").await.ok().json();
-    assert_eq!(csv["n_rows"], 569);
-    let far = inspect("flat.parquet").await.ok().json();
-    let mut command = regrove::command(folder.path());
-    command.args(["data", "inspect"]).arg(workspace().join("infra/data/testdata/flat.parquet")).arg("--json");
-    assert_eq!(far["columns"], regrove::run(command).await.ok().json()["columns"]);
-    inspect("nothing.csv").await.fails(2, &[&format!("{base}/nothing.csv"), "no such object"]);
+    let of_cancer = ["--target", "target", "--json"];
+    let plain = inspect(&format!("{base}/cancer.csv"), &of_cancer).await.ok().json();
+    assert_eq!(plain["n_rows"], 569);
+    let packed_uri = format!("{base}/raw/cancer.csv.gz");
+    let packed = inspect(&packed_uri, &of_cancer).await.ok().json();
+    assert_eq!((&packed["columns"], &packed["n_rows"]), (&plain["columns"], &plain["n_rows"]));
+    let here = workspace().join("infra/data/testdata/flat.parquet");
+    let near = inspect(here.to_str().unwrap(), &["--json"]).await.ok().json();
+    let far = inspect(&format!("{base}/flat.parquet"), &["--json"]).await.ok().json();
+    assert_eq!((&far["columns"], &far["n_rows"]), (&near["columns"], &near["n_rows"]));
+    let nothing = format!("{base}/nothing.csv");
+    inspect(&nothing, &[]).await.fails(2, &[&nothing, "no such object"]);
 
+    // The functions read it as the command does.
     let up = Up::start(UpOptions { env: environment.clone(), ..UpOptions::default() });
     let train = async |data: &str, id: &str| {
         let settings = ["--target", "target", "--set", "n_estimators=8", "--set", "random_state=1", "--id", id];
-        (up.regrove(&[&["train", "--data", data, "--wait"], &settings[..]].concat()).await, up.job(id).await.unwrap())
+        let said = up.regrove(&[&["train", "--data", data, "--wait", "--json"], &settings[..]].concat()).await;
+        (said, up.job(id).await.unwrap())
     };
-    let (said, far) = train(&format!("{base}/raw/cancer.csv.gz"), "far").await;
+    let (said, far) = train(&packed_uri, "far").await;
     said.ok();
     let (said, near) = train(workspace().join("examples/breast_cancer.csv").to_str().unwrap(), "near").await;
     said.ok();
     assert_eq!(far.model.unwrap().model, near.model.unwrap().model, "the same bytes from a bucket");
-    let (said, missing) = train(&format!("{base}/nothing.csv"), "missing").await;
+    let (said, missing) = train(&nothing, "missing").await;
     said.fails(1, &["no such object"]);
-    assert_eq!(missing.failure.unwrap().problem, "dataset-not-found");
+    assert_eq!((missing.state, missing.failure.unwrap().problem.as_str()), (JobState::Failed, "dataset-not-found"));
+    let shown = up.regrove(&["job", "show", "far", "--json"]).await.ok().json();
+    assert_eq!(shown["data"]["uri"], json!(packed_uri));
 }
 
 /// What the command says of an object when these are the settings.
@@ -190,12 +142,10 @@ async fn refused(uri: &str, environment: &[(&str, &str)], reason: &str) {
     regrove::run(command).await.fails(2, &[uri, reason]);
 }
 
-fn data_sets() -> [(&'static str, Vec<u8>); 2] {
+fn data_sets() -> [(&'static str, Vec<u8>); 3] {
     let read = |path: &str| std::fs::read(workspace().join(path)).unwrap();
-    [
-        ("raw/cancer.csv.gz", gzip(&read("examples/breast_cancer.csv"))),
-        ("flat.parquet", read("infra/data/testdata/flat.parquet")),
-    ]
+    let csv = read("examples/breast_cancer.csv");
+    [("raw/cancer.csv.gz", gzip(&csv)), ("cancer.csv", csv), ("flat.parquet", read("infra/data/testdata/flat.parquet"))]
 }
 
 #[tokio::test(flavor = "multi_thread")]
