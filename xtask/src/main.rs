@@ -8,6 +8,7 @@ mod python;
 mod redis;
 mod sbom;
 mod shell;
+mod stamp;
 mod tools;
 
 use anyhow::Result;

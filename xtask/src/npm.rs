@@ -1,15 +1,12 @@
 //! Folders of packages from npm, exactly as a lock file names them.
 
 use std::fs;
-use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 
 use crate::redis::apt_install;
 use crate::shell::{self, Workspace, say};
-
-/// Written into a finished folder: what it was made from.
-const STAMP: &str = ".made-from";
+use crate::stamp;
 
 /// A folder of packages to make.
 #[derive(Debug)]
@@ -35,10 +32,10 @@ pub(crate) fn ensure(workspace: &Workspace, packages: &Packages) -> Result<()> {
         apt_install(workspace, "npm").context("npm is not on PATH: install it")?;
     }
     let pins = workspace.root.join(packages.pins);
-    let folder: PathBuf = workspace.target.join(packages.folder);
+    let folder = workspace.target.join(packages.folder);
     let lock = pins.join("package-lock.json");
     let wanted = fs::read_to_string(&lock).with_context(|| format!("read {}", lock.display()))?;
-    if fs::read_to_string(folder.join(STAMP)).is_ok_and(|made_from| made_from == wanted) {
+    if stamp::is_made_from(&folder, &wanted) {
         say(format_args!("{} is up to date", folder.display()));
         return Ok(());
     }
@@ -53,6 +50,5 @@ pub(crate) fn ensure(workspace: &Workspace, packages: &Packages) -> Result<()> {
             .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", "--prefix"])
             .arg(&folder),
     )?;
-    let stamp = folder.join(STAMP);
-    fs::write(&stamp, wanted).with_context(|| format!("write {}", stamp.display()))
+    stamp::finish(&folder, &wanted)
 }

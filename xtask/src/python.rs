@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::redis::apt_install;
 use crate::shell::{self, Workspace, say};
+use crate::stamp;
 
 /// The oldest Python that the pinned packages install on.
 const VERSION_MIN: (u32, u32) = (3, 11);
@@ -36,8 +37,6 @@ pub(crate) const ONNX_RUNTIMES: [Environment; 2] = [
 /// What is measured beside ours.
 pub(crate) const PEERS: Environment =
     Environment { venv: "bench-venv", requirements: "benches/peers/requirements.txt" };
-/// Written into a finished environment: what it was made from.
-const STAMP: &str = ".made-from";
 
 /// Makes an environment, or makes it anew when the requirements or the interpreter changed.
 ///
@@ -60,13 +59,12 @@ pub(crate) fn ensure(workspace: &Workspace, environment: &Environment) -> Result
     pip_install(workspace, &venv, |pip| {
         pip.args(["--no-deps", "--requirement"]).arg(&requirements);
     })?;
-    let stamp = venv.join(STAMP);
-    fs::write(&stamp, made_from).with_context(|| format!("write {}", stamp.display()))
+    stamp::finish(&venv, &made_from)
 }
 
 /// Whether the environment is complete and was made from `made_from`.
 fn is_made_from(venv: &Path, made_from: &str) -> bool {
-    venv.join("bin/python").exists() && fs::read_to_string(venv.join(STAMP)).is_ok_and(|stamp| stamp == made_from)
+    venv.join("bin/python").exists() && stamp::is_made_from(venv, made_from)
 }
 
 /// A Python that can make environments.
@@ -157,7 +155,7 @@ mod tests {
         fs::create_dir_all(venv.join("bin")).unwrap();
         fs::write(venv.join("bin/python"), "").unwrap();
         assert!(!is_made_from(&venv, "3.11.7\nmlflow==3"), "no stamp yet");
-        fs::write(venv.join(STAMP), "3.11.7\nmlflow==3").unwrap();
+        stamp::finish(&venv, "3.11.7\nmlflow==3").unwrap();
         assert!(is_made_from(&venv, "3.11.7\nmlflow==3"));
         assert!(!is_made_from(&venv, "3.11.7\nmlflow==4"), "requirements");
         assert!(!is_made_from(&venv, "3.12.0\nmlflow==3"), "interpreter");
