@@ -20,6 +20,9 @@ use crate::redis_link::Link;
 pub const ARTIFACT_BYTES_MAX: u64 = 512 * 1024 * 1024;
 /// Days that Redis keeps an artifact after it was last stored, unless `--artifact-days` says otherwise.
 pub const ARTIFACT_DAYS: u32 = 7;
+/// Bytes from which a thread of its own compares the hash: 1 MiB are hashed in half a millisecond, and two more threads take about
+/// as long to start.
+const APART_BYTES: u64 = 1 << 20;
 
 /// Why there are no bytes, or not the right ones.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +95,23 @@ pub struct Artifacts {
     bytes_max: u64,
 }
 
+/// Bytes that came over the network, or where their file is.
+#[derive(Debug)]
+enum Fetched {
+    Bytes(Bytes, String),
+    Named(files::Files),
+}
+
+impl Fetched {
+    /// The bytes, and where they come from. Blocks.
+    fn read(self, artifact: &Artifact) -> Result<(Bytes, String), Error> {
+        match self {
+            Self::Bytes(bytes, place) => Ok((bytes, place)),
+            Self::Named(files) => files.read(artifact).map(|bytes| (bytes, files.place())),
+        }
+    }
+}
+
 impl Artifacts {
     pub(crate) fn files(directory: PathBuf, bytes_max: u64) -> Self {
         Self { files: files::Files::new(directory), redis: None, bytes_max }
@@ -145,8 +165,8 @@ impl Artifacts {
         blocking(move || verify(&artifact, &bytes, &place).map(|()| bytes)).await
     }
 
-    /// What `build` makes of the bytes. It runs while another thread compares their hash, so it must bear any bytes; what it has
-    /// made is dropped when they are not the right ones.
+    /// What `build` makes of the bytes. Of large ones it is made while another thread compares their hash, so it must bear any
+    /// bytes; what it has made is dropped when they are not the right ones.
     ///
     /// # Errors
     /// As [`get`](Self::get); [`Error::Unusable`] when `build` panics over the right bytes.
@@ -155,22 +175,37 @@ impl Artifacts {
         artifact: &Artifact,
         build: impl FnOnce(Bytes) -> T + Send + 'static,
     ) -> Result<T, Error> {
+        let unusable = |source| Error::Unusable { sha256: artifact.sha256.clone(), source };
+        let named = artifact.clone();
+        if artifact.bytes < APART_BYTES {
+            let fetched = self.fetch(artifact).await?;
+            let work = move || {
+                let (bytes, place) = fetched.read(&named)?;
+                verify(&named, &bytes, &place).map(|()| build(bytes))
+            };
+            return tokio::task::spawn_blocking(work).await.map_err(unusable)?;
+        }
         let (bytes, place) = self.unverified(artifact).await?;
-        let (named, hashed) = (artifact.clone(), bytes.clone());
+        let hashed = bytes.clone();
         let building = tokio::task::spawn_blocking(move || build(bytes));
         let (verified, made) = tokio::join!(blocking(move || verify(&named, &hashed, &place)), building);
         verified?;
-        made.map_err(|source| Error::Unusable { sha256: artifact.sha256.clone(), source })
+        made.map_err(unusable)
     }
 
     /// Bytes whose length is right, and where they come from.
     async fn unverified(&self, artifact: &Artifact) -> Result<(Bytes, String), Error> {
+        let (fetched, artifact) = (self.fetch(artifact).await?, artifact.clone());
+        blocking(move || fetched.read(&artifact)).await
+    }
+
+    /// As much as can be done before a thread may block.
+    async fn fetch(&self, artifact: &Artifact) -> Result<Fetched, Error> {
         self.check(artifact)?;
-        if let Some(redis) = &self.redis {
-            return Ok((redis.get(artifact).await?, redis.place().to_owned()));
-        }
-        let (files, artifact) = (self.files.clone(), artifact.clone());
-        blocking(move || files.read(&artifact).map(|bytes| (bytes, files.place()))).await
+        Ok(match &self.redis {
+            Some(redis) => Fetched::Bytes(redis.get(artifact).await?, redis.place().to_owned()),
+            None => Fetched::Named(self.files.clone()),
+        })
     }
 
     /// A file with the bytes, to be read or mapped, after their hash has been compared. Nobody ever changes the file.

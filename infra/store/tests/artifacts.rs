@@ -13,6 +13,8 @@ use regrove_test_support::RedisServer;
 const ABC: &str = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
 /// More than two chunks in Redis.
 const LARGE: usize = 9 * 1024 * 1024 + 17;
+/// Enough for a thread of its own to compare the hash.
+const APART: usize = 1024 * 1024 + 17;
 
 fn named(sha256: &str, bytes: u64) -> Artifact {
     Artifact { sha256: sha256.to_owned(), bytes }
@@ -95,16 +97,21 @@ async fn redis() -> Result<()> {
 async fn a_damaged_file_is_noticed_and_mended() -> Result<()> {
     let home = tempfile::tempdir()?;
     let artifacts = Control::embedded(home.path()).artifacts;
-    let artifact = artifacts.put("abc").await?;
-    let path = artifacts.open(&artifact).await?;
-    for damaged in ["abd", "ab", "abcd", ""] {
-        fs::write(&path, damaged)?;
-        assert!(matches!(artifacts.get(&artifact).await, Err(Error::Corrupt { .. })), "{damaged}");
-        assert!(matches!(artifacts.open(&artifact).await, Err(Error::Corrupt { .. })), "{damaged}");
-        let built = artifacts.get_built(&artifact, |bytes| bytes.len()).await;
-        assert!(matches!(built, Err(Error::Corrupt { .. })), "{damaged}: {built:?}");
-        artifacts.put("abc").await?;
-        assert_eq!(artifacts.get(&artifact).await?, "abc");
+    for right in [b"abc".to_vec(), vec![7; APART]] {
+        let artifact = artifacts.put(right.clone()).await?;
+        let path = artifacts.open(&artifact).await?;
+        let (mut flipped, last) = (right.clone(), right.len() - 1);
+        flipped[last] ^= 1;
+        for damaged in [flipped, right[..last].to_vec(), [&right[..], b"d"].concat(), Vec::new()] {
+            let what = format!("{} of {} bytes", damaged.len(), right.len());
+            fs::write(&path, &damaged)?;
+            assert!(matches!(artifacts.get(&artifact).await, Err(Error::Corrupt { .. })), "{what}");
+            assert!(matches!(artifacts.open(&artifact).await, Err(Error::Corrupt { .. })), "{what}");
+            let built = artifacts.get_built(&artifact, |bytes| bytes.len()).await;
+            assert!(matches!(built, Err(Error::Corrupt { .. })), "{what}: {built:?}");
+            artifacts.put(right.clone()).await?;
+            assert_eq!(artifacts.get(&artifact).await?, right);
+        }
     }
     Ok(())
 }
