@@ -50,3 +50,52 @@ pub fn csv(body: &[u8], signature: &Signature) -> Result<Rows, Problem> {
 pub fn inference(json: &[u8], binary: &[u8], signature: &Signature) -> Result<Rows, Problem> {
     oip::read(frame::text(json)?, binary, signature).map(|(_, rows)| rows)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of a few bytes each must not become rows of many columns: the memory would be a thousand times the body.
+    #[test]
+    fn rows_times_columns_are_bounded_by_the_body() {
+        let names: Vec<String> = (0..4_000).map(|column| format!("c{column}")).collect();
+        let signature = Signature::new(&names);
+        let many = |row: &str| vec![row; 50_000].join(",");
+        let tensors: Vec<String> = names
+            .iter()
+            .map(|name| format!(r#"{{"name":"{name}","shape":[50000],"datatype":"UINT8","parameters":{{"binary_data_size":50000}}}}"#))
+            .collect();
+        let one = [0; 50_000];
+        let answers = [
+            features(format!(r#"{{"features":[{}]}}"#, many("[]")).as_bytes(), &signature),
+            features(format!(r#"{{"features":[{}]}}"#, many("{}")).as_bytes(), &signature),
+            features(format!(r#"{{"features":[{}]}}"#, many("1")).as_bytes(), &signature),
+            invocation(format!(r#"{{"inputs":{{"c0":[{}]}}}}"#, many("1")).as_bytes(), &signature),
+            invocation(format!(r#"{{"instances":[{}]}}"#, many("[1]")).as_bytes(), &signature),
+        ];
+        for answer in answers {
+            let problem = answer.unwrap_err();
+            assert_eq!((problem.kind, problem.status.as_u16()), ("too-many-rows", 413), "{}", problem.detail);
+            assert!(problem.detail.contains("rows of 4000 columns"), "{}", problem.detail);
+        }
+        // The sizes lie: only the first column is there.
+        let request = format!(r#"{{"inputs":[{}]}}"#, tensors.join(","));
+        let problem = inference(request.as_bytes(), &one, &signature).unwrap_err();
+        assert_eq!(problem.kind, "wrong-tensor", "{}", problem.detail);
+        // A whole body of so many columns is read.
+        let row = format!("[{}]", vec!["1"; 4_000].join(","));
+        let rows =
+            features(format!(r#"{{"features":[{}]}}"#, vec![row; 300].join(",")).as_bytes(), &signature).unwrap();
+        assert_eq!((rows.n_rows, rows.values.len()), (300, 1_200_000));
+    }
+
+    /// What is wrong is told sixteen times; looking at the rest costs no more than reading it.
+    #[test]
+    fn a_shape_goes_before_values_however_many() {
+        let signature = Signature::new(&["a".to_owned()]);
+        let values = vec!["[1e39]"; 40].join(",");
+        let problem = features(format!(r#"{{"features":[{values},["x"],["y"]]}}"#).as_bytes(), &signature).unwrap_err();
+        assert_eq!((problem.status.as_u16(), problem.members["row"].as_u64()), (422, Some(40)), "{}", problem.detail);
+        assert_eq!(problem.members["errors"].as_array().unwrap().len(), 17);
+    }
+}

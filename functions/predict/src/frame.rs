@@ -3,7 +3,7 @@
 use regrove_host::Problem;
 
 use crate::json::{Kind, Read, Scanner};
-use crate::refusal::{Fault, part};
+use crate::refusal::{Fault, Weight, part};
 use crate::rows::{Order, Reader, Rows, not};
 use crate::signature::Signature;
 
@@ -49,7 +49,7 @@ pub(crate) fn object(
         return Err(fault.into());
     }
     let place = format!("{pointer}{}", part(member));
-    let mut reader = Reader::new(signature);
+    let mut reader = Reader::new(signature, scanner.bytes());
     let mut map: Option<Vec<Option<usize>>> = None;
     // Where the rows stand, if they came before the names.
     let mut early: Option<Scanner<'_>> = None;
@@ -85,7 +85,7 @@ pub(crate) fn object(
 /// # Errors
 /// Where the object is another one.
 pub(crate) fn columns(scanner: &mut Scanner<'_>, signature: &Signature, pointer: &str) -> Result<Rows, Problem> {
-    let mut reader = Reader::new(signature);
+    let mut reader = Reader::new(signature, scanner.bytes());
     let mut given = Vec::new();
     scanner.object(|scanner, name| {
         let Some(position) = signature.position(name, given.len()) else { return scanner.skip() };
@@ -108,7 +108,7 @@ pub(crate) fn csv(body: &[u8], signature: &Signature) -> Result<Rows, Problem> {
     let mut csv = csv::ReaderBuilder::new().from_reader(body);
     let header: Vec<String> = csv.headers().map_err(|error| broken(&error))?.iter().map(str::to_owned).collect();
     let map = signature.map(&header, "")?;
-    let mut reader = Reader::new(signature);
+    let mut reader = Reader::new(signature, body.len());
     let mut cells = vec![None; signature.len()];
     let mut record = csv::StringRecord::new();
     let mut row = 0;
@@ -123,10 +123,11 @@ pub(crate) fn csv(body: &[u8], signature: &Signature) -> Result<Rows, Problem> {
                 text => {
                     let value = text.parse::<f64>().ok();
                     if value.is_none() {
-                        let shown: String = text.chars().take(40).collect();
-                        let detail = format!("row {row}, column `{name}`: `{shown}` is not a number");
-                        let fault = Fault::shape(String::new(), "a number", "text").saying(detail);
-                        reader.fault(fault.at(row, Some(name)));
+                        reader.fault(Weight::Shape, || {
+                            let shown: String = text.chars().take(40).collect();
+                            let detail = format!("row {row}, column `{name}`: `{shown}` is not a number");
+                            Fault::shape(String::new(), "a number", "text").saying(detail).at(row, Some(name))
+                        });
                     }
                     value
                 }

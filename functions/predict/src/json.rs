@@ -53,6 +53,11 @@ impl<'a> Scanner<'a> {
         Self { text, at: 0 }
     }
 
+    /// Bytes of the whole text.
+    pub(crate) fn bytes(&self) -> usize {
+        self.text.len()
+    }
+
     /// Bytes read so far.
     pub(crate) fn position(&self) -> usize {
         self.at

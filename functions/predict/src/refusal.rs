@@ -134,17 +134,28 @@ impl Fault {
     }
 }
 
+/// Which of two faults is told first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Weight {
+    /// Something of another type than expected.
+    Shape,
+    /// A value that cannot be used.
+    Value,
+}
+
 /// All faults that one body has, so that its sender can mend them together.
 #[derive(Debug, Default)]
 pub(crate) struct Faults(Vec<Fault>);
 
 impl Faults {
-    /// Notes a fault. Shapes go before values, as they do for whoever checks types first.
+    /// Whether another fault is told. Shapes go before values, as they do for whoever checks types first.
+    pub(crate) fn takes(&self, weight: Weight) -> bool {
+        self.0.len() < FAULTS_MAX || (weight == Weight::Shape && !self.0.iter().any(Fault::is_shape))
+    }
+
+    /// Notes a fault.
     pub(crate) fn push(&mut self, fault: Fault) {
-        let first_shape = fault.is_shape() && !self.0.iter().any(Fault::is_shape);
-        if self.0.len() < FAULTS_MAX || first_shape {
-            self.0.push(fault);
-        }
+        self.0.push(fault);
     }
 
     pub(crate) fn is_empty(&self) -> bool {

@@ -4,13 +4,16 @@ use http::StatusCode;
 use regrove_host::Problem;
 
 use crate::json::{Kind, Read, Scanner};
-use crate::refusal::{Fault, Faults, Stop, part};
+use crate::refusal::{Fault, Faults, Stop, Weight, part};
 use crate::signature::{Codes, Signature};
 
 /// Characters of a text that a message repeats.
 const TEXT_CHARS_SHOWN: usize = 40;
 /// Most rows in one request.
 pub const ROWS_MAX: usize = 100_000;
+/// Cells that every body may have. Beyond them a cell takes at least a byte of the body: whoever leaves cells out must not make
+/// rows of many columns from a few bytes each.
+const CELLS_ALWAYS: usize = 1 << 20;
 
 /// Rows as the kernel takes them.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -35,12 +38,15 @@ pub(crate) enum Order<'a> {
 pub(crate) struct Reader<'a> {
     signature: &'a Signature,
     rows: Rows,
+    cells_max: usize,
     faults: Faults,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(signature: &'a Signature) -> Self {
-        Self { signature, rows: Rows::default(), faults: Faults::default() }
+    /// For a body of so many bytes.
+    pub(crate) fn new(signature: &'a Signature, bytes: usize) -> Self {
+        let cells_max = bytes.max(CELLS_ALWAYS);
+        Self { signature, rows: Rows::default(), cells_max, faults: Faults::default() }
     }
 
     /// Forgets what was read.
@@ -64,13 +70,19 @@ impl<'a> Reader<'a> {
     }
 
     /// Notes a fault; reading goes on for the others.
-    pub(crate) fn fault(&mut self, fault: Fault) {
-        self.faults.push(fault);
+    pub(crate) fn fault(&mut self, weight: Weight, fault: impl FnOnce() -> Fault) {
+        if self.faults.takes(weight) {
+            self.faults.push(fault());
+        }
     }
 
     fn begin_row(&mut self, pointer: &str) -> Read<usize> {
         if self.rows.n_rows == ROWS_MAX {
             return Err(too_many_rows(pointer).into());
+        }
+        let n_rows = self.rows.n_rows + 1;
+        if n_rows.saturating_mul(self.signature.len()) > self.cells_max {
+            return Err(too_many_cells(pointer, n_rows, self.signature.len()).into());
         }
         let start = self.rows.values.len();
         self.rows.n_rows += 1;
@@ -80,7 +92,7 @@ impl<'a> Reader<'a> {
     /// A list of rows: each a list of numbers, or an object with a number for each column.
     pub(crate) fn matrix(&mut self, scanner: &mut Scanner<'_>, pointer: &str, order: Order<'_>) -> Read<()> {
         if let Some(fault) = not(scanner, Kind::Array, pointer, "a list of rows")? {
-            self.fault(fault);
+            self.fault(Weight::Shape, || fault);
             return scanner.skip();
         }
         scanner
@@ -89,9 +101,9 @@ impl<'a> Reader<'a> {
                 Kind::Object => self.record(scanner, pointer),
                 other => {
                     let row = self.rows.n_rows;
-                    self.fault(
-                        Fault::shape(format!("{pointer}/{row}"), "a list of numbers", other.name()).at(row, None),
-                    );
+                    self.fault(Weight::Shape, || {
+                        Fault::shape(format!("{pointer}/{row}"), "a list of numbers", other.name()).at(row, None)
+                    });
                     self.begin_row(pointer)?;
                     scanner.skip()
                 }
@@ -131,9 +143,11 @@ impl<'a> Reader<'a> {
                 Order::Model => (n_features, "the model expects"),
                 Order::Mapped(map) => (map.len(), "`columns` names"),
             };
-            let detail = format!("row {row} has {count} features, {whose} {expected}");
-            let place = format!("{pointer}/{row}");
-            self.fault(Fault::value("wrong-feature-count", place, detail, format!("{expected} numbers")).at(row, None));
+            self.fault(Weight::Value, || {
+                let detail = format!("row {row} has {count} features, {whose} {expected}");
+                let place = format!("{pointer}/{row}");
+                Fault::value("wrong-feature-count", place, detail, format!("{expected} numbers")).at(row, None)
+            });
         }
         Ok(())
     }
@@ -156,18 +170,15 @@ impl<'a> Reader<'a> {
             Ok(())
         })?;
         if found != n_features {
-            let missing: Vec<String> = self
-                .signature
-                .names()
-                .iter()
-                .zip(&seen)
-                .filter(|(_, seen)| !**seen)
-                .map(|(name, _)| name.clone())
-                .collect();
-            let names = crate::signature::shortened(&missing);
-            let detail = format!("row {row} lacks the columns {names}");
-            let place = format!("{pointer}/{row}");
-            self.fault(Fault::value("wrong-columns", place, detail, format!("the columns {names}")).at(row, None));
+            let signature = self.signature;
+            self.fault(Weight::Value, || {
+                let all = signature.names().iter().zip(&seen);
+                let missing: Vec<String> = all.filter(|(_, seen)| !**seen).map(|(name, _)| name.clone()).collect();
+                let names = crate::signature::shortened(&missing);
+                let detail = format!("row {row} lacks the columns {names}");
+                let place = format!("{pointer}/{row}");
+                Fault::value("wrong-columns", place, detail, format!("the columns {names}")).at(row, None)
+            });
         }
         Ok(())
     }
@@ -182,7 +193,7 @@ impl<'a> Reader<'a> {
         first: bool,
     ) -> Read<()> {
         if let Some(fault) = not(scanner, Kind::Array, pointer, "a list of numbers")? {
-            self.fault(fault);
+            self.fault(Weight::Shape, || fault);
             return scanner.skip();
         }
         let n_features = self.signature.len();
@@ -200,8 +211,10 @@ impl<'a> Reader<'a> {
         })?;
         let n_rows = self.rows.n_rows;
         if count != n_rows {
-            let detail = format!("`{pointer}` has {count} numbers, the columns before it have {n_rows}");
-            self.fault(Fault::value("ragged-columns", pointer.to_owned(), detail, format!("{n_rows} numbers")));
+            self.fault(Weight::Value, || {
+                let detail = format!("`{pointer}` has {count} numbers, the columns before it have {n_rows}");
+                Fault::value("ragged-columns", pointer.to_owned(), detail, format!("{n_rows} numbers"))
+            });
         }
         Ok(())
     }
@@ -225,8 +238,7 @@ impl<'a> Reader<'a> {
             }
             Kind::Null => scanner.null()?,
             other => {
-                let column = self.signature.names().get(position).cloned();
-                self.fault(Fault::shape(pointer(), "a number or null", other.name()).at(row, column.as_deref()));
+                self.not_a_number(other, row, position, pointer);
                 scanner.skip()?;
             }
         }
@@ -306,37 +318,53 @@ impl<'a> Reader<'a> {
     /// The code of a text in the column at `position`.
     pub(crate) fn category(&mut self, text: &str, row: usize, position: usize, pointer: impl Fn() -> String) -> f32 {
         let Some(codes) = self.signature.codes(position) else {
-            let column = self.signature.names().get(position).cloned();
-            let fault = Fault::shape(pointer(), "a number or null", Kind::String.name());
-            self.fault(fault.at(row, column.as_deref()));
+            self.not_a_number(Kind::String, row, position, pointer);
             return f32::NAN;
         };
         codes.of(text).unwrap_or_else(|| {
-            let shown: String = text.chars().take(TEXT_CHARS_SHOWN).collect();
-            self.unknown_category(codes, &format!("`{shown}`"), row, position, pointer());
+            let shown = || format!("`{}`", text.chars().take(TEXT_CHARS_SHOWN).collect::<String>());
+            self.unknown_category(codes, shown, row, position, pointer);
             f32::NAN
         })
     }
 
-    fn unknown_category(&mut self, codes: &Codes, given: &str, row: usize, position: usize, pointer: String) {
-        let column = self.signature.names().get(position).cloned().unwrap_or_default();
-        let known = codes.shown();
-        let detail = format!("row {row}, column `{column}`: {given} is no category that the model knows: {known}");
-        let expected = format!("one of {known}, its code, or null");
-        self.fault(Fault::value("unknown-category", pointer, detail, expected).at(row, Some(&column)));
+    fn not_a_number(&mut self, kind: Kind, row: usize, position: usize, pointer: impl Fn() -> String) {
+        let column = self.signature.names().get(position);
+        self.fault(Weight::Shape, || {
+            Fault::shape(pointer(), "a number or null", kind.name()).at(row, column.map(String::as_str))
+        });
+    }
+
+    fn unknown_category(
+        &mut self,
+        codes: &Codes,
+        given: impl Fn() -> String,
+        row: usize,
+        position: usize,
+        pointer: impl Fn() -> String,
+    ) {
+        let column = self.signature.names().get(position).map(String::as_str).unwrap_or_default();
+        self.fault(Weight::Value, || {
+            let (given, known) = (given(), codes.shown());
+            let detail = format!("row {row}, column `{column}`: {given} is no category that the model knows: {known}");
+            let expected = format!("one of {known}, its code, or null");
+            Fault::value("unknown-category", pointer(), detail, expected).at(row, Some(column))
+        });
     }
 
     fn checked(&mut self, value: Option<f64>, row: usize, position: usize, pointer: impl Fn() -> String) -> f32 {
         let Some(value) = value.filter(|value| !value.is_nan()) else { return f32::NAN };
         let Some(narrow) = narrow(value) else {
-            let column = self.signature.names().get(position).cloned();
-            let detail = format!("row {row}, column {position}: {value} is beyond float32");
-            let fault = Fault::value("number-too-large", pointer(), detail, "a finite number within ±3.4e38");
-            self.fault(fault.at(row, column.as_deref()));
+            let column = self.signature.names().get(position);
+            self.fault(Weight::Value, || {
+                let detail = format!("row {row}, column {position}: {value} is beyond float32");
+                let fault = Fault::value("number-too-large", pointer(), detail, "a finite number within ±3.4e38");
+                fault.at(row, column.map(String::as_str))
+            });
             return f32::NAN;
         };
         if let Some(codes) = self.signature.codes(position).filter(|codes| !codes.has(narrow)) {
-            self.unknown_category(codes, &format!("code {value}"), row, position, pointer());
+            self.unknown_category(codes, || format!("code {value}"), row, position, pointer);
             return f32::NAN;
         }
         narrow
@@ -363,5 +391,10 @@ pub(crate) fn not(
 
 pub(crate) fn too_many_rows(pointer: &str) -> Problem {
     let detail = format!("there are more rows than the {ROWS_MAX} that are answered at once");
+    Problem::new("too-many-rows", StatusCode::PAYLOAD_TOO_LARGE, detail).with("pointer", pointer)
+}
+
+fn too_many_cells(pointer: &str, n_rows: usize, n_features: usize) -> Problem {
+    let detail = format!("{n_rows} rows of {n_features} columns are more than a body of this size can hold");
     Problem::new("too-many-rows", StatusCode::PAYLOAD_TOO_LARGE, detail).with("pointer", pointer)
 }

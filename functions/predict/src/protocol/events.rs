@@ -16,7 +16,7 @@ use crate::Service;
 use crate::answer::Answer;
 use crate::dataset;
 use crate::models::Choice;
-use crate::refusal::Fault;
+use crate::refusal::{Fault, Weight};
 use crate::rows::{Reader, Rows};
 use crate::signature::Signature;
 
@@ -71,13 +71,15 @@ fn inline(wish: &PredictRequested, signature: &Signature) -> Result<Rows, Proble
         Some(columns) => signature.map(columns, "/data/columns")?,
         None => (0..signature.len()).map(Some).collect(),
     };
-    let mut reader = Reader::new(signature);
+    let mut reader = Reader::new(signature, rows.iter().map(Vec::len).sum());
     let mut cells = vec![None; signature.len()];
     for (at, row) in rows.iter().enumerate() {
         if row.len() != map.len() {
-            let detail = format!("row {at} has {} features, {} are expected", row.len(), map.len());
-            let place = format!("/data/features/{at}");
-            reader.fault(Fault::value("wrong-feature-count", place, detail, format!("{} numbers", map.len())));
+            reader.fault(Weight::Value, || {
+                let detail = format!("row {at} has {} features, {} are expected", row.len(), map.len());
+                let place = format!("/data/features/{at}");
+                Fault::value("wrong-feature-count", place, detail, format!("{} numbers", map.len()))
+            });
             continue;
         }
         for (cell, position) in row.iter().zip(&map) {

@@ -145,7 +145,7 @@ pub(crate) fn parse(text: &str, signature: &Signature) -> Result<Rows, Problem> 
 
 /// Rows as lists or as objects.
 fn list(scanner: &mut Scanner<'_>, signature: &Signature, pointer: &str) -> Result<Rows, Problem> {
-    let mut reader = Reader::new(signature);
+    let mut reader = Reader::new(signature, scanner.bytes());
     reader.matrix(scanner, pointer, Order::Model)?;
     reader.finish(pointer)
 }

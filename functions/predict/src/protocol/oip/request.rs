@@ -114,7 +114,7 @@ pub(crate) fn read(text: &str, binary: &[u8], signature: &Signature) -> Result<(
         let detail = format!("{} bytes follow the last tensor", rest.len());
         return Err(Fault::value("wrong-tensor", "/inputs".to_owned(), detail, "as many bytes as the sizes say").into());
     }
-    rows(tensors, signature).map(|rows| (request, rows))
+    rows(tensors, signature, text.len() + binary.len()).map(|rows| (request, rows))
 }
 
 fn string(scanner: &mut Scanner<'_>, pointer: &str) -> Read<String> {
@@ -269,9 +269,9 @@ fn binary_size(scanner: &mut Scanner<'_>, pointer: &str) -> Read<Option<usize>> 
 }
 
 /// One tensor with all columns, or one per column.
-fn rows(mut tensors: Vec<Tensor<'_>>, signature: &Signature) -> Result<Rows, Problem> {
+fn rows(mut tensors: Vec<Tensor<'_>>, signature: &Signature, bytes: usize) -> Result<Rows, Problem> {
     let n_features = signature.len();
-    let mut reader = Reader::new(signature);
+    let mut reader = Reader::new(signature, bytes);
     let whole = tensors.len() == 1
         && tensors.first().is_some_and(|tensor| {
             tensor.shape.len() == 2 && (n_features > 1 || tensor.shape.get(1) == Some(&n_features))
