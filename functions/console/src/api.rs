@@ -11,8 +11,8 @@ mod sweeps;
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::routing::{get, post};
-use axum::{Json, Router};
 use utoipa::OpenApi as _;
 
 use crate::Ports;
@@ -56,7 +56,7 @@ pub fn openapi() -> utoipa::openapi::OpenApi {
 }
 
 pub(crate) fn document_routes() -> Router<Arc<Ports>> {
-    Router::new().route("/openapi.json", get(async || Json(openapi())))
+    regrove_host::openapi::routes(openapi)
 }
 
 pub(crate) fn routes() -> Router<Arc<Ports>> {

@@ -3,7 +3,7 @@
 //! | path | what |
 //! | --- | --- |
 //! | `/`, `/jobs`, `/events`, `/models`, … | pages for people; each has a JSON twin (`Accept: application/json`, or `.json`) |
-//! | `/api/…` | the job API, described at `/openapi.json` |
+//! | `/api/…` | the job API, described at `/openapi.json`; `/docs` is a page to read and try it |
 //! | `/live` | server-sent events: when to look again |
 //!
 //! Everything shown is a fold of the log, besides what only MLflow or the local runtime knows; a page that cannot ask them

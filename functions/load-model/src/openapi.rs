@@ -21,3 +21,22 @@ pub(crate) struct Document;
 #[response(description = "Refused, with the reason", content_type = "application/problem+json")]
 #[expect(dead_code, reason = "it is what clients read; problems are written by the host")]
 pub(crate) struct Refused(ProblemBody);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_document_is_openapi_and_has_every_route() {
+        let document = serde_json::to_value(Document::openapi()).unwrap();
+        assert_eq!(document["openapi"], "3.1.0");
+        let source = include_str!("lib.rs");
+        let routes: Vec<&str> =
+            source.lines().filter_map(|line| line.trim().strip_prefix(".route(\"")?.split('"').next()).collect();
+        assert!(routes.contains(&"/model/load"), "{routes:?}");
+        for route in &routes {
+            assert!(document["paths"][*route]["post"].is_object(), "{route} is not described");
+        }
+        assert_eq!(document["paths"].as_object().unwrap().len(), routes.len());
+    }
+}

@@ -48,7 +48,7 @@ pub(super) fn page(wants: &Wants, section: Section, title: &str, body: &Markup) 
             footer .foot {
                 p {
                     "This page as " a href=(twin) { "JSON" } " · "
-                    a href="/openapi.json" { "OpenAPI" } " · times are UTC"
+                    a href="/docs" { "API" } " · times are UTC"
                 }
             }
         },

@@ -50,7 +50,7 @@ async fn with_a_token_everything_asks_for_it_from_here_too() {
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     assert_eq!(world.send(request("GET", "/api/jobs", ELSEWHERE, &headers, "")).await.status, 200);
     // What says nothing of anyone needs no token.
-    for path in ["/login", "/openapi.json", "/assets/console.css", "/assets/console.js"] {
+    for path in ["/login", "/openapi.json", "/docs", "/assets/console.css", "/assets/console.js"] {
         assert_eq!(world.send(request("GET", path, ELSEWHERE, &[], "")).await.status, 200, "{path}");
     }
 }
@@ -119,6 +119,19 @@ async fn every_answer_keeps_browsers_strict() {
             assert!(!text.contains(banned), "{path} has {banned}");
         }
     }
+}
+
+#[tokio::test]
+async fn the_api_has_a_page_to_try_it_on() {
+    let world = World::new(None).await;
+    let page = world.page("/docs").await;
+    let policy = page.header("content-security-policy");
+    assert!(policy.contains("script-src 'unsafe-inline'") && policy.contains("connect-src 'self'"), "{policy}");
+    assert!(page.text.contains("fetch(\"openapi.json\")"), "{}", page.text);
+    assert!(!page.text.contains("http://") && !page.text.contains("https://"), "nothing comes from elsewhere");
+    let policy = world.page("/jobs").await.header("content-security-policy").to_owned();
+    assert!(policy.contains("script-src 'self'"), "the console's own pages stay strict: {policy}");
+    assert!(world.page("/jobs").await.text.contains("href=\"/docs\""));
 }
 
 #[test]
