@@ -3,13 +3,14 @@
 
     cargo build --release --workspace --bins
     python3 benches/serving/serving.py                          ours and FastAPI + uvicorn + scikit-learn
-    python3 benches/serving/serving.py --peers fastapi,mlflow,ray
+    python3 benches/serving/serving.py --peers fastapi,ray,mlflow,mlserver
 
-Installs the peers into --venv (target/serving-venv) when they are not there, and needs `wrk` (Debian: apt-get install wrk).
+Installs each peer into an environment of its own under --venv (target/serving-venv) when it is not there, from the lists in
+requirements/, and needs `wrk` (Debian: apt-get install wrk).
 Prints per server: p50 and p99 at 1 connection, requests per second of the server's own CPU at 1, 16 and 64 connections,
-CPU per request, resident memory of its processes, time from exec to the first prediction, and 1000-row bodies; for ours
-100,000-row bodies too, as JSON and as a binary tensor. CPU time is the server's, from /proc, so that neither wrk nor
-other programs count. Ratios are to ours.
+CPU per request, resident memory of its processes, time from exec to the first prediction, and bodies of 1,000 and 100,000
+rows, as JSON and, where it is spoken, as a binary tensor. For ours also what a row costs in bodies of 1, 32 and 1,000 rows.
+CPU time is the server's, from /proc, so that neither wrk nor other programs count. Ratios are to ours.
 """
 
 import argparse
@@ -78,8 +79,8 @@ def resident(pids: list) -> float:
 class Server:
     """A server with the model, as its users start it."""
 
-    def __init__(self, name, command, environment, path, body, cwd):
-        self.name, self.path, self.body, self.port = name, path, body, free_port()
+    def __init__(self, name, command, environment, path, body, cwd, port=None):
+        self.name, self.path, self.body, self.port = name, path, body, port or free_port()
         command = [str(part).replace("PORT", str(self.port)) for part in command]
         environment = {key: value.replace("PORT", str(self.port)) for key, value in environment.items()}
         begun = time.perf_counter()
@@ -144,17 +145,24 @@ def split(rows):
     return {"dataframe_split": {"columns": [f"x{column}" for column in range(20)], "data": rows}}
 
 
-def install(venv: pathlib.Path, peers) -> None:
-    if not (venv / "bin" / "python").exists():
-        subprocess.run([sys.executable, "-m", "venv", venv], check=True)
-    wanted = ["fastapi", "uvicorn", "scikit-learn==1.9.1"]
-    wanted += ["mlflow"] if "mlflow" in peers else []
-    wanted += ["ray[serve]"] if "ray" in peers else []
-    subprocess.run([venv / "bin" / "python", "-m", "pip", "install", "--quiet", *wanted], check=True)
+def tensor(rows):
+    flat = [value for row in rows for value in row]
+    inputs = [{"name": "input-0", "shape": [len(rows), len(rows[0])], "datatype": "FP64", "data": flat}]
+    return {"inputs": inputs, "outputs": [{"name": "predict"}, {"name": "predict_proba"}]}
 
 
-def train(venv: pathlib.Path, folder: pathlib.Path, peers) -> None:
-    """The reference job's model, by scikit-learn: ours has the same trees."""
+def install(venv: pathlib.Path, peer: str) -> None:
+    folder = venv / peer
+    if (folder / "bin" / "python").exists():
+        return
+    subprocess.run([sys.executable, "-m", "venv", folder], check=True)
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet"]
+    subprocess.run([*pip, "-r", HERE / "requirements" / f"{peer}.txt"], check=True)
+
+
+def train(venv: pathlib.Path, folder: pathlib.Path, peer: str) -> None:
+    """The reference job's model, by the peer's own scikit-learn: ours has the same trees."""
+    folder.mkdir()
     code = f"""
 import joblib
 from sklearn.datasets import make_classification
@@ -162,12 +170,16 @@ from sklearn.ensemble import RandomForestClassifier
 x, y = make_classification(n_samples=2500, n_features=20, n_informative=10, n_redundant=10, n_classes=2, random_state=42)
 model = RandomForestClassifier(n_estimators=75, max_depth=30, max_features=0.7, random_state=42).fit(x, y)
 joblib.dump(model, {str(folder / "model.joblib")!r})
-if {"mlflow" in peers}:
+if {peer == "mlflow"}:
     import mlflow.sklearn, pandas
     frame = pandas.DataFrame(x[:1], columns=[f"x{{column}}" for column in range(20)])
     mlflow.sklearn.save_model(model, {str(folder / "mlflow_model")!r}, input_example=frame)
 """
-    subprocess.run([venv / "bin" / "python", "-c", code], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    subprocess.run([venv / peer / "bin" / "python", "-c", code], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    if peer == "mlserver":
+        model = {"name": "rf", "implementation": "mlserver_sklearn.SKLearnModel",
+                 "parameters": {"uri": str(folder / "model.joblib"), "version": "1"}}
+        (folder / "model-settings.json").write_text(json.dumps(model))
 
 
 def our_home(folder: pathlib.Path) -> pathlib.Path:
@@ -180,96 +192,152 @@ def our_home(folder: pathlib.Path) -> pathlib.Path:
 
 
 def start(name, folder, venv, home):
-    python = venv / "bin" / "python"
     if name == "regrove":
         environment = {"PORT": "PORT", "REGROVE_HOME": str(home), "RUST_LOG": "error", "K_SINK": "http://127.0.0.1:9/",
                        "REGROVE_BODY_BYTES_MAX": str(256 << 20)}
         return Server(name, [ROOT / "target/release/predict"], environment, "/predict", features, folder)
+    folder, bin = folder / name, venv / name / "bin"
+    environment = {"MODEL": str(folder / "model.joblib"), "PYTHONPATH": str(HERE), "PATH": f"{bin}:{os.environ['PATH']}"}
     if name == "fastapi":
-        command = [python, "-m", "uvicorn", "fastapi_app:app", "--port", "PORT", "--log-level", "warning", "--no-access-log"]
-        return Server(name, command, {"MODEL": str(folder / "model.joblib")}, "/predict", features, HERE)
+        command = [bin / "python", "-m", "uvicorn", "fastapi_app:app", "--port", "PORT", "--log-level", "warning", "--no-access-log"]
+        return Server(name, command, environment, "/predict", features, folder)
     if name == "mlflow":
-        command = [venv / "bin" / "mlflow", "models", "serve", "-m", folder / "mlflow_model", "-p", "PORT", "--env-manager", "local"]
-        path = f"{venv / 'bin'}:{os.environ['PATH']}"
-        return Server(name, command, {"PATH": path}, "/invocations", split, folder)
+        command = [bin / "mlflow", "models", "serve", "-m", folder / "mlflow_model", "-p", "PORT", "--env-manager", "local"]
+        return Server(name, command, environment, "/invocations", split, folder)
+    if name == "mlserver":
+        ports = {"http_port": free_port(), "grpc_port": free_port(), "metrics_port": free_port()}
+        (folder / "settings.json").write_text(json.dumps({**ports, "host": "127.0.0.1", "debug": False}))
+        return Server(name, [bin / "mlserver", "start", folder], environment, "/v2/models/rf/infer", tensor, folder, ports["http_port"])
     if name == "ray":
         code = ("import ray, time; from ray import serve; ray.init(include_dashboard=False); "
                 "serve.start(http_options={'port': PORT}); import ray_app; serve.run(ray_app.app); time.sleep(3600)")
-        return Server(name, [python, "-c", code], {"MODEL": str(folder / "model.joblib"), "PYTHONPATH": str(HERE)}, "/predict",
-                      features, folder)
+        return Server(name, [bin / "python", "-c", code], environment, "/predict", features, folder)
     return sys.exit(f"unknown peer {name}")
 
 
 def measure(server, arguments, folder):
     one = json.dumps(server.body([ROW])).encode()
-    thousand = json.dumps(server.body([ROW] * 1000)).encode()
     server.load(4, 1, one, folder)  # warm
-    result = {"first_ms": server.first_ms}
+    result = {}
     for connections in (1, 16, 64):
         runs = [server.load(connections, arguments.seconds, one, folder) for _ in range(arguments.repeats)]
         result[connections] = {
-            "p50_ms": min(run["p50"] for run in runs), "p99_ms": min(run["p99"] for run in runs),
+            "p50_ms": min(run["p50"] or 60_000.0 for run in runs), "p99_ms": min(run["p99"] or 60_000.0 for run in runs),
             "per_second": max(run["per_second"] for run in runs),
             "per_cpu_second": statistics.median(run["requests"] / run["cpu"] for run in runs if run["cpu"]),
             "cpu_ms": statistics.median(run["cpu"] * 1000 / run["requests"] for run in runs if run["requests"]),
             "failed": sum(run["failed"] for run in runs),
         }
-    rows = server.load(1, arguments.seconds, thousand, folder)
-    result["thousand_rows_cpu_ms"] = rows["cpu"] * 1000 / max(rows["requests"], 1)
     result["pss_mib"] = resident(tree(server.process.pid))
     return result
 
 
-def large(server, folder):
-    """100,000 rows: JSON, then a binary tensor. Median of five, CPU milliseconds of the server and wall milliseconds."""
-    rows = 100_000
-    text = json.dumps(server.body([ROW] * rows)).encode()
-    header = json.dumps({"inputs": [{"name": "input-0", "shape": [rows, 20], "datatype": "FP32",
-                                     "parameters": {"binary_data_size": rows * 80}}], "parameters": {"binary_data_output": True}}).encode()
-    tensor = header + struct.pack("<20f", *ROW) * rows
-    shapes = {"JSON": (text, "/predict", None),
-              "binary tensor": (tensor, "/v2/models/RandomForestClassifierModel/infer", {"inference-header-content-length": str(len(header))})}
-    for name, (body, path, headers) in shapes.items():
-        walls, cpus = [], []
-        for _ in range(5):
-            before, begun = cpu([server.process.pid]), time.perf_counter()
-            server.ask(body, path, headers)
-            walls.append((time.perf_counter() - begun) * 1000)
-            cpus.append((cpu([server.process.pid]) - before) * 1000)
-        print(f"  100,000 rows as {name:14} {len(body) / 1e6:6.1f} MB  CPU {statistics.median(cpus):7.1f} ms  wall {statistics.median(walls):7.1f} ms")
+BINARY = {"regrove": "/v2/models/RandomForestClassifierModel/infer", "mlserver": "/v2/models/rf/infer"}
+
+
+def large(server, repeats):
+    """Bodies of many rows: median CPU milliseconds of the server, and wall milliseconds."""
+    result = {}
+    for rows in (1_000, 100_000):
+        bodies = {"JSON": (json.dumps(server.body([ROW] * rows)).encode(), None, None)}
+        if server.name in BINARY:
+            size = rows * len(ROW) * 4
+            header = json.dumps({"inputs": [{"name": "input-0", "shape": [rows, len(ROW)], "datatype": "FP32",
+                                             "parameters": {"binary_data_size": size}}],
+                                 "parameters": {"binary_data_output": True}}).encode()
+            packed = header + struct.pack(f"<{len(ROW)}f", *ROW) * rows
+            headers = {"inference-header-content-length": str(len(header)), "content-type": "application/octet-stream"}
+            bodies["binary"] = (packed, BINARY[server.name], headers)
+        for shape, (body, path, headers) in bodies.items():
+            walls, cpus = [], []
+            # A clock tick is 10 ms: small bodies are sent often enough to be seen.
+            times = 100 if rows == 1_000 else 1
+            try:
+                for _ in range(repeats):
+                    before, begun = cpu(tree(server.process.pid)), time.perf_counter()
+                    for _ in range(times):
+                        server.ask(body, path, headers)
+                    walls.append((time.perf_counter() - begun) * 1000 / times)
+                    cpus.append((cpu(tree(server.process.pid)) - before) * 1000 / times)
+                result[rows, shape] = (len(body) / 1e6, statistics.median(cpus), statistics.median(walls))
+            except (OSError, http.client.HTTPException, ValueError) as error:
+                result[rows, shape] = f"refused: {str(error)[:120]}"
+    return result
+
+
+def batching(server, seconds, folder):
+    """What a row costs, alone and in company: what batching requests together could save, at most."""
+    print("\nours, by rows per request: CPU µs per request and per row")
+    for rows in (1, 32, 1_000):
+        body = json.dumps(server.body([ROW] * rows)).encode()
+        runs = [server.load(16, seconds, body, folder) for _ in range(3)]
+        per_request = statistics.median(run["cpu"] * 1e6 / run["requests"] for run in runs)
+        print(f"  {rows:5} rows {per_request:9.1f} {per_request / rows:8.2f}")
+
+
+def cold(home, starts):
+    """From exec to the first answer, the listening socket inherited and the request waiting on it, as the gateway does it."""
+    body = json.dumps(features([ROW])).encode()
+    head = f"POST /predict HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    environment = {"REGROVE_HOME": str(home), "RUST_LOG": "error", "LISTEN_FDS": "1"}
+    walls, cpus, sizes = [], [], []
+    for _ in range(starts):
+        with socket.create_server(("127.0.0.1", 0)) as listener, socket.create_connection(listener.getsockname()) as client:
+            client.sendall(head.encode() + body)
+            clock, said = os.pipe()
+            pid = os.fork()
+            if pid == 0:
+                os.dup2(listener.fileno(), 3)
+                os.write(said, struct.pack("d", time.perf_counter()))
+                os.execve(ROOT / "target/release/predict", ["predict"], environment)
+            answer = client.recv(4096)
+            walls.append((time.perf_counter() - struct.unpack("d", os.read(clock, 8))[0]) * 1000)
+            assert answer.startswith(b"HTTP/1.1 200"), answer
+            tasks = pathlib.Path(f"/proc/{pid}/task").iterdir()
+            cpus.append(sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e6)
+            sizes.append(resident([pid]))
+            os.kill(pid, signal.SIGTERM)
+            os.waitpid(pid, 0)
+            os.close(clock)
+            os.close(said)
+    walls.sort()
+    print(f"ours, exec to the first answer with an inherited socket: p50 {statistics.median(walls):.2f} ms, best {walls[0]:.2f} ms, "
+          f"CPU {statistics.median(cpus):.2f} ms, PSS then {statistics.median(sizes):.1f} MiB")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--peers", default="fastapi", help="of fastapi, mlflow, ray")
+    parser.add_argument("--peers", default="fastapi", help="of fastapi, ray, mlflow, mlserver")
     parser.add_argument("--seconds", type=int, default=3, help="of each measurement")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--starts", type=int, default=20, help="starts of ours, for exec to first prediction")
+    parser.add_argument("--starts", type=int, default=20, help="starts of ours, for exec to first prediction; of a peer three")
     parser.add_argument("--venv", type=pathlib.Path, default=ROOT / "target" / "serving-venv")
-    parser.add_argument("--no-install", action="store_true", help="take the environment as it is")
     arguments = parser.parse_args()
     if not shutil.which("wrk"):
         sys.exit("wrk is not installed: apt-get install wrk")
     peers = [peer for peer in arguments.peers.split(",") if peer]
-    if not arguments.no_install:
-        install(arguments.venv, peers)
     folder = pathlib.Path(tempfile.mkdtemp(prefix="regrove-serving-"))
     try:
-        train(arguments.venv, folder, peers)
+        for peer in peers:
+            install(arguments.venv, peer)
+            train(arguments.venv, folder / peer, peer)
         home = our_home(folder)
+        cold(home, arguments.starts)
         results = {}
         for name in ["regrove", *peers]:
+            starts = []
+            for _ in range(arguments.starts if name == "regrove" else 3):
+                server = start(name, folder, arguments.venv, home)
+                starts.append(server.first_ms)
+                server.stop()
             server = start(name, folder, arguments.venv, home)
             results[name] = measure(server, arguments, folder)
+            results[name]["first_ms"] = statistics.median(starts)
+            results[name]["large"] = large(server, 5 if name == "regrove" else 1)
             if name == "regrove":
-                large(server, folder)
+                batching(server, arguments.seconds, folder)
             server.stop()
-        starts = []
-        for _ in range(arguments.starts):
-            server = start("regrove", folder, arguments.venv, home)
-            starts.append(server.first_ms)
-            server.stop()
-        results["regrove"]["first_ms"] = statistics.median(starts)
+            print(f"{name}: measured", file=sys.stderr)
         report(results)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -278,17 +346,22 @@ def main() -> None:
 def report(results) -> None:
     ours = results["regrove"]
     print(f"\n{'':10} {'first ms':>9} {'p50 ms':>8} {'p99 ms':>8} {'CPU ms':>8} {'req/CPU s at 1':>15} {'at 16':>9} {'at 64':>9} "
-          f"{'1000 rows CPU ms':>17} {'PSS MiB':>8} {'failed':>7}")
+          f"{'PSS MiB':>8} {'failed':>7}")
     for name, result in results.items():
         per = [result[connections]["per_cpu_second"] for connections in (1, 16, 64)]
         failed = sum(result[connections]["failed"] for connections in (1, 16, 64))
         print(f"{name:10} {result['first_ms']:9.1f} {result[1]['p50_ms']:8.3f} {result[1]['p99_ms']:8.3f} {result[16]['cpu_ms']:8.3f} "
-              f"{per[0]:15.0f} {per[1]:9.0f} {per[2]:9.0f} {result['thousand_rows_cpu_ms']:17.2f} {result['pss_mib']:8.1f} {failed:7}")
+              f"{per[0]:15.0f} {per[1]:9.0f} {per[2]:9.0f} {result['pss_mib']:8.1f} {failed:7}")
     for name, result in results.items():
         if name != "regrove":
             ratios = [ours[connections]["per_cpu_second"] / result[connections]["per_cpu_second"] for connections in (1, 16, 64)]
             print(f"ours / {name}: requests per CPU second × {ratios[0]:.0f}, {ratios[1]:.0f}, {ratios[2]:.0f} at 1, 16, 64 connections; "
                   f"p50 × {result[1]['p50_ms'] / ours[1]['p50_ms']:.0f}; first prediction × {result['first_ms'] / ours['first_ms']:.0f}")
+    print("\nlarge bodies: MB, CPU ms, wall ms")
+    for name, result in results.items():
+        for (rows, shape), measured in result["large"].items():
+            shown = measured if isinstance(measured, str) else "{:7.2f} {:9.1f} {:9.1f}".format(*measured)
+            print(f"  {name:10} {rows:7} rows {shape:6} {shown}")
 
 
 if __name__ == "__main__":
