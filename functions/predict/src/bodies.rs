@@ -89,6 +89,33 @@ mod tests {
         assert_eq!((rows.n_rows, rows.values.len()), (300, 1_200_000));
     }
 
+    /// What fuzzing found worth keeping is read whenever the tests run.
+    #[test]
+    fn the_kept_corpus_gives_rows_or_problems() {
+        type Read = fn(&[u8], &Signature) -> Result<Rows, Problem>;
+        let tensors: Read = |input, signature| {
+            let (length, body) = input.split_first_chunk::<2>().unwrap_or((&[0, 0], &[]));
+            let (json, binary) = body.split_at_checked(u16::from_le_bytes(*length).into()).unwrap_or_default();
+            inference(json, binary, signature)
+        };
+        let readers: [(&str, Read); 4] =
+            [("features", features), ("invocation", invocation), ("csv", csv), ("inference", tensors)];
+        let signature = Signature::new(&["a".to_owned(), "b".to_owned(), "c".to_owned()]);
+        let corpus = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
+        for (target, read) in readers {
+            let mut answered = 0;
+            for entry in corpus.join(target).read_dir().unwrap() {
+                let path = entry.unwrap().path();
+                if let Ok(rows) = read(&std::fs::read(&path).unwrap(), &signature) {
+                    answered += 1;
+                    assert!(rows.n_rows > 0 && rows.values.len() == rows.n_rows * 3, "{}", path.display());
+                    assert!(rows.values.iter().all(|value| !value.is_infinite()), "{}", path.display());
+                }
+            }
+            assert!(answered > 0, "none of {target} is a body");
+        }
+    }
+
     /// What is wrong is told sixteen times; looking at the rest costs no more than reading it.
     #[test]
     fn a_shape_goes_before_values_however_many() {
