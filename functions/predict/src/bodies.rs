@@ -65,7 +65,7 @@ mod tests {
             .iter()
             .map(|name| format!(r#"{{"name":"{name}","shape":[50000],"datatype":"UINT8","parameters":{{"binary_data_size":50000}}}}"#))
             .collect();
-        let one = [0; 50_000];
+        let one = vec![0; 50_000];
         let answers = [
             features(format!(r#"{{"features":[{}]}}"#, many("[]")).as_bytes(), &signature),
             features(format!(r#"{{"features":[{}]}}"#, many("{}")).as_bytes(), &signature),
