@@ -21,6 +21,7 @@ mod foreign;
 mod forest_files;
 mod forest_kinds;
 mod grpc;
+mod images;
 mod jobs;
 mod kills;
 mod lambda;

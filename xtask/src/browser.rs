@@ -2,8 +2,8 @@
 
 use anyhow::{Context, Result, bail};
 
+use crate::debian;
 use crate::npm;
-use crate::redis::apt_install;
 use crate::shell::{self, Workspace, say};
 
 /// Makes sure that there are `chromium` and `chromedriver` of one version, and `<target>/axe` with axe-core.
@@ -14,7 +14,7 @@ use crate::shell::{self, Workspace, say};
 pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
     for (program, package) in [("chromium", "chromium"), ("chromedriver", "chromium-driver")] {
         if workspace.which(program)?.is_none() {
-            apt_install(workspace, package).with_context(|| format!("{program} is not on PATH: install it"))?;
+            debian::install(workspace, package).with_context(|| format!("{program} is not on PATH: install it"))?;
         }
     }
     let major = |program: &str| -> Result<String> {

@@ -1,11 +1,15 @@
 //! `cargo xtask`: what a developer and CI run to check the whole workspace.
 
 mod browser;
+mod containers;
+mod debian;
+mod libraries;
 mod npm;
 mod package;
 mod pipeline;
 mod python;
 mod redis;
+mod reproduce;
 mod sbom;
 mod shell;
 mod stamp;
@@ -26,6 +30,7 @@ use clap::{Parser, Subcommand};
         cargo xtask check                                 formatting, lints, dependencies\n  \
         cargo xtask bench -- --workloads a                fits and predictions beside other programs\n  \
         cargo xtask package images                        what goes into the container images\n  \
+        cargo xtask package images --twice                the same, built again elsewhere and compared\n  \
         cargo xtask package lambda                        what goes into the Lambda packages\n  \
         cargo xtask advisories                            known vulnerabilities; needs github.com"
 )]

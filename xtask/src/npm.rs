@@ -4,7 +4,7 @@ use std::fs;
 
 use anyhow::{Context, Result};
 
-use crate::redis::apt_install;
+use crate::debian;
 use crate::shell::{self, Workspace, say};
 use crate::stamp;
 
@@ -29,7 +29,7 @@ pub(crate) const AZURITE: Packages = Packages { folder: "azurite", pins: "tests/
 /// When npm is missing and cannot be installed, or the packages cannot be had.
 pub(crate) fn ensure(workspace: &Workspace, packages: &Packages) -> Result<()> {
     if workspace.which("npm")?.is_none() {
-        apt_install(workspace, "npm").context("npm is not on PATH: install it")?;
+        debian::install(workspace, "npm").context("npm is not on PATH: install it")?;
     }
     let pins = workspace.root.join(packages.pins);
     let folder = workspace.target.join(packages.folder);

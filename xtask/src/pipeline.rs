@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::shell::{Workspace, cargo_home, run, say, step};
 use crate::tools::{DENY, NEXTEST};
-use crate::{browser, npm, python, redis, tools};
+use crate::{browser, containers, debian, npm, package, python, redis, tools};
 
 /// Formatting, lints and the dependency policy.
 ///
@@ -38,6 +38,7 @@ pub(crate) fn setup(workspace: &Workspace) -> Result<()> {
 fn programs(workspace: &Workspace) -> Result<()> {
     step("install Redis", || redis::ensure(workspace))?;
     step("install Chromium and axe-core", || browser::ensure(workspace))?;
+    step("install Docker", || containers::ensure(workspace))?;
     step("install cargo-deny", || tools::ensure(workspace, &DENY))?;
     step("install cargo-nextest", || tools::ensure(workspace, &NEXTEST))
 }
@@ -63,7 +64,7 @@ pub(crate) fn bench(workspace: &Workspace, bench_args: &[String]) -> Result<()> 
         step("install the other programs", || python::ensure(workspace, &python::PEERS))?;
         // Without it its line of the table says so.
         if workspace.which("Rscript")?.is_none()
-            && let Err(error) = step("install ranger", || redis::apt_install(workspace, "r-cran-ranger"))
+            && let Err(error) = step("install ranger", || debian::install(workspace, "r-cran-ranger"))
         {
             say(format_args!("ranger is left out: {error:#}"));
         }
@@ -103,6 +104,7 @@ pub(crate) fn test(workspace: &Workspace, no_check: bool, nextest_args: &[String
         .env("REGROVE_TEST_AXE", workspace.target.join(npm::AXE.folder))
         .env("REGROVE_TEST_AZURITE", workspace.target.join(npm::AZURITE.folder))
         .env("REGROVE_TEST_BIN_DIR", workspace.target.join("debug"))
+        .env("REGROVE_TEST_IMAGES", workspace.target.join(package::TESTED))
         .env("PATH", workspace.path_with(&[venv.join("bin")])?))
 }
 
@@ -115,7 +117,8 @@ fn build(workspace: &Workspace, no_check: bool) -> Result<()> {
     step("build", || run(workspace.cargo()?.args(["build", "--workspace", "--locked", "--bins", "--tests"])))?;
     step("documentation tests", || {
         run(workspace.cargo()?.args(["test", "--doc", "--workspace", "--locked", "--quiet"]))
-    })
+    })?;
+    step("images of the programs under test", || package::of_tests(workspace))
 }
 
 /// Fetches the advisory database, then checks `Cargo.lock` against it.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-use crate::redis::apt_install;
+use crate::debian;
 use crate::shell::{self, Workspace, say};
 use crate::stamp;
 
@@ -82,7 +82,7 @@ pub(crate) struct Interpreter {
 /// When there is none, it is too old, or Debian's `python3-venv` cannot be added.
 pub(crate) fn interpreter(workspace: &Workspace) -> Result<Interpreter> {
     if workspace.which("python3")?.is_none() {
-        apt_install(workspace, "python3").context("python3 is not on PATH: install Python 3.11 or newer")?;
+        debian::install(workspace, "python3").context("python3 is not on PATH: install Python 3.11 or newer")?;
     }
     let program = workspace.which("python3")?.context("python3 is still missing after its installation")?;
     let ask = "import platform; print(platform.python_version())";
@@ -101,7 +101,7 @@ pub(crate) fn interpreter(workspace: &Workspace) -> Result<Interpreter> {
         shell::output(workspace.command(&program)?.args(["-c", "import venv, ensurepip"]))
     };
     if venv_works(workspace).is_err() {
-        apt_install(workspace, "python3-venv").context("python3 lacks its `venv` module: install it")?;
+        debian::install(workspace, "python3-venv").context("python3 lacks its `venv` module: install it")?;
         venv_works(workspace)?;
     }
     Ok(Interpreter { program, version })

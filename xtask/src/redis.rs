@@ -1,9 +1,8 @@
 //! `redis-server` for the tests, which start their own servers on free ports.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, bail};
 
+use crate::debian;
 use crate::shell::{self, Workspace, say};
 
 /// The oldest Redis whose stream commands the event log uses.
@@ -16,7 +15,8 @@ const VERSION_MIN: (u32, u32) = (6, 2);
 /// When it is missing and cannot be installed, or is too old. The message says what to do.
 pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
     if workspace.which("redis-server")?.is_none() {
-        install(workspace)?;
+        debian::install_service(workspace, "redis-server", "redis-server")
+            .context("redis-server is not on PATH and could not be installed: install Redis 6.2 or newer by hand")?;
     }
     let server = workspace.which("redis-server")?.context("redis-server is still missing after its installation")?;
     let banner = shell::output(workspace.command(&server)?.arg("--version"))?;
@@ -33,65 +33,6 @@ pub(crate) fn ensure(workspace: &Workspace) -> Result<()> {
     }
     say(format_args!("Redis {}.{} at {}", version.0, version.1, server.display()));
     Ok(())
-}
-
-/// Installs Debian's package and stops the server that its installation starts on port 6379.
-fn install(workspace: &Workspace) -> Result<()> {
-    apt_install(workspace, "redis-server")
-        .context("redis-server is not on PATH and could not be installed: install Redis 6.2 or newer by hand")?;
-    if Path::new("/run/systemd/system").is_dir() {
-        return shell::run(as_root(workspace, "systemctl")?.args(["disable", "--now", "redis-server"]));
-    }
-    let script = "/etc/init.d/redis-server";
-    if Path::new(script).is_file() {
-        // Stopping what does not run is a success here; anything else is worth seeing, not fatal.
-        if let Err(error) = shell::run(as_root(workspace, script)?.arg("stop")) {
-            say(format_args!("the packaged server was not stopped: {error}"));
-        }
-    }
-    Ok(())
-}
-
-/// Installs one Debian package, with fresh package lists only when the present ones do not know it.
-///
-/// # Errors
-///
-/// When there is no apt-get, no root and no sudo, or apt-get itself fails.
-pub(crate) fn apt_install(workspace: &Workspace, package: &str) -> Result<()> {
-    if workspace.which("apt-get")?.is_none() {
-        bail!("no apt-get on this machine to install {package}");
-    }
-    say(format_args!("installing {package} with apt-get"));
-    let install = |workspace: &Workspace| -> Result<()> {
-        shell::run(
-            as_root(workspace, "env")?
-                .arg("DEBIAN_FRONTEND=noninteractive")
-                .args(["apt-get", "install", "-qq", "-y"])
-                .arg("--no-install-recommends")
-                .args(["-o", "DPkg::Lock::Timeout=300", "-o", "Dpkg::Use-Pty=0"])
-                .args(["-o", "Acquire::Retries=3"])
-                .arg(package),
-        )
-    };
-    if install(workspace).is_ok() {
-        return Ok(());
-    }
-    say("not in the present package lists: apt-get update, then again");
-    shell::run(as_root(workspace, "apt-get")?.args(["update", "-qq", "-o", "Acquire::Retries=3"]))?;
-    install(workspace)
-}
-
-/// `program` as root: as it is when we are root, by sudo otherwise.
-fn as_root(workspace: &Workspace, program: &str) -> Result<std::process::Command> {
-    if shell::output(workspace.command("id")?.arg("-u"))? == "0" {
-        return workspace.command(program);
-    }
-    if workspace.which("sudo")?.is_none() {
-        bail!("{program} needs root, and there is no sudo");
-    }
-    let mut command = workspace.command("sudo")?;
-    command.arg(program);
-    Ok(command)
 }
 
 /// Major and minor of `Redis server v=7.0.15 sha=…` or `Valkey server v=9.1.2 …`.
