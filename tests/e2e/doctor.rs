@@ -69,6 +69,10 @@ case "$*" in
 *"get namespace"*) echo '{"items":[{"metadata":{"name":"knative-serving","labels":{"app.kubernetes.io/version":"1.22.0"}}},{"metadata":{"name":"knative-eventing","labels":{"app.kubernetes.io/version":"1.22.0"}}}]}';;
 *config-domain*) echo '{"data":{"example.com":""}}';;
 *secret*) ;;
+*"configmap regrove-config"*) echo '{"data":{"MLFLOW_TRACKING_URI":"http://mlflow.regrove.svc.cluster.local"}}';;
+*deployments*) echo '{"items":[{"metadata":{"name":"mlflow"},"spec":{"template":{"spec":{"containers":[{"env":[{"name":"MLFLOW_SERVER_ALLOWED_HOSTS","value":"localhost"}]}]}}}}]}';;
+*leases*) echo '{"items":[{"metadata":{"name":"n1"},"spec":{"renewTime":"2100-01-01T00:00:00.000000Z"}}]}';;
+*logs*app.kubernetes.io/name=aggregate*) echo '{"message":"dead letter","id":"x","ty":"io.regrove.shard-requested","code":"422"}';;
 *) echo '{"items":[]}';;
 esac
 "#;
@@ -84,6 +88,12 @@ esac
     assert_eq!(finding(&findings, "domain")["detail"], "it is example.com");
     assert_eq!(finding(&findings, "Broker")["verdict"], "wrong");
     assert_eq!(finding(&findings, "Secret")["verdict"], "doubt");
+    assert_eq!(finding(&findings, "MLflow's host names")["verdict"], "wrong");
+    assert!(finding(&findings, "clock of node n1")["detail"].as_str().unwrap().contains("ahead"), "{findings:#}");
+    assert!(
+        finding(&findings, "the cluster's dead letters")["detail"].as_str().unwrap().starts_with("1 in the last"),
+        "{findings:#}"
+    );
     // Without a cluster, kubectl's own words.
     let mut command = regrove::command(folder.path());
     command.args(["doctor", "--json", "--cluster", "--kubectl", "/nowhere/kubectl"]);

@@ -22,6 +22,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::jobs::{DEFAULT_MODEL, REFERENCE_PROBABILITIES, one_to_twenty, reference, small};
+use crate::operations::run;
 use crate::polling::{DEADLINE, until};
 use crate::record;
 use crate::up::{Foreign, Up, UpOptions};
@@ -37,7 +38,7 @@ const FUNCTIONS: [&str; 6] = ["aggregate", "train-shard", "register", "load-mode
 const TOKEN: &str = "sixteen-characters-or-more";
 /// An operator's setting of the functions that read data sets.
 const ALLOW: &str = "REGROVE_DATA_ALLOW";
-/// libc, libm, libgcc_s and the loader.
+/// libc, libm, `libgcc_s` and the loader.
 const LIBRARIES_MAX: usize = 4;
 /// Rows of the data set that comes over HTTP.
 const ROWS: usize = 100;
@@ -219,13 +220,4 @@ fn images() -> PathBuf {
 
 fn free_port() -> u16 {
     std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// Runs a program that has to succeed; returns what it prints.
-#[track_caller]
-fn run(command: &mut Command) -> String {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {said}");
-    String::from_utf8(output.stdout).unwrap()
 }

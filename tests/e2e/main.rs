@@ -25,6 +25,7 @@ mod images;
 mod jobs;
 mod kills;
 mod lambda;
+mod operations;
 mod other_models;
 mod outages;
 mod polling;

@@ -9,14 +9,15 @@ use serde_json::Value;
 
 use crate::polling::until;
 
-struct Function {
+/// A function as a process of its own.
+pub(crate) struct Function {
     child: Child,
     port: u16,
 }
 
 impl Function {
     /// Starts a function on a free port with this environment and no other.
-    fn start(name: &str, environment: &[(&str, &str)]) -> Self {
+    pub(crate) fn start(name: &str, environment: &[(&str, &str)]) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = Command::new(binary(name).unwrap());
         command.env_clear().env("PORT", port.to_string()).envs(environment.iter().copied());
@@ -24,7 +25,8 @@ impl Function {
         Self { child: command.spawn().unwrap(), port }
     }
 
-    async fn health(&self) -> Option<(StatusCode, Value)> {
+    /// What it says of its health; `None` while it does not listen.
+    pub(crate) async fn health(&self) -> Option<(StatusCode, Value)> {
         let answer = reqwest::get(format!("http://127.0.0.1:{}/healthz", self.port)).await.ok()?;
         let status = answer.status();
         Some((status, serde_json::from_str(&answer.text().await.ok()?).unwrap_or_default()))

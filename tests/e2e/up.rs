@@ -32,6 +32,8 @@ pub(crate) struct UpOptions {
     pub(crate) fast_time: Option<f64>,
     /// Further variables of the runtime's environment.
     pub(crate) env: Vec<(String, String)>,
+    /// A copy of our manifests, which is watched.
+    pub(crate) watched: Option<PathBuf>,
     /// Somebody else's application instead of ours.
     pub(crate) application: Option<Foreign>,
 }
@@ -138,7 +140,10 @@ impl Up {
         ]);
         command.arg("--home").arg(self.home()).arg("--file");
         match &self.options.application {
-            None => command.arg(workspace().join("k8s")),
+            None => match &self.options.watched {
+                Some(copy) => command.arg(copy).arg("--watch"),
+                None => command.arg(workspace().join("k8s")),
+            },
             Some(foreign) => {
                 command.arg(&foreign.manifests).args(foreign.exec.iter().flat_map(|exec| ["--exec", exec]))
             }

@@ -31,7 +31,7 @@ pub(crate) async fn run(args: Args, reach: &Reach, output: &Output) -> anyhow::R
     let mut findings = here::examine(reach, &args.mlflow, Timestamp::now).await;
     if args.cluster {
         let cluster = Cluster { kubectl: args.kubectl, namespace: reach.namespace.clone() };
-        findings.extend(cluster.examine().await);
+        findings.extend(cluster.examine(Timestamp::now).await);
     }
     output.result(&findings, || findings.iter().map(line).collect::<Vec<_>>().join("\n"))?;
     let wrong = findings.iter().filter(|finding| finding.verdict == Verdict::Wrong).count();

@@ -1,5 +1,10 @@
 //! What is in the cluster, as `kubectl` tells it.
 
+mod clocks;
+mod dead_letters;
+mod mlflow;
+
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Finding;
@@ -12,6 +17,11 @@ const DOMAIN: &str = "localhost";
 /// What functions read their passwords from.
 const SECRET: &str = "regrove-secrets";
 
+/// Where functions learn the addresses of Redis and MLflow.
+const CONFIG: &str = "regrove-config";
+/// Why something may not be seen.
+const NOT_SEEN: &str = "your user may not look at it, or it is not installed";
+
 /// A cluster.
 #[derive(Debug, Clone)]
 pub(crate) struct Cluster {
@@ -23,7 +33,7 @@ pub(crate) struct Cluster {
 
 impl Cluster {
     /// Looks at everything; nothing is changed.
-    pub(crate) async fn examine(&self) -> Vec<Finding> {
+    pub(crate) async fn examine(&self, now: impl Fn() -> Timestamp) -> Vec<Finding> {
         let mut findings = Vec::new();
         match self.get(&["namespace", "knative-serving", "knative-eventing", "--ignore-not-found"]).await {
             Ok(namespaces) => findings.extend(versions(&namespaces)),
@@ -41,28 +51,62 @@ impl Cluster {
         }
         let secret = ["secret", SECRET, "-n", &self.namespace, "--ignore-not-found"];
         findings.push(self.look("passwords", &secret, passwords).await);
+        findings.push(self.mlflow().await);
+        let leases = ["leases.coordination.k8s.io", "-n", "kube-node-lease"];
+        match self.get(&leases).await {
+            Ok(leases) => findings.extend(clocks::of_nodes(&leases, now())),
+            Err(error) => findings.push(Finding::doubt("clocks", error, NOT_SEEN)),
+        }
+        findings.push(self.dead_letters().await);
         findings
     }
 
     async fn look(&self, what: &str, arguments: &[&str], read: impl Fn(&Value) -> Finding) -> Finding {
         match self.get(arguments).await {
             Ok(object) => read(&object),
-            Err(error) => Finding::wrong(what, error, "your user may not look at it, or it is not installed"),
+            Err(error) => Finding::wrong(what, error, NOT_SEEN),
+        }
+    }
+
+    /// Whether MLflow answers to the name by which the functions call it.
+    async fn mlflow(&self) -> Finding {
+        let config = ["configmap", CONFIG, "-n", &self.namespace, "--ignore-not-found"];
+        let servers = ["deployments.apps", "-n", &self.namespace];
+        match (self.get(&config).await, self.get(&servers).await) {
+            (Ok(config), Ok(servers)) => mlflow::answers_to_its_name(&config, &servers),
+            (Err(error), _) | (_, Err(error)) => Finding::doubt("MLflow's host names", error, NOT_SEEN),
+        }
+    }
+
+    /// What the aggregate has been told of as undeliverable, as its log says.
+    async fn dead_letters(&self) -> Finding {
+        let who = format!("app.kubernetes.io/name={}", dead_letters::HEARD_BY);
+        let since = ["--since", dead_letters::SINCE, "--tail", "-1"];
+        let arguments = ["logs", "-n", &self.namespace, "--selector", &who, "--container", dead_letters::HEARD_BY];
+        match self.ask(&[&arguments[..], &since].concat()).await {
+            Ok(log) => dead_letters::in_log(&String::from_utf8_lossy(&log)),
+            Err(error) => Finding::doubt(dead_letters::WHAT, error, NOT_SEEN),
         }
     }
 
     async fn get(&self, arguments: &[&str]) -> Result<Value, String> {
-        let mut command = self.kubectl.command();
-        command.arg("get").args(arguments).args(["--output", "json", "--request-timeout", "10s"]);
-        let output = command.output().await.map_err(|error| format!("kubectl cannot be run: {error}"))?;
-        if !output.status.success() {
-            return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
-        }
+        let answer = self.ask(&[&["get"], arguments, &["--output", "json"]].concat()).await?;
         // `--ignore-not-found` says nothing at all.
-        if output.stdout.is_empty() {
+        if answer.is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_slice(&output.stdout).map_err(|error| format!("kubectl did not answer with JSON: {error}"))
+        serde_json::from_slice(&answer).map_err(|error| format!("kubectl did not answer with JSON: {error}"))
+    }
+
+    /// What kubectl prints, or why it failed.
+    async fn ask(&self, arguments: &[&str]) -> Result<Vec<u8>, String> {
+        let mut command = self.kubectl.command();
+        command.args(arguments).args(["--request-timeout", "10s"]);
+        let output = command.output().await.map_err(|error| format!("kubectl cannot be run: {error}"))?;
+        if output.status.success() {
+            return Ok(output.stdout);
+        }
+        Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
     }
 }
 

@@ -14,7 +14,7 @@ use crate::reach::Reach;
 
 /// How far two clocks may be apart before somebody should look: a `Date` header counts whole seconds, and a job's times
 /// are compared with the tick's.
-const SKEW_MAX: SignedDuration = SignedDuration::from_secs(5);
+pub(crate) const SKEW_MAX: SignedDuration = SignedDuration::from_secs(5);
 /// How long one answer may take, a cold start included.
 const ANSWER_MAX: std::time::Duration = std::time::Duration::from_secs(20);
 /// Dead letters that are counted.

@@ -32,6 +32,9 @@ pub(crate) async fn cancel(
 pub(crate) async fn bury(ports: &Ports, letter: &CloudEvent) -> Result<Vec<CloudEvent>, Problem> {
     // Letters about no job of ours (a model's name, a stranger's event) stay where they are: in the dead letters.
     let about_a_model = letter.ty().strip_prefix(TYPE_PREFIX) == Some(names::PREDICT_REQUESTED);
+    // A cluster's broker keeps no list of them: there, this line is what tells, and `regrove doctor --cluster` reads it.
+    let code = letter.attribute("knativeerrorcode");
+    tracing::warn!(id = letter.id(), ty = letter.ty(), code = code.as_deref(), "dead letter");
     let Some(job) = event::subject(letter).ok().filter(|_| !about_a_model) else { return Ok(Vec::new()) };
     let cause = Cause { function: FUNCTION, event: letter, at: now() };
     append_decided(&*ports.control.log, &job_stream(job), |history| {

@@ -11,7 +11,8 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::pod::Pod;
-use super::{FUNCTIONS, run};
+use super::FUNCTIONS;
+use crate::operations::run;
 use crate::polling::{DEADLINE, until_blocking};
 
 /// What the images say that they were built from.

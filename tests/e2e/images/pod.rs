@@ -8,7 +8,8 @@ use regrove_knative::manifest::{Application, Source};
 use regrove_test_support::programs::{platform_program, workspace};
 use serde_json::{Value, json};
 
-use super::{FUNCTIONS, run};
+use super::FUNCTIONS;
+use crate::operations::run;
 
 /// One function's container.
 pub(super) struct Pod {

@@ -24,7 +24,7 @@ use super::emulator::Lambda;
 use super::template::{ACCOUNT, EventSource, Queue, REGION, STACK, Template};
 use crate::polling::until;
 
-/// What `cargo xtask lambda` puts beside each program.
+/// What `cargo xtask package lambda` puts beside each program.
 const MANIFESTS: [&str; 3] = ["broker.yaml", "triggers.yaml", "ping.yaml"];
 
 /// The queue of the trigger that [`StackOptions::answers`] adds.

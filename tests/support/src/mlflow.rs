@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -46,6 +47,11 @@ impl MlflowServer {
     /// What `MLFLOW_TRACKING_URI` is to be.
     pub fn uri(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// Where it keeps its data: `mlflow.db` and `artifacts`.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Kills the server and its workers at once (SIGKILL). What it has answered is in its files.

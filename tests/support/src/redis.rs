@@ -76,6 +76,11 @@ impl RedisServer {
         self.port
     }
 
+    /// Where it keeps its data.
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+
     /// The PEM file of the authority that vouches for a server with TLS.
     pub fn ca(&self) -> PathBuf {
         self.directory.path().join("ca.pem")
