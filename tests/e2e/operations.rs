@@ -129,7 +129,9 @@ async fn an_upgrade_drops_no_request_and_no_job() {
     let folder = tempfile::tempdir().unwrap();
     let manifests = folder.path().join("k8s");
     copy(&workspace().join("k8s"), &manifests);
-    let up = Arc::new(Up::start(UpOptions { watched: Some(manifests.clone()), ..UpOptions::default() }));
+    // A revision that nobody asks any more ends after the autoscaler's window: here after 3 s instead of 60.
+    let options = UpOptions { watched: Some(manifests.clone()), fast_time: Some(20.0), ..UpOptions::default() };
+    let up = Arc::new(Up::start(options));
     up.request("first", &small("Upgraded", 1)).await;
     assert_eq!(up.job_end("first").await.state, JobState::Succeeded);
     up.served("Upgraded", "1").await;

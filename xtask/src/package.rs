@@ -214,15 +214,16 @@ fn build(
     // Static, so that the image needs no C library. Paths of this machine are no part of a program: panics would show
     // them, and another machine would make other bytes.
     let ours = [(&workspace.root, "/src"), (&workspace.target, "/target"), (&cargo_home, "/cargo")];
-    let renamed = |option: &str| -> String {
-        ours.iter().map(|(path, name)| format!(" {option}={}={name}", path.display())).collect()
+    let renamed = |option: &str| {
+        let each = ours.iter().map(|(path, name)| format!("{option}={}={name}", path.display()));
+        each.collect::<Vec<_>>().join(" ")
     };
-    let flags = format!("-C target-feature=+crt-static{}", renamed("--remap-path-prefix"));
+    let flags = format!("-C target-feature=+crt-static {}", renamed("--remap-path-prefix"));
     let mut cargo = workspace.cargo()?;
     // The target is named because the flags must not reach build scripts and macros.
     cargo.args(["build", "--locked", "--bins", "--profile", profile, "--target", target]);
     // Libraries in C write the same paths into their messages.
-    cargo.env("RUSTFLAGS", flags).env("CFLAGS", renamed("-ffile-prefix-map").trim_start());
+    cargo.env("RUSTFLAGS", flags).env("CFLAGS", renamed("-ffile-prefix-map"));
     for name in functions {
         cargo.args(["--package", &format!("regrove-{name}")]);
         if let Some(features) = features {

@@ -10,8 +10,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use super::pod::Pod;
 use super::FUNCTIONS;
+use super::pod::Pod;
 use crate::operations::run;
 use crate::polling::{DEADLINE, until_blocking};
 
