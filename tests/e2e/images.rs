@@ -28,7 +28,7 @@ use crate::record;
 use crate::up::{Foreign, Up, UpOptions};
 use docker::Docker;
 
-/// Set inside the namespaces.
+/// Set inside the namespaces, to the folder of Docker's daemon.
 const INSIDE: &str = "REGROVE_TEST_INSIDE";
 /// Names the folder with a root for each image.
 const IMAGES: &str = "REGROVE_TEST_IMAGES";
@@ -45,29 +45,33 @@ const ROWS: usize = 100;
 
 #[test]
 fn the_loop_runs_through_the_containers() {
-    if std::env::var_os(INSIDE).is_some() {
-        tokio::runtime::Runtime::new().unwrap().block_on(inside());
+    if let Some(folder) = std::env::var_os(INSIDE) {
+        tokio::runtime::Runtime::new().unwrap().block_on(inside(Path::new(&folder)));
         return;
     }
+    // Out here, where nothing is mounted in it, so that it can be removed.
+    let folder = tempfile::Builder::new().prefix("regrove-docker-").tempdir().unwrap();
     // This very test again, with no network but its own.
     let status = Command::new("unshare")
         .args(["--net", "--mount", "--"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", "images::the_loop_runs_through_the_containers", "--nocapture"])
-        .env(INSIDE, "1")
+        .env(INSIDE, folder.path())
         .status()
         .expect("unshare is part of util-linux");
     assert!(status.success(), "inside the namespaces: {status}; they need root");
 }
 
-async fn inside() {
+async fn inside(folder: &Path) {
     run(Command::new("ip").args(["link", "set", "lo", "up"]));
-    let docker = Docker::start(&images());
+    let docker = Docker::start(&images(), folder);
     let pods = pod::all();
     for pod in &pods {
         docker.build(&pod.name, &[]);
         is_as_promised(&docker, &pod.name);
     }
+    // One is enough: they are built alike, and each build costs a second or two.
+    is_the_same_again(&docker, "register");
     let (redis, mlflow) = (RedisServer::start().unwrap(), MlflowServer::start().unwrap());
     let ports: BTreeMap<&str, u16> = FUNCTIONS.iter().map(|name| (*name, free_port())).collect();
     let (_folder, up) = broker(&ports, &redis, &mlflow);
@@ -172,7 +176,17 @@ fn broker(ports: &BTreeMap<&str, u16>, redis: &RedisServer, mlflow: &MlflowServe
     (folder, up)
 }
 
-/// What an image is: labelled, not root's, without a shell or anything else, the same when it is built again.
+/// Built anew, an image is the same but for the time of the build, which newer builders take from `SOURCE_DATE_EPOCH`.
+fn is_the_same_again(docker: &Docker, name: &str) {
+    let about = docker.inspect(name);
+    docker.build(name, &["--no-cache"]);
+    let again = docker.inspect(name);
+    for part in ["RootFS", "Config", "Architecture", "Os", "Size"] {
+        assert_eq!(again[part], about[part], "{name}: {part}");
+    }
+}
+
+/// What an image is: labelled, not root's, without a shell or anything else.
 fn is_as_promised(docker: &Docker, name: &str) {
     let about = docker.inspect(name);
     assert_eq!(about["Config"]["User"], "65532:65532", "{name}");
@@ -181,12 +195,6 @@ fn is_as_promised(docker: &Docker, name: &str) {
     assert_eq!(labels["org.opencontainers.image.title"], format!("regrove-{name}"));
     assert_eq!(labels["org.opencontainers.image.revision"], docker::REVISION);
     assert_eq!(about["RootFS"]["Layers"].as_array().unwrap().len(), 1, "{name}");
-    // Built anew, only the time of the build differs, which newer builders take from SOURCE_DATE_EPOCH.
-    docker.build(name, &["--no-cache"]);
-    let again = docker.inspect(name);
-    for part in ["RootFS", "Config", "Architecture", "Os", "Size"] {
-        assert_eq!(again[part], about[part], "{name}: {part}");
-    }
     let wanted = [name, "etc/ssl/certs/ca-certificates.crt", "sbom.cdx.json"].map(str::to_owned);
     // Only those that CI tests have any: what is shipped is static.
     let is_library = |file: &String| file.starts_with("lib") && file.contains(".so");

@@ -8,7 +8,6 @@ use std::process::{Child, Command, Stdio};
 use regrove_test_support::programs::workspace;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use super::FUNCTIONS;
 use super::pod::Pod;
@@ -17,45 +16,46 @@ use crate::polling::{DEADLINE, until_blocking};
 
 /// What the images say that they were built from.
 pub(super) const REVISION: &str = "of-the-test";
+/// Seconds that one call of Docker may take.
+const ANSWERS_WITHIN: &str = "120";
 /// Seconds that a function may take to end.
 const STOPPED_WITHIN: &str = "30";
 
 pub(super) struct Docker {
     daemon: Child,
-    folder: TempDir,
+    folder: PathBuf,
     context: PathBuf,
 }
 
 impl Docker {
     /// Starts a daemon without a bridge. What is built in it has the Dockerfile and the images' roots, and no more.
-    pub(super) fn start(images: &Path) -> Self {
-        let folder = tempfile::Builder::new().prefix("regrove-docker-").tempdir().unwrap();
-        let context = folder.path().join("context");
+    pub(super) fn start(images: &Path, folder: &Path) -> Self {
+        let context = folder.join("context");
         fs::create_dir_all(context.join("target")).unwrap();
         for name in ["Dockerfile", ".dockerignore"] {
             fs::copy(workspace().join(name), context.join(name)).unwrap();
         }
         run(Command::new("cp").arg("-a").arg(images).arg(context.join("target/image")));
-        let log = fs::File::create(folder.path().join("dockerd.log")).unwrap();
+        let log = fs::File::create(folder.join("dockerd.log")).unwrap();
         let daemon = Command::new("/usr/sbin/dockerd")
             .args(["--bridge", "none", "--iptables=false", "--ip6tables=false"])
             .arg("--host")
-            .arg(format!("unix://{}", folder.path().join("sock").display()))
+            .arg(format!("unix://{}", folder.join("sock").display()))
             .arg("--data-root")
-            .arg(folder.path().join("data"))
+            .arg(folder.join("data"))
             .arg("--exec-root")
-            .arg(folder.path().join("exec"))
+            .arg(folder.join("exec"))
             .arg("--pidfile")
-            .arg(folder.path().join("pid"))
+            .arg(folder.join("pid"))
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log)
             .spawn()
             .expect("`cargo xtask test` installs Docker");
-        let docker = Self { daemon, folder, context };
+        let docker = Self { daemon, folder: folder.to_owned(), context };
         let answers = || docker.client(&["version"]).output().unwrap().status.success().then_some(());
         if let Err(error) = until_blocking(DEADLINE, answers) {
-            let said = fs::read_to_string(docker.folder.path().join("dockerd.log")).unwrap();
+            let said = fs::read_to_string(docker.folder.join("dockerd.log")).unwrap();
             panic!("dockerd does not answer: {error}\n{said}");
         }
         docker
@@ -63,9 +63,13 @@ impl Docker {
 
     /// Debian's client, which knows this daemon's `BuildKit`.
     fn client(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new("/usr/bin/docker");
-        command.args(arguments).env("DOCKER_BUILDKIT", "1").env("HOME", self.folder.path());
-        command.env("DOCKER_HOST", format!("unix://{}", self.folder.path().join("sock").display()));
+        let mut command = Command::new("timeout");
+        command
+            .args([ANSWERS_WITHIN, "/usr/bin/docker"])
+            .args(arguments)
+            .env("DOCKER_BUILDKIT", "1")
+            .env("HOME", &self.folder);
+        command.env("DOCKER_HOST", format!("unix://{}", self.folder.join("sock").display()));
         command.stdin(Stdio::null());
         command
     }
@@ -94,7 +98,7 @@ impl Docker {
     /// Regular files of an image.
     pub(super) fn files(&self, image: &str) -> BTreeSet<String> {
         let container = self.output(&["create", image]);
-        let archive = self.folder.path().join("image.tar");
+        let archive = self.folder.join("image.tar");
         self.output(&["export", "--output", archive.to_str().unwrap(), container.trim()]);
         self.output(&["rm", container.trim()]);
         let listing = run(Command::new("tar").arg("-tf").arg(&archive));
@@ -169,6 +173,9 @@ impl Drop for Docker {
             drop(self.client(&["rm", "--force", name]).output());
         }
         kill_process(Pid::from_child(&self.daemon), Signal::TERM).unwrap_or_default();
-        drop(self.daemon.wait());
+        if until_blocking(DEADLINE, || self.daemon.try_wait().transpose()).is_err() {
+            self.daemon.kill().unwrap_or_default();
+            drop(self.daemon.wait());
+        }
     }
 }

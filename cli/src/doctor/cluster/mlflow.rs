@@ -20,8 +20,7 @@ pub(super) fn answers_to_its_name(config: &Value, deployments: &Value) -> Findin
         let detail = format!("ConfigMap {CONFIG} has no usable {ADDRESS} (`{address}`)");
         return Finding::wrong(WHAT, detail, "apply k8s/ (`skaffold run`)");
     };
-    let of_mlflow =
-        |object: &&Value| text(object, "/metadata/name") == host.split(['.', ':']).next().unwrap_or_default();
+    let of_mlflow = |object: &&Value| is_service(text(object, "/metadata/name"), &host);
     let Some(server) = items(deployments).into_iter().find(of_mlflow) else {
         return Finding::well(WHAT, format!("`{host}` is not a server of this namespace: it is not looked at"));
     };
@@ -34,6 +33,12 @@ pub(super) fn answers_to_its_name(config: &Value, deployments: &Value) -> Findin
         _ => format!("the functions call it `{host}`, and {SETTING} is {}", names.join(",")),
     };
     Finding::wrong(WHAT, detail, MEND)
+}
+
+/// Whether a host is the name of a Service of the cluster: `NAME`, `NAME.NAMESPACE` or `NAME.NAMESPACE.svc…`.
+fn is_service(name: &str, host: &str) -> bool {
+    let mut labels = host.split(':').next().unwrap_or_default().split('.');
+    labels.next() == Some(name) && labels.nth(1).is_none_or(|label| label == "svc")
 }
 
 /// As a client writes it: without the scheme's own port.
