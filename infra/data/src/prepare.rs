@@ -1,13 +1,10 @@
 //! The canonical frame of a table, written in place.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
-use std::io::{BufReader, Read as _};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use arrow_array::ArrayRef;
-use aws_lc_rs::digest::{Context, SHA256};
 use regrove_forest::frame::FrameLayout;
 use regrove_forest::{Categories, Label};
 use tempfile::NamedTempFile;
@@ -20,8 +17,6 @@ use crate::{
 
 /// What bounds a frame.
 pub(crate) const FRAME_LIMIT: &str = "--artifact-bytes-max (REGROVE_ARTIFACT_BYTES_MAX)";
-/// Bytes hashed at once.
-const HASH_BLOCK: usize = 1 << 20;
 
 /// What is learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -311,23 +306,6 @@ fn column(
 
 /// SHA-256 of a file, 64 lower-case hexadecimal digits.
 pub(crate) fn hash(path: &Path, total: u64, progress: &dyn Progress) -> Result<String, Error> {
-    let wrong = |source| Error::io(path.display(), source);
-    let mut file = BufReader::with_capacity(HASH_BLOCK, File::open(path).map_err(wrong)?);
-    let mut hasher = Context::new(&SHA256);
-    let mut block = vec![0; HASH_BLOCK];
-    let mut done = 0;
-    loop {
-        let length = file.read(&mut block).map_err(wrong)?;
-        let Some(part) = block.get(..length).filter(|part| !part.is_empty()) else { break };
-        hasher.update(part);
-        done += length as u64;
-        progress.advance(Stage::Hash, done, Some(total));
-    }
-    let digest = hasher.finish();
-    Ok(digest
-        .as_ref()
-        .iter()
-        .flat_map(|byte| [byte >> 4, byte & 15])
-        .filter_map(|digit| char::from_digit(u32::from(digit), 16))
-        .collect())
+    regrove_hash::sha256_of_file(path, |done| progress.advance(Stage::Hash, done, Some(total)))
+        .map_err(|source| Error::io(path.display(), source))
 }

@@ -7,7 +7,6 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -114,12 +113,7 @@ pub struct Placement {
 
 /// SHA-256 of the native form, lower-case hex: the identity of the model's content.
 pub fn native_sha256(description: &ModelDescription) -> String {
-    use std::fmt::Write as _;
-    digest(&SHA256, &description.native).as_ref().iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    regrove_hash::sha256(&description.native)
 }
 
 /// All files of the directory, `MLmodel` last: a directory whose upload broke off is not loadable by accident.

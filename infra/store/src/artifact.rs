@@ -10,11 +10,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use regrove_events::Artifact;
 
 use crate::redis_link::Link;
+
+pub use regrove_hash::sha256;
 
 /// Largest artifact in bytes unless `--artifact-bytes-max` says otherwise: 512 MiB.
 pub const ARTIFACT_BYTES_MAX: u64 = 512 * 1024 * 1024;
@@ -259,16 +260,6 @@ fn check_name(artifact: &Artifact) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Name { sha256: artifact.sha256.clone() })
-}
-
-/// The SHA-256 of bytes, 64 lower-case hexadecimal digits.
-pub fn sha256(bytes: &[u8]) -> String {
-    hex(digest(&SHA256, bytes).as_ref())
-}
-
-fn hex(digest: &[u8]) -> String {
-    let digit = |nibble: u8| char::from(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
-    digest.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn verify(artifact: &Artifact, bytes: &[u8], place: &str) -> Result<(), Error> {

@@ -1,18 +1,15 @@
 //! Artifacts as files, `sha256/ab/<hash>`: written beside and renamed, so that a file is never half there.
 
-use std::fs::{self, File};
-use std::io::{self, Read as _};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::digest::{Context, SHA256};
 use bytes::Bytes;
 use regrove_events::Artifact;
+use regrove_hash::sha256_of_file;
 use uuid::Uuid;
 
-use super::{Error, hex};
-
-/// Bytes per read while a file is hashed.
-const HASH_BLOCK: usize = 256 * 1024;
+use super::Error;
 
 /// A directory of artifacts, shared by the processes of a machine.
 #[derive(Debug, Clone)]
@@ -81,7 +78,7 @@ impl Files {
     pub(super) fn open(&self, artifact: &Artifact) -> Result<PathBuf, Error> {
         let path = self.path(&artifact.sha256);
         self.check_length(artifact, &path)?;
-        let found = hash(&path).map_err(|source| self.unreadable(artifact, &path, source))?;
+        let found = sha256_of_file(&path, |_| ()).map_err(|source| self.unreadable(artifact, &path, source))?;
         if found != artifact.sha256 {
             return Err(self.corrupt(artifact, format!("its SHA-256 is {found}")));
         }
@@ -118,18 +115,5 @@ impl Files {
 
     pub(super) fn place(&self) -> String {
         self.directory.display().to_string()
-    }
-}
-
-fn hash(path: &Path) -> io::Result<String> {
-    let mut file = File::open(path)?;
-    let mut hasher = Context::new(&SHA256);
-    let mut block = vec![0; HASH_BLOCK];
-    loop {
-        let length = file.read(&mut block)?;
-        match block.get(..length) {
-            Some([]) | None => return Ok(hex(hasher.finish().as_ref())),
-            Some(read) => hasher.update(read),
-        }
     }
 }
