@@ -42,6 +42,28 @@ fn requested(second: i64) -> CloudEvent {
     recorded(&Event::TrainRequested(request), "request", second)
 }
 
+#[test]
+fn a_model_without_a_name_is_called_after_its_estimator() {
+    for (request, name) in [
+        (r#"{"dataset":{"uri":"file:///d.csv"}}"#, "RandomForestClassifierModel"),
+        (
+            r#"{"dataset":{"uri":"file:///d.csv"},"params":{"estimator":"RandomForestRegressor"}}"#,
+            "RandomForestRegressorModel",
+        ),
+        (
+            r#"{"dataset":{"uri":"file:///d.csv"},"params":{"estimator":"ExtraTreesClassifier"}}"#,
+            "ExtraTreesClassifierModel",
+        ),
+        (
+            r#"{"dataset":{"uri":"file:///d.csv"},"params":{"estimator":"RandomForestRegressor"},"model":{"name":"Prices"}}"#,
+            "Prices",
+        ),
+    ] {
+        let read: event::TrainRequested = serde_json::from_str(request).unwrap_or_else(|error| unreachable!("{error}"));
+        assert_eq!(read.model_name(), name);
+    }
+}
+
 fn trees(shard: u32) -> TreeRange {
     TreeRange { from: shard * 10, to: shard * 10 + 10 }
 }

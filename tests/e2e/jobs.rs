@@ -13,7 +13,7 @@ use crate::up::Up;
 
 /// The answer to features 1.0 … 20.0 that scikit-learn 1.9.1 gives for the reference job.
 pub(crate) const REFERENCE_PROBABILITIES: [f64; 2] = [0.373_333_333_333_333_35, 0.626_666_666_666_666_7];
-/// The model that a request without a name means.
+/// The model that a request of a random forest of classes without a name means.
 pub(crate) const DEFAULT_MODEL: &str = "RandomForestClassifierModel";
 /// Shards of the [`lengthy`] job.
 pub(crate) const LENGTHY_SHARDS: u32 = 20;
@@ -55,7 +55,7 @@ fn request(uri: &str, params: &Value, model: &str, objective: Option<Objective>)
         shards: 4,
         shard_by: ShardBy::Trees,
         test_size: 0.2,
-        model: ModelRequest { name: model.to_owned(), ..ModelRequest::default() },
+        model: ModelRequest::named(model),
         experiment: "end-to-end".to_owned(),
         objective,
         early_stop: None,

@@ -46,7 +46,8 @@ async fn regressors_are_scikit_learns_from_the_file_to_the_prediction() {
     for (estimator, params) in ESTIMATORS {
         let said = &theirs["said"][estimator];
         let set = format!("estimator={estimator}");
-        let flags = [&["--set", &set, "--model", estimator, "--shards", "2"], params].concat();
+        let flags = [&["--set", &set, "--shards", "2"], params].concat();
+        let model = format!("{estimator}Model");
         let id = estimator.to_lowercase();
         let shown = train(&up, &id, &flags).await;
         let run = record::runs(&mlflow.uri(), &id).await.remove(0);
@@ -59,11 +60,11 @@ async fn regressors_are_scikit_learns_from_the_file_to_the_prediction() {
         assert_eq!(shown["metrics"]["accuracy"], Value::Null);
         assert_eq!(shown["data"]["classes"], json!([]));
 
-        up.served(estimator, "1").await;
-        let answer = up.predict(Some(estimator), &theirs["rows"]).await.json;
+        up.served(&model, "1").await;
+        let answer = up.predict(Some(&model), &theirs["rows"]).await.json;
         assert_eq!(numbers(&answer["predictions"]), numbers(&said["predictions"]), "{estimator}, bit for bit");
         assert_eq!(answer["probabilities"], Value::Null, "{estimator}");
-        let uri = format!("models:/{estimator}/1");
+        let uri = format!("models:/{model}/1");
         let loaded = python::run("load_and_predict.py", &[&mlflow.uri(), &uri, rows_file.to_str().unwrap()]).await;
         for (ours, theirs) in numbers(&answer["predictions"]).into_iter().zip(numbers(&loaded["predictions"])) {
             close(estimator, theirs, ours, FLOAT32_TOLERANCE);

@@ -27,7 +27,7 @@ fn request() -> TrainRequested {
         shards: 4,
         shard_by: ShardBy::Trees,
         test_size: 0.25,
-        model: ModelRequest { name: "Simulated".to_owned(), alias: Some("champion".to_owned()), description: None },
+        model: ModelRequest { alias: Some("champion".to_owned()), ..ModelRequest::named("Simulated") },
         experiment: "simulation".to_owned(),
         objective: None,
         early_stop: None,

@@ -118,7 +118,7 @@ fn breast_cancer(shards: u32, reach: &Reach) -> anyhow::Result<TrainRequested> {
         shards,
         shard_by: ShardBy::Trees,
         test_size: 0.2,
-        model: ModelRequest { name: "BreastCancerModel".to_owned(), alias: None, description: None },
+        model: ModelRequest::named("BreastCancerModel"),
         experiment: "regrove".to_owned(),
         objective: None,
         early_stop: None,
@@ -147,7 +147,7 @@ async fn one_job(
     let loaded = watch::until_served(&control, &registered).await?;
     let row = row.or_else(|| job.model.as_ref().map(|model| model.input_example.clone())).unwrap_or_default();
     let version = registered.version.as_str();
-    let (prediction, predict_seconds) = ask_version(reach, &request.model.name, version, &json!([row])).await?;
+    let (prediction, predict_seconds) = ask_version(reach, &request.model_name(), version, &json!([row])).await?;
     output.progress(format_args!("{job_id}: predicted {}", prediction["predictions"]));
     let mut value = serde_json::to_value(&summary)?;
     let load_seconds = loaded.time().zip(job.registered_at).map(|(to, from)| to.duration_since(from).as_secs_f64());

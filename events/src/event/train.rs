@@ -71,11 +71,12 @@ fn default_target() -> String {
 }
 
 /// The registered model that a job makes a version of.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct ModelRequest {
-    /// Registered model name: no `/` and no `:`.
-    pub name: String,
+    /// Registered model name: no `/` and no `:`. That of the estimator when absent, see [`TrainRequested::model_name`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// Alias to set on the new version, such as `champion`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
@@ -84,9 +85,10 @@ pub struct ModelRequest {
     pub description: Option<String>,
 }
 
-impl Default for ModelRequest {
-    fn default() -> Self {
-        Self { name: "RandomForestClassifierModel".to_owned(), alias: None, description: None }
+impl ModelRequest {
+    /// A name, without alias and description.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self { name: Some(name.into()), ..Self::default() }
     }
 }
 
@@ -231,9 +233,18 @@ impl TrainRequested {
         if self.test_size > 0.0 { metrics_of(self.is_regressor()) } else { metrics_of_training(self.is_regressor()) }
     }
 
+    /// The registered model that the job makes a version of: the one that is named, else the estimator's own, such as
+    /// `RandomForestClassifierModel` or `ExtraTreesRegressorModel`.
+    pub fn model_name(&self) -> String {
+        self.model.name.clone().unwrap_or_else(|| format!("{}Model", self.estimator()))
+    }
+
+    fn estimator(&self) -> &str {
+        self.params.get("estimator").and_then(Value::as_str).unwrap_or("RandomForestClassifier")
+    }
+
     fn is_regressor(&self) -> bool {
-        let estimator = self.params.get("estimator").and_then(Value::as_str);
-        estimator.is_some_and(|name| name.ends_with("Regressor"))
+        self.estimator().ends_with("Regressor")
     }
 }
 

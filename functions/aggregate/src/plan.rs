@@ -102,7 +102,7 @@ fn check_request(request: &TrainRequested) -> Result<RandomForestParams, Refused
     if !(0.0..1.0).contains(&request.test_size) {
         return refuse(format!("`test_size` is {}, it must be in [0, 1)", request.test_size));
     }
-    let name = &request.model.name;
+    let name = &request.model_name();
     if regrove_events::event::check_subject(name).is_err() {
         let rule = "1 to 128 letters, digits, `.`, `_` and `-`, starting with a letter or digit";
         return refuse(format!("`model.name` is `{name}`, it must be {rule}"));

@@ -83,7 +83,7 @@ fn settings(job: &Job) -> Map<String, Value> {
         ("target".to_owned(), json!(request.dataset.target)),
         ("shards".to_owned(), json!(request.shards)),
         ("test_size".to_owned(), json!(request.test_size)),
-        ("model".to_owned(), json!(request.model.name)),
+        ("model".to_owned(), json!(request.model_name())),
         ("experiment".to_owned(), json!(request.experiment)),
     ]);
     all

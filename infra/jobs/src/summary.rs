@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use regrove_events::event::{JobFailed, ModelRegistered, TreeRange};
+use regrove_events::event::{JobFailed, ModelRegistered, TrainRequested, TreeRange};
 use regrove_events::{Job, JobState};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -106,7 +106,7 @@ impl Summary {
             id: id.to_owned(),
             state: job.state,
             dataset: job.dataset.as_ref().map(|dataset| dataset.name.clone()),
-            model_name: job.request.as_ref().map(|request| request.model.name.clone()),
+            model_name: job.request.as_ref().map(TrainRequested::model_name),
             experiment: job.request.as_ref().map(|request| request.experiment.clone()),
             shards: job.shards.len(),
             shards_trained: job.shards_trained(),

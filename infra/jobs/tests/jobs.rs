@@ -54,7 +54,7 @@ fn request(n_estimators: u32) -> TrainRequested {
         shards: 2,
         shard_by: ShardBy::Trees,
         test_size: 0.2,
-        model: ModelRequest { name: "Iris".to_owned(), ..ModelRequest::default() },
+        model: ModelRequest::named("Iris"),
         experiment: "regrove".to_owned(),
         objective: None,
         early_stop: None,

@@ -18,7 +18,6 @@ pub(super) async fn ask(wants: Wants) -> Response {
         "params": {"n_estimators": 100, "random_state": 42},
         "shards": 4,
         "test_size": 0.2,
-        "model": {"name": "RandomForestClassifierModel"},
         "experiment": "regrove",
     });
     wants.answer(&example, |_| form(&wants))
@@ -58,7 +57,7 @@ fn form(wants: &Wants) -> Markup {
                     p #shard_by-hint .dim { "Rows: for data larger than one worker. Each shard grows its trees on a part of the rows, which makes another model than scikit-learn's." }
                 }
                 div .pair {
-                    div { label for="model" { "Registered model" } input #model name="model" value="RandomForestClassifierModel"; }
+                    div { label for="model" { "Registered model" } input #model name="model" placeholder="that of the estimator"; }
                     div { label for="alias" { "Alias" } input #alias name="alias" placeholder="champion"; }
                 }
                 div .pair {

@@ -167,6 +167,8 @@ mod tests {
             "shard_by": "rows", "model": {"name": "m"},
         });
         assert_eq!(request(&fields).unwrap(), wanted);
+        let nameless = request(&Fields { uri: "file:///a.csv".to_owned(), ..Fields::default() }).unwrap();
+        assert_eq!(nameless["model"], json!({}), "the estimator's own name");
         for (params, shards) in [("[]", "4"), ("{", "4"), ("{}", "four"), ("{}", "\"4\"")] {
             let fields = Fields { params: params.to_owned(), shards: shards.to_owned(), ..Fields::default() };
             assert_eq!(request(&fields).unwrap_err().kind, "invalid-request", "{params} {shards}");
