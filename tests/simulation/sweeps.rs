@@ -105,6 +105,30 @@ async fn a_million_combinations_are_refused_with_their_number() {
     assert_eq!(world.runs("sweep-1").await[0].info.status, RunStatus::Failed, "refused, not stopped");
 }
 
+/// An older version took requests that this one refuses, and may have left one open.
+#[tokio::test]
+async fn an_open_sweep_that_can_no_longer_be_says_why_and_stops_its_trials() {
+    let mut world = World::new().await;
+    let wish = SweepRequested { metric: Some("acuracy".to_owned()), ..wish(&json!({"max_depth": [1, 2]})) };
+    let at: Timestamp = "2026-11-23T08:00:00Z".parse().unwrap();
+    let opened = Event::SweepRequested(wish).first("sweep-1/request", "/test", "sweep-1", at).unwrap();
+    let mut trial = request();
+    trial.sweep = Some(regrove_events::event::SweepTrial { id: "sweep-1".to_owned(), trial: 1 });
+    let asked = Event::TrainRequested(trial).first("sweep-1.1/request", "/test", "sweep-1.1", at).unwrap();
+    world.control.log.append(&sweep_stream("sweep-1"), 0, &[opened.clone(), asked.clone()]).await.unwrap();
+    world.control.log.append(&job_stream("sweep-1.1"), 0, &[asked]).await.unwrap();
+    world.emit(opened);
+    world.settle(Weather::Fair).await;
+    let state = sweep::replay(&world.control.log.read(&sweep_stream("sweep-1"), 0).await.unwrap());
+    let completed = state.completed.unwrap();
+    let reason = completed.reason.unwrap();
+    assert!(reason.contains("`metric` is `acuracy`, the trials have accuracy"), "{reason}");
+    assert_eq!(completed.best, None);
+    let trial = world.job("sweep-1.1").await;
+    assert_eq!((trial.state, trial.cancel_reason.as_deref()), (JobState::Cancelled, Some(reason.as_str())));
+    assert_eq!(world.runs("sweep-1").await[0].info.status, RunStatus::Failed, "refused, not stopped");
+}
+
 #[tokio::test]
 async fn a_stopped_sweep_stops_its_trials() {
     let mut world = World::new().await;

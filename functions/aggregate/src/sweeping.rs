@@ -99,10 +99,6 @@ pub(crate) async fn open(
         let detail = format!("sweep `{id}` exists with other settings; choose another id (the event's subject)");
         return Err(Problem::new("sweep-id-taken", http::StatusCode::UNPROCESSABLE_ENTITY, detail).with("sweep", id));
     }
-    if let Err(refused) = request.trials(id) {
-        let completed = SweepCompleted { trials: Vec::new(), best: None, reason: Some(refused.to_string()) };
-        return end(ports, id, received, completed).await;
-    }
     advance(ports, id, received).await
 }
 
@@ -110,7 +106,14 @@ pub(crate) async fn open(
 pub(crate) async fn advance(ports: &Ports, id: &str, received: &CloudEvent) -> Result<Vec<CloudEvent>, Problem> {
     let stream = sweep_stream(id);
     let state = sweep::replay(&ports.control.log.read(&stream, 0).await?);
-    let Some((request, trials)) = open_trials(&state, id) else { return repeat(ports, id, received).await };
+    let Some(request) = state.request.as_ref().filter(|_| state.completed.is_none()) else {
+        return repeat(ports, id, received).await;
+    };
+    let trials = match request.trials(id) {
+        Ok(trials) => trials,
+        // One that an older version has opened may be refused by this one: it ends with the reason, and so do its trials.
+        Err(refused) => return give_up(ports, id, received, &state, &refused.to_string()).await,
+    };
     let mut jobs = Vec::new();
     for trial in &trials {
         jobs.push(job::replay(&ports.control.log.read(&job_stream(&trial.job), 0).await?));
@@ -149,12 +152,6 @@ pub(crate) async fn advance(ports: &Ports, id: &str, received: &CloudEvent) -> R
         tracing::info!(job = id, "sweep completed");
     }
     Ok(events)
-}
-
-/// What an open sweep is made of.
-fn open_trials<'a>(state: &'a Sweep, id: &str) -> Option<(&'a SweepRequested, Vec<Trial>)> {
-    let request = state.request.as_ref().filter(|_| state.completed.is_none())?;
-    Some((request, request.trials(id).ok()?))
 }
 
 /// The end of a sweep, to the delivery that caused it.
@@ -203,15 +200,26 @@ pub(crate) async fn cancel(
     if state.request.is_none() {
         return Ok(None);
     }
-    let reason = reason.cloned().unwrap_or_else(|| "stopped on request".to_owned());
-    let completed = SweepCompleted { trials: Vec::new(), best: None, reason: Some(reason.clone()) };
+    let reason = reason.map_or("stopped on request", String::as_str);
+    give_up(ports, id, received, &state, reason).await.map(Some)
+}
+
+/// Ends a sweep without a best trial, and asks the trials under way to stop.
+async fn give_up(
+    ports: &Ports,
+    id: &str,
+    received: &CloudEvent,
+    state: &Sweep,
+    reason: &str,
+) -> Result<Vec<CloudEvent>, Problem> {
+    let completed = SweepCompleted { trials: Vec::new(), best: None, reason: Some(reason.to_owned()) };
     let mut say = end(ports, id, received, completed).await?;
     let cause = Cause { function: FUNCTION, event: received, at: now() };
     for job in &state.asked {
-        let wish = Event::TrainCancelled(TrainCancelled { reason: Some(reason.clone()) });
+        let wish = Event::TrainCancelled(TrainCancelled { reason: Some(reason.to_owned()) });
         say.push(wish.caused_by(&cause, &format!("{job}/cancel"), job)?);
     }
-    Ok(Some(say))
+    Ok(say)
 }
 
 /// Looks at every open sweep.
