@@ -1,12 +1,15 @@
 //! Data sets in buckets: each cloud's own protocol, spoken by moto, fake-gcs-server and azurite.
 
 use std::io::Write as _;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use hmac::{Hmac, KeyInit as _, Mac as _};
+use regrove_data::{Format, ResultColumn, ResultWriter};
 use regrove_events::JobState;
 use regrove_test_support::programs::workspace;
 use regrove_test_support::{AzuriteServer, GcsServer, MotoServer};
@@ -47,6 +50,76 @@ async fn data_sets_are_read_from_s3() {
     ];
     is_read("s3://training", &here).await;
     refused("s3://nobody/cancer.csv", &here, "no such object").await;
+    columns_are_fetched_from_s3(&moto, &here).await;
+}
+
+/// Three columns of numbers that nothing makes smaller.
+fn wide(salt: u64) -> Vec<u8> {
+    const ROWS: u64 = 60_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("wide.parquet");
+    let mut writer = ResultWriter::create(&path, Format::Parquet, &["a", "b", "c"].map(str::to_owned)).unwrap();
+    #[expect(clippy::cast_precision_loss, reason = "any numbers do")]
+    let column = |seed: u64| -> Vec<f64> {
+        (1..=ROWS)
+            .map(|row| row.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17).wrapping_mul(seed) as f64)
+            .collect()
+    };
+    let [a, b, c] = [1, 3, 5].map(|seed| column(salt + seed));
+    writer.write(&[&a, &b, &c].map(|column| ResultColumn::Numbers(column))).unwrap();
+    writer.finish().unwrap();
+    std::fs::read(&path).unwrap()
+}
+
+/// Of a Parquet object only the wanted columns are fetched, and never pieces of two objects.
+async fn columns_are_fetched_from_s3(moto: &MotoServer, here: &[(&str, &str)]) {
+    let content = wide(2);
+    let whole = content.len() as u64;
+    put_s3(moto, "wide.parquet", content).await;
+    let folder = tempfile::tempdir().unwrap();
+    let inspect = |endpoint: &str| {
+        let mut command = regrove::command(folder.path());
+        command.args(["data", "inspect", "s3://training/wide.parquet", "--drop", "a", "--drop", "c", "--json"]);
+        command.envs(here.iter().copied()).env("AWS_ENDPOINT_URL", endpoint);
+        regrove::run(command)
+    };
+    let endpoint = moto.endpoint().trim_end_matches('/');
+    let seen = inspect(endpoint).await.ok().json();
+    let bytes = seen["bytes"].as_u64().unwrap();
+    assert!(bytes > whole / 4 && bytes < whole * 2 / 3, "{bytes} of {whole} bytes were fetched");
+    inspect(&replacing(endpoint).await).await.fails(1, &["was replaced while it was read"]);
+}
+
+/// A way to the bucket on which the object is replaced after two pieces of it have been read.
+async fn replacing(endpoint: &str) -> String {
+    let (endpoint, pieces) = (endpoint.to_owned(), Arc::new(AtomicUsize::new(0)));
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let pass = move |request: axum::extract::Request| {
+        let (endpoint, pieces, client) = (endpoint.clone(), Arc::clone(&pieces), client.clone());
+        async move {
+            let address = format!("{endpoint}{}", request.uri());
+            let mut headers = request.headers().clone();
+            headers.remove(http::header::HOST);
+            if request.method() == http::Method::GET && pieces.fetch_add(1, Ordering::SeqCst) == 2 {
+                // Whoever overwrites an object has to say who it is; moto believes anybody.
+                let who = headers[http::header::AUTHORIZATION].clone();
+                let put = client.put(&address).header(http::header::AUTHORIZATION, who).body(wide(20));
+                let put = put.send().await.unwrap();
+                assert!(put.status().is_success(), "{}", put.status());
+            }
+            let passed = client.request(request.method().clone(), address).headers(headers);
+            let answer = passed.send().await.unwrap();
+            let (status, headers) = (answer.status(), answer.headers().clone());
+            let mut response = http::Response::new(axum::body::Body::from(answer.bytes().await.unwrap()));
+            *response.status_mut() = status;
+            *response.headers_mut() = headers;
+            response
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(pass)).await.unwrap() });
+    address
 }
 
 /// Azure's account in every emulator, and its published key.
@@ -161,6 +234,13 @@ async fn data_sets_are_read_from_google_cloud_storage() {
     refused(uri, &[here, ("GOOGLE_SERVICE_ACCOUNT_KEY", "{}")], "missing field `private_key`").await;
     let nowhere = [here, ("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json")];
     refused(uri, &nowhere, "the environment's settings for this bucket cannot be used").await;
+    // fake-gcs-server lets everybody in: the refusal is played.
+    let nobody = axum::Router::new().fallback(async || axum::http::StatusCode::FORBIDDEN);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, nobody).await.unwrap() });
+    let closed = [("GOOGLE_BASE_URL", address.as_str()), ("GOOGLE_SKIP_SIGNATURE", "true")];
+    refused(uri, &closed, "access is denied; check the credentials").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

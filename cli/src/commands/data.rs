@@ -48,12 +48,10 @@ pub(crate) async fn run(command: Command, reach: &Reach, output: &Output) -> any
     let limits = Limits { bytes_max: u64::MAX, ..Limits::default() };
     let spool = reach.store.home.join("spool");
     let wrong = |error: Error| -> anyhow::Error {
-        match error {
-            Error::Unavailable { .. } | Error::Io { .. } => error.into(),
-            refused => Usage(format!("{}: {refused}", inspect.data)).into(),
-        }
+        if error.is_retryable() { error.into() } else { Usage(format!("{}: {error}", inspect.data)).into() }
     };
-    let local = fetch(&location, &Policy::anything(), &limits, &spool, &bar).await.map_err(wrong)?;
+    let columns = inspect.columns.wanted();
+    let local = fetch(&location, &Policy::anything(), &limits, &spool, &columns, &bar).await.map_err(wrong)?;
     let opened = Table::open(local.path(), &inspect.columns.csv().unwrap_or_default(), &limits).map_err(wrong)?;
     let places: Vec<usize> =
         (0..opened.names().len()).filter(|place| !inspect.columns.dropped(&opened.names()[*place])).collect();
@@ -124,7 +122,10 @@ fn describe(value: &Value, seen: &Survey) -> String {
 /// The most frequent values with their shares.
 #[expect(clippy::cast_precision_loss, reason = "shares for people")]
 fn values(column: &ColumnSurvey, n_rows: u64) -> String {
-    let Some(values) = &column.values else { return "too many to count".to_owned() };
+    let Some(values) = &column.values else {
+        // Those of numbers are counted when they are asked for.
+        return if column.min.is_some() { String::new() } else { "too many to count".to_owned() };
+    };
     let mut values: Vec<_> = values.iter().collect();
     values.sort_by_key(|(_, rows)| std::cmp::Reverse(*rows));
     let shown = values.iter().take(VALUES_SHOWN);

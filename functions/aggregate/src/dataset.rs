@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use regrove_data::{
-    CutPart, FrameHead, Limits, Location, Policy, Prepared, Table, TargetKind, Wish, cut, fetch, prepare,
+    Columns, CutPart, FrameHead, Limits, Location, Policy, Prepared, Table, TargetKind, Wish, cut, fetch, prepare,
 };
 use regrove_events::Artifact;
 use regrove_events::event::{DatasetRequest, JobFailed, RowPart};
@@ -93,7 +93,9 @@ pub async fn read(
     }
     let refused = |error: regrove_data::Error| Refused::of(request, &error);
     let location = Location::parse(&request.uri).map_err(refused)?;
-    let local = fetch(&location, &access.policy, &access.limits, &access.spool, &()).await.map_err(refused)?;
+    let columns = Columns::Except(&request.drop);
+    let local =
+        fetch(&location, &access.policy, &access.limits, &access.spool, &columns, &()).await.map_err(refused)?;
     let wish = Wish {
         target: request.target.clone(),
         kind,

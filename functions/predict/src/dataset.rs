@@ -10,8 +10,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use http::StatusCode;
 use regrove_data::{
-    Error, Features, Format, Limits, Local, Location, Policy, ResultColumn, ResultWriter, Scheme, Table, features,
-    fetch, publish,
+    Columns, Error, Features, Format, Limits, Local, Location, Policy, ResultColumn, ResultWriter, Scheme, Table,
+    features, fetch, publish,
 };
 use regrove_events::event::{CsvFormat, PredictCompleted, RowsAt, RowsFrom};
 use regrove_forest::Label;
@@ -64,7 +64,9 @@ pub(crate) async fn answer(
     let refused = |error: Error| problem(&from.uri, &error);
     let access = &service.data;
     let location = Location::parse(&from.uri).map_err(refused)?;
-    let local = fetch(&location, &access.policy, &access.limits, &access.spool, &()).await.map_err(refused)?;
+    let columns = Columns::Only(choice.served.signature.names());
+    let local =
+        fetch(&location, &access.policy, &access.limits, &access.spool, &columns, &()).await.map_err(refused)?;
     let sha256 = regrove_store::artifact::sha256(request.as_bytes());
     let tag = format!("predictions-{}", sha256.get(..TAG_DIGITS).unwrap_or(&sha256));
     let asker = Asker::default();

@@ -28,6 +28,22 @@ pub enum Error {
         /// What was said there.
         reason: String,
     },
+    /// The environment's settings for a bucket cannot be used.
+    #[error("data set `{uri}`: the environment's settings for this bucket cannot be used: {reason}")]
+    BucketSettings {
+        /// The URI.
+        uri: String,
+        /// Which setting is missing or wrong.
+        reason: String,
+    },
+    /// A bucket or server does not let this process in.
+    #[error("data set `{uri}`: access is denied; {reason}")]
+    Denied {
+        /// The URI.
+        uri: String,
+        /// What to look at.
+        reason: String,
+    },
     /// The place does not answer, or breaks off: another attempt may succeed.
     #[error("data set `{uri}` cannot be fetched now: {reason}")]
     Unavailable {
@@ -35,6 +51,12 @@ pub enum Error {
         uri: String,
         /// What was said there.
         reason: String,
+    },
+    /// The object was replaced while pieces of it were read: another attempt reads the new one.
+    #[error("data set `{uri}` was replaced while it was read; ask again")]
+    Changed {
+        /// The URI.
+        uri: String,
     },
     /// A file of this machine cannot be read or written.
     #[error("{place}: {source}")]
@@ -171,7 +193,8 @@ impl Error {
             Self::Uri { .. } => "dataset-unsupported",
             Self::NotAllowed { .. } => "dataset-not-allowed",
             Self::NotFound { .. } => "dataset-not-found",
-            Self::Stopped | Self::Unavailable { .. } => "dataset-unavailable",
+            Self::BucketSettings { .. } | Self::Denied { .. } => "dataset-access",
+            Self::Stopped | Self::Unavailable { .. } | Self::Changed { .. } => "dataset-unavailable",
             Self::NotWritable { .. } => "dataset-not-writable",
             Self::TooLarge { .. } => "dataset-too-large",
             _ => "dataset-invalid",
@@ -180,7 +203,7 @@ impl Error {
 
     /// Whether another attempt may succeed.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Io { .. } | Self::Stopped)
+        matches!(self, Self::Unavailable { .. } | Self::Changed { .. } | Self::Io { .. } | Self::Stopped)
     }
 
     pub(crate) fn io(place: impl std::fmt::Display, source: std::io::Error) -> Self {

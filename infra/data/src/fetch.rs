@@ -2,25 +2,38 @@
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
 use object_store::ObjectStoreExt as _;
-use reqwest::StatusCode;
-use reqwest::redirect::{Attempt, Policy as Redirects};
 use tempfile::NamedTempFile;
 use url::Url;
 
-use crate::bucket::{open as open_bucket, store_error};
-use crate::resolver::{Private, Resolver};
+use crate::bucket::{PinnedObject, open as open_bucket, store_error};
+use crate::pieces::{MAGIC, Remote, fetch_pieces};
+use crate::web::{First, Web};
 use crate::{Error, Limits, Location, Policy, Progress, Scheme, Stage};
 
-/// How long a server may take to answer, and between two pieces of the answer.
-const SILENCE_MAX: Duration = Duration::from_secs(30);
-/// Redirects that are followed.
-const REDIRECTS_MAX: usize = 5;
+/// Which columns will be read. What lies elsewhere and is Parquet is fetched without the others.
+#[derive(Debug, Clone, Copy)]
+pub enum Columns<'a> {
+    /// Every one.
+    All,
+    /// All but these.
+    Except(&'a [String]),
+    /// These.
+    Only(&'a [String]),
+}
+
+impl Columns<'_> {
+    pub(crate) fn hold(&self, name: &str) -> bool {
+        match self {
+            Self::All => true,
+            Self::Except(names) => names.iter().all(|other| other != name),
+            Self::Only(names) => names.iter().any(|other| other == name),
+        }
+    }
+}
 
 /// A data set as a file of this machine; one that was fetched is gone when this is dropped.
 #[derive(Debug)]
@@ -36,35 +49,75 @@ impl Local {
         &self.path
     }
 
-    /// Its size in bytes.
+    /// How many of its bytes are here: all of them, or those of a Parquet file that are wanted.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    pub(crate) fn spooled(file: NamedTempFile, bytes: u64) -> Self {
+        Self { path: file.path().to_owned(), bytes, _spooled: Some(file) }
     }
 }
 
 /// Brings a data set here. What is not a file of this machine is written to a file in `spool`, piece by piece.
 ///
+/// Of what is Parquet and ends in `.parquet` only the footer and the wanted columns are fetched, if the server gives pieces
+/// and says that they are of the same object.
+///
 /// # Errors
-/// What the policy refuses, a place that does not answer or has nothing, more bytes than allowed.
+/// What the policy refuses, a place that does not answer or has nothing, more bytes than allowed; [`Error::Changed`] for an
+/// object that was replaced meanwhile.
 pub async fn fetch(
     location: &Location,
     policy: &Policy,
     limits: &Limits,
     spool: &Path,
+    columns: &Columns<'_>,
     progress: &dyn Progress,
 ) -> Result<Local, Error> {
     policy.check(location)?;
-    match location.scheme() {
-        Scheme::File => file(location, policy, limits),
-        Scheme::Http => {
-            let (total, pieces) = http(location.url(), policy).await?;
-            spooled(location.url(), total, pieces, limits, spool, progress).await
-        }
-        Scheme::Bucket => {
-            let (total, pieces) = bucket(location.url()).await?;
-            spooled(location.url(), Some(total), pieces, limits, spool, progress).await
+    let url = location.url();
+    let found = match location.scheme() {
+        Scheme::File => return file(location, policy, limits),
+        Scheme::Http => on_web(location, policy).await?,
+        Scheme::Bucket => in_bucket(location).await?,
+    };
+    match found {
+        Found::Pieces(remote) => fetch_pieces(&remote, url.as_str(), columns, limits, spool, progress).await,
+        Found::Whole(total, pieces) => spooled(url, total, pieces, limits, spool, progress).await,
+    }
+}
+
+/// What lies elsewhere.
+enum Found {
+    /// Parquet, of which pieces can be asked for.
+    Pieces(Remote),
+    /// Anything: all of it, and its length if that is known.
+    Whole(Option<u64>, Pieces),
+}
+
+async fn on_web(location: &Location, policy: &Policy) -> Result<Found, Error> {
+    let web = Web::new(location.url(), policy)?;
+    if location.names_parquet() {
+        match web.first(MAGIC.len() as u64).await? {
+            First::Piece(bytes, pinned) if bytes == MAGIC => return Ok(Found::Pieces(Remote::Web(pinned))),
+            First::Whole(total, pieces) => return Ok(Found::Whole(total, pieces)),
+            First::Piece(..) | First::Unsaid => {}
         }
     }
+    let (total, pieces) = web.whole().await?;
+    Ok(Found::Whole(total, pieces))
+}
+
+async fn in_bucket(location: &Location) -> Result<Found, Error> {
+    if location.names_parquet()
+        && let Some(pinned) = PinnedObject::open(location.url()).await?
+        && pinned.starts_with(MAGIC).await?
+    {
+        return Ok(Found::Pieces(Remote::Bucket(pinned)));
+    }
+    let (total, pieces) = bucket(location.url()).await?;
+    Ok(Found::Whole(Some(total), pieces))
 }
 
 fn file(location: &Location, policy: &Policy, limits: &Limits) -> Result<Local, Error> {
@@ -85,89 +138,8 @@ fn file(location: &Location, policy: &Policy, limits: &Limits) -> Result<Local, 
     Ok(Local { path: real, bytes: metadata.len(), _spooled: None })
 }
 
-type Pieces = std::pin::Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
-
-async fn http(url: &Url, policy: &Policy) -> Result<(Option<u64>, Pieces), Error> {
-    let uri = url.to_string();
-    let redirect_policy = policy.clone();
-    let client = reqwest::Client::builder()
-        .connect_timeout(SILENCE_MAX)
-        .read_timeout(SILENCE_MAX)
-        .no_proxy()
-        .redirect(Redirects::custom(move |attempt| redirect(&redirect_policy, attempt)))
-        .dns_resolver(Arc::new(Resolver { policy: policy.clone() }))
-        .build()
-        .map_err(|error| web_error(&uri, &error))?;
-    let response = client.get(url.clone()).send().await.map_err(|error| web_error(&uri, &error))?;
-    let status = response.status();
-    if status.is_redirection() {
-        // The client follows web addresses only, and asks for permission before it does.
-        let to = response.headers().get(reqwest::header::LOCATION).and_then(|to| to.to_str().ok()).unwrap_or("nowhere");
-        let reason = format!("it redirects to {to}, and a redirect may only lead to a web server");
-        return Err(Error::NotAllowed { uri, reason });
-    }
-    if !status.is_success() {
-        let reason = format!("the server answered {status}");
-        let passing =
-            status.is_server_error() || matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT);
-        return Err(if passing { Error::Unavailable { uri, reason } } else { Error::NotFound { uri, reason } });
-    }
-    let total = response.content_length();
-    let pieces = response.bytes_stream().map(move |piece| piece.map_err(|error| web_error(&uri, &error)));
-    Ok((total, Box::pin(pieces)))
-}
-
-/// Why a redirect is not followed.
-#[derive(Debug, thiserror::Error)]
-#[error("{reason}")]
-struct NotFollowed {
-    to: String,
-    reason: String,
-}
-
-fn redirect(policy: &Policy, attempt: Attempt<'_>) -> reqwest::redirect::Action {
-    let to = attempt.url().to_string();
-    if attempt.previous().len() > REDIRECTS_MAX {
-        return attempt.error(NotFollowed { to, reason: format!("more than {REDIRECTS_MAX} redirects") });
-    }
-    let checked = Location::parse(&to).and_then(|location| {
-        if location.scheme() != Scheme::Http {
-            return Err(Error::NotAllowed {
-                uri: to.clone(),
-                reason: "a redirect may only lead to a web server".to_owned(),
-            });
-        }
-        policy.check(&location)
-    });
-    match checked {
-        Ok(()) => attempt.follow(),
-        Err(error) => attempt.error(NotFollowed { to, reason: error.to_string() }),
-    }
-}
-
-/// An error of the client, or one of ours that it carries.
-fn web_error(uri: &str, error: &reqwest::Error) -> Error {
-    let mut cause: Option<&(dyn std::error::Error + 'static)> = Some(error);
-    let mut reason = String::new();
-    while let Some(inner) = cause {
-        if let Some(refused) = inner.downcast_ref::<NotFollowed>() {
-            return Error::NotAllowed {
-                uri: uri.to_owned(),
-                reason: format!("it redirects to {}: {refused}", refused.to),
-            };
-        }
-        if let Some(refused) = inner.downcast_ref::<Private>() {
-            return Error::NotAllowed { uri: uri.to_owned(), reason: refused.to_string() };
-        }
-        reason = inner.to_string();
-        cause = inner.source();
-    }
-    // The client refuses schemes that it does not know before it asks for permission.
-    if error.is_redirect() {
-        return Error::NotAllowed { uri: uri.to_owned(), reason: format!("its redirect cannot be followed: {reason}") };
-    }
-    Error::Unavailable { uri: uri.to_owned(), reason }
-}
+/// Bytes as they come.
+pub(crate) type Pieces = std::pin::Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>;
 
 async fn bucket(url: &Url) -> Result<(u64, Pieces), Error> {
     let uri = url.to_string();
@@ -203,5 +175,5 @@ async fn spooled(
         return Err(Error::Unavailable { uri: url.to_string(), reason });
     }
     file.flush().map_err(wrong)?;
-    Ok(Local { path: file.path().to_owned(), bytes, _spooled: Some(file) })
+    Ok(Local::spooled(file, bytes))
 }

@@ -6,6 +6,8 @@
 //!  gs, az                it is not here    Parquet                                     hashed
 //! ```
 //!
+//! Of Parquet that lies elsewhere only the footer and the wanted columns are fetched.
+//!
 //! A data set is never held in memory: [`Table::scan`] hands out batches of at most [`BATCH_ROWS`] rows, and
 //! [`prepare`] writes the frame's columns to a file at their places. What is kept grows with the number of columns, classes
 //! and categories only, and each of these has a limit.
@@ -32,6 +34,7 @@ mod features;
 mod fetch;
 mod location;
 mod parquet_table;
+mod pieces;
 mod policy;
 mod prepare;
 mod progress;
@@ -40,12 +43,13 @@ mod resolver;
 mod results;
 mod survey;
 mod table;
+mod web;
 
 pub use args::{DATA_BYTES_MAX, DataArgs, ROWS_MAX};
 pub use cut::{CutPart, FrameHead, cut};
 pub use error::Error;
 pub use features::{Features, VisitRows, features};
-pub use fetch::{Local, fetch};
+pub use fetch::{Columns, Local, fetch};
 pub use location::{Location, Scheme};
 pub use policy::Policy;
 pub use prepare::{Prepared, TargetKind, Wish, prepare};

@@ -64,6 +64,11 @@ impl Location {
         Ok(Self { url, scheme: Scheme::File })
     }
 
+    /// Whether the path's ending says that it is Parquet.
+    pub(crate) fn names_parquet(&self) -> bool {
+        self.url.path().to_ascii_lowercase().ends_with(".parquet")
+    }
+
     /// A file next to this one: `rows.csv.gz` with the tag `x` becomes `rows.x.csv` or `rows.x.parquet`.
     ///
     /// # Errors

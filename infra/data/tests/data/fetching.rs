@@ -6,7 +6,7 @@ use axum::Router;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use regrove_data::{Error, Limits, Local, Location, Policy, fetch};
+use regrove_data::{Columns, Error, Limits, Local, Location, Policy, fetch};
 
 use crate::Folder;
 
@@ -23,6 +23,7 @@ async fn server() -> String {
         .route("/metadata", get(to("http://169.254.169.254/latest/meta-data/")))
         .route("/loopback", get(to("http://localhost:1/data.csv")))
         .route("/round", get(to("/round")))
+        .route("/closed", get(|| async { StatusCode::FORBIDDEN }))
         .route("/busy", get(|| async { StatusCode::SERVICE_UNAVAILABLE }))
         .route("/cut", get(cut));
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -43,7 +44,7 @@ async fn cut() -> Response {
 async fn fetched(uri: &str, policy: &Policy) -> Result<(Local, Folder), Error> {
     let spool = Folder::new();
     let location = Location::parse(uri)?;
-    Ok((fetch(&location, policy, &Limits::default(), spool.dir.path(), &()).await?, spool))
+    Ok((fetch(&location, policy, &Limits::default(), spool.dir.path(), &Columns::All, &()).await?, spool))
 }
 
 fn policy(list: &str) -> Policy {
@@ -111,6 +112,7 @@ async fn what_fails_for_a_moment_is_told_from_what_is_not_there() {
     let named = policy(&server);
     for (path, kind, retryable) in [
         ("/nothing", "dataset-not-found", false),
+        ("/closed", "dataset-access", false),
         ("/busy", "dataset-unavailable", true),
         ("/cut", "dataset-unavailable", true),
     ] {
@@ -127,7 +129,7 @@ async fn too_much_is_not_fetched() {
     let location = Location::parse(&format!("{server}/data.csv")).unwrap();
     let spool = Folder::new();
     let limits = Limits { bytes_max: 5, ..Limits::default() };
-    let refused = fetch(&location, &policy(&server), &limits, spool.dir.path(), &()).await.unwrap_err();
+    let refused = fetch(&location, &policy(&server), &limits, spool.dir.path(), &Columns::All, &()).await.unwrap_err();
     assert_eq!(refused.kind(), "dataset-too-large");
     assert!(refused.to_string().contains("REGROVE_DATA_BYTES_MAX"), "{refused}");
     assert_eq!(spool.dir.path().read_dir().unwrap().count(), 0);

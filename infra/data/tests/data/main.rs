@@ -7,6 +7,7 @@ mod fetching;
 mod memory;
 mod parquet;
 mod parts;
+mod pieces;
 mod publishing;
 mod results;
 

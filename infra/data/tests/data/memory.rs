@@ -2,7 +2,7 @@
 
 use std::io::{BufWriter, Write as _};
 
-use regrove_data::{Error, Limits, Location, Policy, fetch, prepare};
+use regrove_data::{Columns, Error, Limits, Location, Policy, fetch, prepare};
 
 use crate::{Folder, table, wish};
 
@@ -81,7 +81,7 @@ async fn memory_does_not_grow_with_the_stream() {
     let policy = Policy::for_events(Some(&server), None).unwrap();
     let spool = Folder::new();
     let limits = Limits { bytes_max: u64::MAX, ..Limits::default() };
-    let local = fetch(&location, &policy, &limits, spool.dir.path(), &()).await.unwrap();
+    let local = fetch(&location, &policy, &limits, spool.dir.path(), &Columns::All, &()).await.unwrap();
     assert!(local.bytes() >= STREAM_BYTES, "{}", local.bytes());
     assert_eq!(local.path().metadata().unwrap().len(), local.bytes());
     let resident = resident_kib();
@@ -100,7 +100,7 @@ async fn twenty_gigabytes_are_refused_at_the_limit_in_bounded_memory() {
     for name in ["huge.csv", "declared.csv"] {
         let spool = Folder::new();
         let location = Location::parse(&format!("{server}/{name}")).unwrap();
-        let refused = fetch(&location, &policy, &limits, spool.dir.path(), &()).await.unwrap_err();
+        let refused = fetch(&location, &policy, &limits, spool.dir.path(), &Columns::All, &()).await.unwrap_err();
         assert!(matches!(refused, Error::TooLarge { what: "bytes", max: 67_108_864, .. }), "{name}: {refused}");
         assert!(refused.to_string().contains("raise --data-bytes-max (REGROVE_DATA_BYTES_MAX)"), "{refused}");
         assert_eq!(std::fs::read_dir(spool.dir.path()).unwrap().count(), 0, "{name}: nothing is left on disk");
