@@ -3,6 +3,7 @@
 //! * [`Client`]: one method per REST call, typed requests and replies, [`Error`] that says what to do.
 //! * [`Record`]: what the functions use. Each operation looks before it creates, so a redelivered event, a lost reply
 //!   or a killed process never makes a second run or a second version for one job.
+//! * [`push`]: copies one record into another MLflow.
 //! * [`model_dir`]: the directory that makes a forest a first-class MLflow model.
 //!
 //! The same client talks to a real MLflow (3.x fully, 2.22 by fallback) and to the embedded record of `regrove-record`.
@@ -15,6 +16,7 @@ pub mod filter;
 pub mod model_dir;
 mod models;
 mod number;
+pub mod push;
 pub mod record;
 mod registry;
 mod runs;

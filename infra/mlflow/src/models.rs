@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::error::Error;
+use crate::runs::following;
 use crate::wire::{LoggedModel, LoggedModelStatus, LoggedModelWire, NewLoggedModel};
 
 #[derive(Deserialize)]
@@ -15,12 +16,14 @@ struct ModelReply {
 }
 
 #[derive(Deserialize)]
-struct ModelsReply {
+struct ModelsPage {
     #[serde(default)]
     models: Vec<LoggedModelWire>,
+    #[serde(default)]
+    next_page_token: Option<String>,
 }
 
-/// Most logged models that one search gives.
+/// Logged models on a page of a search: 50 is the most that MLflow allows.
 const LOGGED_MODELS_PER_PAGE: u32 = 50;
 
 impl Client {
@@ -54,18 +57,25 @@ impl Client {
         Ok(())
     }
 
-    /// The logged models of an experiment that fit the filter, at most 50.
+    /// The logged models of an experiment that fit the filter (empty: all).
     ///
     /// # Errors
     /// [`Error::NoSuchEndpoint`] on 2.x.
     pub async fn search_logged_models(&self, experiment_id: &str, filter: &str) -> Result<Vec<LoggedModel>, Error> {
-        let body = json!({
+        let mut body = json!({
             "experiment_ids": [experiment_id],
             "filter": filter,
             "max_results": LOGGED_MODELS_PER_PAGE,
         });
-        let reply: ModelsReply = self.post("logged-models/search", &body).await?;
-        Ok(reply.models.into_iter().map(LoggedModel::from).collect())
+        let mut models = Vec::new();
+        loop {
+            let page: ModelsPage = self.post("logged-models/search", &body).await?;
+            models.extend(page.models.into_iter().map(LoggedModel::from));
+            match following(page.next_page_token) {
+                Some(next) => body["page_token"] = next.into(),
+                None => return Ok(models),
+            }
+        }
     }
 
     /// Deletes a logged model.

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::error::Error;
+use crate::runs::following;
 use crate::wire::{ModelVersion, RegisteredModel, Tag};
 
 /// What to create a version from.
@@ -32,9 +33,11 @@ struct VersionReply {
 }
 
 #[derive(Deserialize)]
-struct VersionsReply {
+struct VersionsPage {
     #[serde(default)]
     model_versions: Vec<ModelVersion>,
+    #[serde(default)]
+    next_page_token: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -46,6 +49,8 @@ struct RegisteredReply {
 struct RegisteredPage {
     #[serde(default)]
     registered_models: Vec<RegisteredModel>,
+    #[serde(default)]
+    next_page_token: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -53,8 +58,10 @@ struct DownloadUri {
     artifact_uri: String,
 }
 
-/// Most registered models that one search gives.
+/// Registered models on a page of a search.
 const REGISTERED_MODELS_PER_PAGE: u32 = 1000;
+/// Versions on a page of a search for all of them.
+const VERSIONS_PER_PAGE: u32 = 1000;
 
 impl Client {
     /// Creates a name in the registry.
@@ -81,17 +88,26 @@ impl Client {
         Ok(reply.registered_model)
     }
 
-    /// The registered models that fit the filter (empty: all), at most 1000.
+    /// The registered models that fit the filter (empty: all).
     ///
     /// # Errors
     /// [`Error::Refused`] for a filter that MLflow does not understand.
     pub async fn search_registered_models(&self, filter: &str) -> Result<Vec<RegisteredModel>, Error> {
-        let mut query = vec![("max_results", REGISTERED_MODELS_PER_PAGE.to_string())];
-        if !filter.is_empty() {
-            query.push(("filter", filter.to_owned()));
+        let mut models = Vec::new();
+        let mut token: Option<String> = None;
+        loop {
+            let mut query = vec![("max_results", REGISTERED_MODELS_PER_PAGE.to_string())];
+            if !filter.is_empty() {
+                query.push(("filter", filter.to_owned()));
+            }
+            query.extend(token.take().map(|token| ("page_token", token)));
+            let page: RegisteredPage = self.get("registered-models/search", &query).await?;
+            models.extend(page.registered_models);
+            match following(page.next_page_token) {
+                Some(next) => token = Some(next),
+                None => return Ok(models),
+            }
         }
-        let reply: RegisteredPage = self.get("registered-models/search", &query).await?;
-        Ok(reply.registered_models)
     }
 
     /// Lets an alias name a version; moves it when it names another one.
@@ -163,12 +179,41 @@ impl Client {
         order_by: &str,
         max_results: u32,
     ) -> Result<Vec<ModelVersion>, Error> {
+        let page = self.versions_page(filter, order_by, max_results, None).await?;
+        Ok(page.model_versions)
+    }
+
+    /// Every version that fits a filter, the lowest number first.
+    ///
+    /// # Errors
+    /// As for [`search_model_versions`](Self::search_model_versions).
+    pub async fn all_model_versions(&self, filter: &str) -> Result<Vec<ModelVersion>, Error> {
+        let mut versions = Vec::new();
+        let mut token = None;
+        loop {
+            let page = self.versions_page(filter, "", VERSIONS_PER_PAGE, token).await?;
+            versions.extend(page.model_versions);
+            token = following(page.next_page_token);
+            if token.is_none() {
+                versions.sort_by_key(|version| version.version);
+                return Ok(versions);
+            }
+        }
+    }
+
+    async fn versions_page(
+        &self,
+        filter: &str,
+        order_by: &str,
+        max_results: u32,
+        token: Option<String>,
+    ) -> Result<VersionsPage, Error> {
         let mut query = vec![("filter", filter.to_owned()), ("max_results", max_results.to_string())];
         if !order_by.is_empty() {
             query.push(("order_by", order_by.to_owned()));
         }
-        let reply: VersionsReply = self.get("model-versions/search", &query).await?;
-        Ok(reply.model_versions)
+        query.extend(token.map(|token| ("page_token", token)));
+        self.get("model-versions/search", &query).await
     }
 
     /// Sets or replaces one tag of a version.

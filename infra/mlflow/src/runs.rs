@@ -71,9 +71,11 @@ struct ExperimentId {
 }
 
 #[derive(Deserialize)]
-struct ExperimentsReply {
+struct ExperimentsPage {
     #[serde(default)]
     experiments: Vec<Experiment>,
+    #[serde(default)]
+    next_page_token: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -89,7 +91,7 @@ struct RunInfoReply {
 /// Most points of one metric that a page may hold.
 const METRIC_POINTS_PER_PAGE: u32 = 25_000;
 
-/// Most experiments that one search gives.
+/// Experiments on a page of a search.
 const EXPERIMENTS_PER_PAGE: u32 = 1000;
 
 /// Every method: [`Error::Unreachable`], [`Error::Timeout`] and [`Error::Unavailable`] when the server is away, and what
@@ -113,14 +115,21 @@ impl Client {
         Ok(reply.experiment_id)
     }
 
-    /// All active experiments that fit the filter (empty: all), at most 1000.
+    /// All active experiments that fit the filter (empty: all).
     ///
     /// # Errors
     /// [`Error::Refused`] for a filter that MLflow does not understand.
     pub async fn search_experiments(&self, filter: &str) -> Result<Vec<Experiment>, Error> {
-        let body = json!({"filter": filter, "max_results": EXPERIMENTS_PER_PAGE});
-        let reply: ExperimentsReply = self.post("experiments/search", &body).await?;
-        Ok(reply.experiments)
+        let mut body = json!({"filter": filter, "max_results": EXPERIMENTS_PER_PAGE});
+        let mut experiments = Vec::new();
+        loop {
+            let page: ExperimentsPage = self.post("experiments/search", &body).await?;
+            experiments.extend(page.experiments);
+            match following(page.next_page_token) {
+                Some(next) => body["page_token"] = next.into(),
+                None => return Ok(experiments),
+            }
+        }
     }
 
     /// Creates a run. Not safe to repeat: [`Record::ensure_run`](crate::Record::ensure_run) is.
@@ -249,12 +258,17 @@ impl Client {
             query.extend(token.take().map(|token| ("page_token", token)));
             let page: MetricsPage = self.get("metrics/get-history", &query).await?;
             points.extend(page.metrics);
-            match page.next_page_token.filter(|token| !token.is_empty()) {
+            match following(page.next_page_token) {
                 Some(next) => token = Some(next),
                 None => return Ok(points),
             }
         }
     }
+}
+
+/// Where the next page begins; some servers say the empty text after the last one.
+pub(crate) fn following(token: Option<String>) -> Option<String> {
+    token.filter(|token| !token.is_empty())
 }
 
 /// Writing to a deleted run is refused with a text only; it means that another run stands for the job.

@@ -266,6 +266,8 @@ pub struct LoggedModel {
     pub experiment_id: String,
     /// Name.
     pub name: String,
+    /// Kind, free text; empty when not told.
+    pub model_type: String,
     /// Root of its files.
     pub artifact_uri: String,
     /// Where it stands.
@@ -274,14 +276,31 @@ pub struct LoggedModel {
     pub source_run_id: String,
     /// Milliseconds since 1970, by the server's clock.
     pub creation_timestamp_ms: i64,
+    /// Parameters.
+    pub params: Vec<Param>,
     /// Tags.
     pub tags: Vec<Tag>,
+}
+
+impl LoggedModel {
+    /// The value of a tag.
+    pub fn tag(&self, key: &str) -> Option<&str> {
+        find(&self.tags, key)
+    }
 }
 
 /// The two halves in which a logged model travels.
 #[derive(Debug, Deserialize)]
 pub(crate) struct LoggedModelWire {
     info: LoggedModelInfoWire,
+    #[serde(default)]
+    data: LoggedModelDataWire,
+}
+
+#[derive(Debug, Default, Deserialize)]
+struct LoggedModelDataWire {
+    #[serde(default)]
+    params: Vec<Param>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -291,6 +310,8 @@ struct LoggedModelInfoWire {
     experiment_id: String,
     #[serde(default)]
     name: String,
+    #[serde(default)]
+    model_type: String,
     #[serde(default)]
     artifact_uri: String,
     status: LoggedModelStatus,
@@ -309,10 +330,12 @@ impl From<LoggedModelWire> for LoggedModel {
             model_id: info.model_id,
             experiment_id: info.experiment_id,
             name: info.name,
+            model_type: info.model_type,
             artifact_uri: info.artifact_uri,
             status: info.status,
             source_run_id: info.source_run_id,
             creation_timestamp_ms: info.creation_timestamp_ms,
+            params: wire.data.params,
             tags: info.tags,
         }
     }

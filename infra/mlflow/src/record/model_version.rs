@@ -186,17 +186,17 @@ impl Record {
             self.upload(&model.artifact_uri, &request.model, &placement).await?;
             self.client.set_logged_model_status(&model.model_id, LoggedModelStatus::Ready).await?;
         }
-        self.note_output(run, &model.model_id).await?;
+        self.note_output(run, ModelOutput { model_id: model.model_id.clone(), step: 0 }).await?;
         Ok(Stored { source: format!("models:/{}", model.model_id), model_id: Some(model.model_id) })
     }
 
     /// `runs/outputs` refuses what it knows already, in words that depend on the database: look, then try, then look.
-    async fn note_output(&self, run: &Run, model_id: &str) -> Result<(), Error> {
+    pub(crate) async fn note_output(&self, run: &Run, output: ModelOutput) -> Result<(), Error> {
+        let model_id = output.model_id.clone();
         let noted = |run: &Run| run.outputs.model_outputs.iter().any(|output| output.model_id == model_id);
         if noted(run) {
             return Ok(());
         }
-        let output = ModelOutput { model_id: model_id.to_owned(), step: 0 };
         match self.client.log_outputs(&run.info.run_id, &[output]).await {
             Ok(()) => Ok(()),
             Err(error) => {
@@ -237,15 +237,21 @@ impl Record {
         if version.tag(ALIASED_TAG) == Some(alias) {
             return Ok(());
         }
-        let current = match self.client.version_by_alias(&version.name, alias).await {
+        self.move_alias(&version.name, alias, version.version).await?;
+        let done = Tag::new(ALIASED_TAG, alias);
+        self.client.set_version_tag(&version.name, version.version, &done).await
+    }
+
+    /// Lets an alias name a version unless it names a later one.
+    pub(crate) async fn move_alias(&self, name: &str, alias: &str, version: u64) -> Result<(), Error> {
+        let current = match self.client.version_by_alias(name, alias).await {
             Ok(current) => Some(current.version),
             Err(error) if error.is_not_found() => None,
             Err(error) => return Err(error),
         };
-        if current.is_none_or(|current| current < version.version) {
-            self.client.set_alias(&version.name, alias, version.version).await?;
+        if current.is_none_or(|current| current < version) {
+            self.client.set_alias(name, alias, version).await?;
         }
-        let done = Tag::new(ALIASED_TAG, alias);
-        self.client.set_version_tag(&version.name, version.version, &done).await
+        Ok(())
     }
 }

@@ -145,9 +145,7 @@ impl Record {
         let run_id = run.info.run_id.clone();
         let missing: Vec<Param> =
             job.params.iter().filter(|param| run.param(&param.key) != Some(param.value.as_str())).cloned().collect();
-        for batch in missing.chunks(PARAMS_PER_BATCH) {
-            self.client.log_batch(&run_id, &[], batch, &[]).await?;
-        }
+        self.log_params(&run_id, &missing).await?;
         if let Some(dataset) = &job.dataset {
             let known = run
                 .inputs
@@ -168,6 +166,14 @@ impl Record {
     pub async fn find_run(&self, experiment: &str, job_id: &str) -> Result<Option<Run>, Error> {
         let experiment = self.client.experiment_by_name(experiment).await?;
         Ok(self.runs_of(&experiment.experiment_id, job_id).await?.into_iter().next())
+    }
+
+    /// Logs parameters. Safe to repeat: MLflow refuses another value only.
+    pub(crate) async fn log_params(&self, run_id: &str, params: &[Param]) -> Result<(), Error> {
+        for batch in params.chunks(PARAMS_PER_BATCH) {
+            self.client.log_batch(run_id, &[], batch, &[]).await?;
+        }
+        Ok(())
     }
 
     /// Logs points of metrics. Safe to repeat as long as key, step, timestamp and value stay the same.

@@ -2,7 +2,7 @@
 
 use regrove_record::{JSON_BYTES_MAX, Store, router};
 
-use crate::{cases, python};
+use crate::{cases, push, python};
 
 /// An embedded record on a free port; stops when dropped.
 pub(crate) struct Embedded {
@@ -36,6 +36,7 @@ impl Drop for Embedded {
 async fn the_embedded_record_keeps_the_contract() {
     let server = Embedded::start().await;
     cases::run_all(server.uri()).await;
+    push::arrives_once(server.uri(), "pushed").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -14,5 +14,6 @@ mod embedded;
 mod fixture;
 mod kill;
 mod proxy;
+mod push;
 mod python;
 mod real;

@@ -76,6 +76,14 @@ pub(crate) async fn loads_and_lists(uri: &str) {
     check_predictions(&by_hand);
 }
 
+/// The copies of [`push`](crate::push) are models like any other.
+pub(crate) async fn loads_what_was_pushed(uri: &str) {
+    let found = run_script("load_and_list.py", &[uri, "Model pushed", "experiment of pushed", "job-pushed 3"]).await;
+    check_predictions(&found);
+    assert_eq!((&found["alias_version"], &found["status"]), (&json!(2), &json!("FINISHED")));
+    assert_eq!(found["history"], json!([0.5, 0.25]));
+}
+
 fn check_predictions(found: &Value) {
     for way in ["by_version", "by_alias", "by_latest"] {
         assert_eq!(found[way]["labels"], json!([0, 2, 1]), "{way}: {found}");

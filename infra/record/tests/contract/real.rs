@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process_group};
 
 use crate::python::{self, venv_program};
-use crate::{cases, fixture};
+use crate::{cases, fixture, push};
 
 /// How long the server may take to start on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_mins(3);
@@ -77,4 +77,6 @@ async fn a_real_mlflow_keeps_the_contract_and_python_loads_from_it() {
     assert!(version.starts_with("3."), "{version}");
     python::loads_and_lists(&server.uri).await;
     cases::run_all(&server.uri).await;
+    push::arrives_once(&server.uri, "pushed").await;
+    python::loads_what_was_pushed(&server.uri).await;
 }
