@@ -10,6 +10,7 @@ mod manifest_watch;
 mod manifests;
 mod output;
 mod reach;
+mod regrow;
 mod rows;
 mod source;
 mod watch;
@@ -20,7 +21,9 @@ use std::process::ExitCode;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
 
-use crate::commands::{data, demo, doctor as doctor_command, event, forest, job, model, predict, shell, train, up};
+use crate::commands::{
+    data, demo, doctor as doctor_command, event, forest, job, model, predict, rebuild, record, shell, train, up,
+};
 use crate::output::Output;
 use crate::reach::Reach;
 
@@ -61,6 +64,11 @@ enum Command {
     Model(model::Command),
     /// Ask the served model for predictions
     Predict(predict::Args),
+    /// Copy the record of runs and models into another MLflow
+    #[command(subcommand)]
+    Record(record::Command),
+    /// Make again what is derived from the log: forests, runs, versions
+    Rebuild(Box<rebuild::Args>),
     /// Look at what is configured, what answers, and what is wrong
     Doctor(doctor_command::Args),
     /// Look at data sets
@@ -112,6 +120,8 @@ fn run(cli: Cli, output: &Output) -> anyhow::Result<()> {
             Command::Event(command) => event::run(command, reach, output).await,
             Command::Model(command) => model::run(command, reach, output).await,
             Command::Predict(args) => predict::run(args, reach, output).await,
+            Command::Rebuild(args) => rebuild::run(*args, reach, output).await,
+            Command::Record(command) => record::run(command, output).await,
             Command::Doctor(args) => doctor_command::run(args, reach, output).await,
             Command::Data(command) => data::run(command, reach, output).await,
             Command::Forest(command) => forest::run(command, output),

@@ -37,6 +37,8 @@ async fn a_job_is_followed_while_its_page_is_open() {
     until("the job's page", async || browser.url().await.contains("/jobs/from-the-page").then_some(())).await;
     browser.sees("#job-state", "succeeded").await;
     browser.sees("#job", "models:/").await;
+    browser.sees("#job", "Curves").await;
+    browser.sees("#job", "trees_trained").await;
     browser.assert_quiet().await;
     browser.assert_accessible().await;
     browser.picture("job").await;
@@ -152,6 +154,7 @@ async fn models(console: &str, browser: &Browser) {
     browser.sees("#pointer .big", "v2").await;
     browser.sees("main", "Confusion matrix of the served version").await;
     browser.sees(".confusion", "held-out rows").await;
+    browser.sees("main", "Feature importances of the served version").await;
     browser.run("document.querySelector('#canary').value = '1'; document.querySelector('#percent').value = '25'").await;
     browser.click("#split").await;
     browser.sees("main", "The traffic is split as you said.").await;

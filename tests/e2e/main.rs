@@ -35,6 +35,7 @@ mod readiness;
 mod record;
 mod regressors;
 mod regrove;
+mod restoring;
 mod scaling;
 mod swap;
 mod sweeps;

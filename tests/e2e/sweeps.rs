@@ -1,6 +1,8 @@
 //! Sweeps by real processes, some of which are killed; and a command that nobody waits for any longer.
 
 use std::os::unix::process::ExitStatusExt as _;
+use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rand_mt::Mt;
@@ -10,6 +12,7 @@ use regrove_events::log::sweep_stream;
 use regrove_events::sweep;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
+use tokio::io::AsyncReadExt as _;
 
 use crate::jobs::lengthy;
 use crate::polling::{seed, until};
@@ -94,6 +97,64 @@ async fn a_sweep_whose_functions_are_killed_finds_what_an_undisturbed_one_finds(
         assert_eq!(runs.len(), 1, "{job}");
     }
     other.served("Rough", &job.registered.unwrap().version).await;
+}
+
+/// Runs a program on a terminal of its own, and ends as it does.
+const TERMINAL: &str = "import fcntl,os,pty,struct,sys,termios
+child, terminal = pty.fork()
+if not child:
+    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 50, 200, 0, 0))
+    os.execv(sys.argv[1], sys.argv[1:])
+try:
+    while True: os.write(1, os.read(terminal, 65536))
+except OSError: pass
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_terminal_sees_how_fast_trees_grow_and_a_stop_ends_the_waiting_with_3() {
+    let up = Up::start(UpOptions::default());
+    let mut wish = TrainRequested { shards: 64, ..lengthy("m") };
+    wish.params.insert("n_estimators".to_owned(), json!(4000));
+    std::fs::write(up.folder().join("long.json"), serde_json::to_string(&wish).unwrap()).unwrap();
+    let wanted = regrove::command(up.folder());
+    let mut command = tokio::process::Command::new("python3");
+    command.args(["-c", TERMINAL]).arg(wanted.get_program()).args([
+        "train",
+        "--file",
+        "long.json",
+        "--id",
+        "long",
+        "--wait",
+    ]);
+    for (name, value) in wanted.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.env("REGROVE_HOME", up.home()).env("REGROVE_BROKER", up.broker()).env("TERM", "xterm");
+    let mut child = command.current_dir(up.folder()).stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();
+    let mut terminal = child.stdout.take().unwrap();
+    let drawn = Arc::new(Mutex::new(String::new()));
+    let seen = Arc::clone(&drawn);
+    let reading = tokio::spawn(async move {
+        let mut piece = vec![0; 1 << 16];
+        while let Ok(length) = terminal.read(&mut piece).await
+            && length > 0
+        {
+            seen.lock().unwrap().push_str(&String::from_utf8_lossy(&piece[..length]));
+        }
+    });
+    let shows = |words: &[&str]| words.iter().all(|word| drawn.lock().unwrap().contains(word));
+    until("the bar says how fast it goes", async || {
+        shows(&["/4000 trees", "rows/s", "ETA", "long: shard 1/64"]).then_some(())
+    })
+    .await;
+    up.regrove(&["job", "stop", "long"]).await.ok();
+    let status = tokio::time::timeout(crate::polling::DEADLINE, child.wait()).await.unwrap().unwrap();
+    reading.await.unwrap();
+    assert_eq!(status.code(), Some(3), "{}", drawn.lock().unwrap());
+    assert!(shows(&["job long was cancelled"]), "{}", drawn.lock().unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,6 +8,8 @@ pub(crate) mod forest;
 pub(crate) mod job;
 pub(crate) mod model;
 pub(crate) mod predict;
+pub(crate) mod rebuild;
+pub(crate) mod record;
 pub(crate) mod shell;
 pub(crate) mod sweep;
 pub(crate) mod train;

@@ -57,7 +57,7 @@ pub(crate) struct Args {
     /// Share of rows that a second forest does not see and is scored on; 0 for none [default: 0.2]
     #[arg(long)]
     test_size: Option<f64>,
-    /// Registered model to make a version of [default: `RandomForestClassifierModel`]
+    /// Registered model to make a version of [default: that of the estimator, such as `RandomForestClassifierModel`]
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
     /// Alias to set on the new version
@@ -156,6 +156,11 @@ impl Columns {
         (format != usual).then_some(format)
     }
 
+    /// The columns that are read.
+    pub(crate) fn wanted(&self) -> regrove_data::Columns<'_> {
+        regrove_data::Columns::Except(&self.drop)
+    }
+
     /// Whether a column is left out.
     pub(crate) fn dropped(&self, name: &str) -> bool {
         self.drop.iter().any(|dropped| dropped == name)
@@ -243,7 +248,7 @@ fn request(args: Args) -> anyhow::Result<TrainRequested> {
     request.shards = args.shards.unwrap_or(request.shards);
     request.shard_by = args.shard_by.unwrap_or(request.shard_by);
     request.test_size = args.test_size.unwrap_or(request.test_size);
-    request.model.name = args.model.unwrap_or(request.model.name);
+    request.model.name = args.model.or(request.model.name.take());
     request.model.alias = args.alias.or(request.model.alias);
     request.experiment = args.experiment.unwrap_or(request.experiment);
     Ok(request)

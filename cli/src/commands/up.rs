@@ -20,7 +20,7 @@ use crate::manifest_watch::ManifestWatch;
 use crate::manifests::Texts;
 use crate::output::{Output, Usage};
 use crate::reach::Reach;
-use crate::{binaries, env_file, manifests};
+use crate::{binaries, env_file, manifests, regrow};
 
 /// Run Knative manifests on this machine, without containers.
 #[derive(Debug, clap::Args)]
@@ -284,7 +284,7 @@ pub(crate) fn environment(reach: &Reach, mlflow: Option<&str>) -> anyhow::Result
     env.extend(optional.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
     // Events come from this machine: its files may be read, unless the user says otherwise.
     if std::env::var_os(DATA_ALLOW).is_none() {
-        env.insert(DATA_ALLOW.to_owned(), "file:,https:,s3:,gs:,az:".to_owned());
+        env.insert(DATA_ALLOW.to_owned(), regrow::DATA_ALLOWED.to_owned());
     }
     Ok(env)
 }

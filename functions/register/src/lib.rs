@@ -11,6 +11,7 @@
 
 pub mod decide;
 pub mod describe;
+pub mod rebuild;
 mod sweeps;
 
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use regrove_events::event::{JobFailed, ModelAggregated, ModelRegistered, TrainRe
 use regrove_events::log::{append_once, job_stream};
 use regrove_events::{Cause, CloudEvent, Event, Job, event, ids, job};
 use regrove_host::{Emitter, Problem, Received, now};
-use regrove_mlflow::{Metric, ModelVersionRequest, Record, RunStatus, Tag};
+use regrove_mlflow::{Metric, ModelVersion, ModelVersionRequest, Record, RunStatus, Tag};
 use regrove_store::Control;
 
 use crate::decide::{Decision, decide};
@@ -98,14 +99,11 @@ async fn tell(
             ports.record.log_metrics(&run_id, &points).await?;
         }
         Decision::Evaluated(model) => {
-            let mut points = decide::progress(&history, received);
-            let run_id = ensure_run(ports, job_id, &state, request).await?;
-            let at = state.aggregated_at.unwrap_or(Timestamp::UNIX_EPOCH).as_millisecond();
-            points.extend(decide::final_metrics(request, &model, at));
-            ports.record.log_metrics(&run_id, &points).await?;
-            ports.record.finish_run(&run_id, RunStatus::Finished, at).await?;
+            evaluated(ports, job_id, &state, request, &model, decide::progress(&history, received)).await?;
         }
-        Decision::End(status, failure) => end(ports, job_id, &state, request, status, failure).await?,
+        Decision::End(status, failure) => {
+            end(ports, job_id, &state, request, status, failure).await?;
+        }
         Decision::Register(model) => {
             // The whole forest may be heard of before its last shards, whose points would come too late.
             let points = decide::progress(&history, received);
@@ -145,6 +143,23 @@ async fn await_opening(ports: &Ports, job_id: &str, received: &CloudEvent, meani
     }
 }
 
+/// The run of a trial that was measured, to its end.
+async fn evaluated(
+    ports: &Ports,
+    job_id: &str,
+    state: &Job,
+    request: &TrainRequested,
+    model: &ModelAggregated,
+    mut points: Vec<Metric>,
+) -> Result<String, Problem> {
+    let run_id = ensure_run(ports, job_id, state, request).await?;
+    let at = state.aggregated_at.unwrap_or(Timestamp::UNIX_EPOCH).as_millisecond();
+    points.extend(decide::final_metrics(request, model, at));
+    ports.record.log_metrics(&run_id, &points).await?;
+    ports.record.finish_run(&run_id, RunStatus::Finished, at).await?;
+    Ok(run_id)
+}
+
 async fn register(
     ports: &Ports,
     job_id: &str,
@@ -152,8 +167,34 @@ async fn register(
     state: &Job,
     request: &TrainRequested,
     model: ModelAggregated,
-    mut metrics: Vec<Metric>,
+    metrics: Vec<Metric>,
 ) -> Result<CloudEvent, Problem> {
+    let artifact = model.model.clone();
+    let (run_id, version) = ensure_version(ports, job_id, state, request, model, metrics).await?;
+    let registered = ModelRegistered {
+        job: job_id.to_owned(),
+        uri: version.uri(),
+        name: version.name,
+        version: version.version.to_string(),
+        run_id,
+        model: artifact,
+        alias: request.model.alias.clone(),
+    };
+    tracing::info!(job = job_id, name = registered.name, version = registered.version, "registered");
+    let cause = Cause { function: FUNCTION, event: received, at: now() };
+    let fact = Event::ModelRegistered(registered).caused_by(&cause, &ids::model_registered(job_id), job_id)?;
+    Ok(append_once(&*ports.control.log, &job_stream(job_id), fact).await?)
+}
+
+/// The version of a job and the run that made it, to its end.
+async fn ensure_version(
+    ports: &Ports,
+    job_id: &str,
+    state: &Job,
+    request: &TrainRequested,
+    model: ModelAggregated,
+    mut metrics: Vec<Metric>,
+) -> Result<(String, ModelVersion), Problem> {
     let at = state.aggregated_at.unwrap_or(Timestamp::UNIX_EPOCH);
     let run_id = ensure_run(ports, job_id, state, request).await?;
     metrics.extend(decide::final_metrics(request, &model, at.as_millisecond()));
@@ -166,7 +207,7 @@ async fn register(
         .ensure_model_version(&ModelVersionRequest {
             job_id: job_id.to_owned(),
             run_id: run_id.clone(),
-            registered_name: request.model.name.clone(),
+            registered_name: request.model_name(),
             model: describe::model(&model, native, onnx, mlflow_version, at),
             params: describe::run(job_id, state, request).params,
             tags: describe::version_tags(&model),
@@ -175,19 +216,7 @@ async fn register(
         })
         .await?;
     ports.record.finish_run(&run_id, RunStatus::Finished, at.as_millisecond()).await?;
-    let registered = ModelRegistered {
-        job: job_id.to_owned(),
-        uri: format!("models:/{}/{}", version.name, version.version),
-        name: version.name,
-        version: version.version.to_string(),
-        run_id,
-        model: model.model,
-        alias: request.model.alias.clone(),
-    };
-    tracing::info!(job = job_id, name = registered.name, version = registered.version, "registered");
-    let cause = Cause { function: FUNCTION, event: received, at: now() };
-    let fact = Event::ModelRegistered(registered).caused_by(&cause, &ids::model_registered(job_id), job_id)?;
-    Ok(append_once(&*ports.control.log, &job_stream(job_id), fact).await?)
+    Ok((run_id, version))
 }
 
 async fn end(
@@ -197,7 +226,7 @@ async fn end(
     request: &TrainRequested,
     status: RunStatus,
     failure: Option<JobFailed>,
-) -> Result<(), Problem> {
+) -> Result<String, Problem> {
     let mut tags = Vec::new();
     if let Some(failure) = failure {
         tags.push(Tag::new("regrove.failure", failure.reason));
@@ -209,5 +238,5 @@ async fn end(
     }
     let at = state.ended_at.unwrap_or(Timestamp::UNIX_EPOCH);
     ports.record.finish_run(&run_id, status, at.as_millisecond()).await?;
-    Ok(())
+    Ok(run_id)
 }

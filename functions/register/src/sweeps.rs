@@ -88,7 +88,7 @@ async fn register_best(ports: &Ports, state: &Sweep, best: &str, received: &Clou
     register(ports, best, received, &trial, &request, model.clone(), points).await
 }
 
-async fn finish(
+pub(crate) async fn finish(
     ports: &Ports,
     id: &str,
     run_id: &str,

@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
-use regrove_events::event::ModelAggregated;
+use regrove_data::DataArgs;
 use regrove_events::job;
 use regrove_events::log::job_stream;
-use regrove_forest::{Frame, RandomForestParams, fit};
 use regrove_mlflow::model_dir::{NATIVE_FILE, ONNX_FILE};
 use regrove_mlflow::record::{JOB_TAG, SHA256_TAG};
 use regrove_mlflow::{Client, MlflowArgs, ModelVersion, Record, Selector};
@@ -15,6 +14,7 @@ use serde_json::json;
 
 use crate::output::{Output, Usage};
 use crate::reach::Reach;
+use crate::regrow;
 
 /// Which version.
 #[derive(Debug, clap::Args)]
@@ -63,6 +63,8 @@ pub(crate) struct Export {
 pub(crate) struct Verify {
     #[command(flatten)]
     which: Which,
+    #[command(flatten)]
+    data: DataArgs,
 }
 
 pub(crate) async fn export(args: Export, output: &Output) -> anyhow::Result<()> {
@@ -99,11 +101,12 @@ pub(crate) async fn verify(args: Verify, reach: &Reach, output: &Output) -> anyh
     let job =
         version.tag(JOB_TAG).with_context(|| format!("{name} version {number} does not say which job made it"))?;
     let control = reach.control()?;
-    let model = job::replay(&control.log.read(&job_stream(job), 0).await?).model;
-    let model =
-        model.with_context(|| format!("the log does not know job `{job}`, which made {name} version {number}"))?;
-    let frame = control.artifacts.get(&model.dataset.frame).await?;
-    let made = tokio::task::spawn_blocking(move || grow(frame.as_ref(), &model)).await??;
+    let state = job::replay(&control.log.read(&job_stream(job), 0).await?);
+    if state.model.is_none() {
+        bail!("the log does not know job `{job}`, which made {name} version {number}");
+    }
+    let forest = regrow::forest(&control, &regrow::access(reach, &args.data)?, &state).await?;
+    let made = tokio::task::spawn_blocking(move || forest.to_bytes().map(|bytes| sha256(&bytes))).await??;
     let same = made == registered;
     let value = json!({"name": name, "version": number.to_string(), "job": job, "sha256": registered,
         "grown_sha256": made, "same": same});
@@ -112,10 +115,4 @@ pub(crate) async fn verify(args: Verify, reach: &Reach, output: &Output) -> anyh
         format!("{name} version {number} of job {job}: grown anew it is {word} forest\nregistered {registered}\ngrown      {made}")
     })?;
     if same { Ok(()) } else { bail!("{name} version {number} cannot be made again from the log") }
-}
-
-/// SHA-256 of the forest that the data and parameters make.
-fn grow(frame: &[u8], model: &ModelAggregated) -> anyhow::Result<String> {
-    let params: RandomForestParams = serde_json::from_value(model.params.clone().into())?;
-    Ok(sha256(&fit(&Frame::from_bytes(frame)?, &params)?.to_bytes()?))
 }

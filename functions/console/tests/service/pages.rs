@@ -94,6 +94,25 @@ async fn a_model_shows_what_it_takes_for_what_and_how_to_ask_it() {
 }
 
 #[tokio::test]
+async fn a_shard_that_was_asked_for_again_has_a_bar_for_each_attempt() {
+    let world = World::new(None).await;
+    world.record("late", "train-requested", |_| {}).await;
+    for (attempt, time) in [(1, "2026-11-23T08:00:01Z"), (2, "2026-11-23T08:00:21Z")] {
+        let change = |event: &mut serde_json::Value| {
+            event["id"] = format!("late/shard/1/request/{attempt}").into();
+            event["time"] = time.into();
+            event["data"]["attempt"] = attempt.into();
+        };
+        world.record("late", "shard-requested", change).await;
+    }
+    world.record("late", "shard-trained", |event| event["time"] = "2026-11-23T08:00:31Z".into()).await;
+    let page = world.page("/jobs/late").await.text;
+    assert_eq!(page.matches("class=\"bar retried\"").count(), 1, "{page}");
+    assert!(page.contains("attempt 1: nothing came back for 20"), "{page}");
+    assert!(page.contains("attempt 2: grew trees") && page.contains("×2"), "{page}");
+}
+
+#[tokio::test]
 async fn a_sweep_has_a_page() {
     let world = World::new(None).await;
     world.get("/api/sweeps/nobody").await.refuses(404, "job-not-found");
