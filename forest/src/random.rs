@@ -1,11 +1,13 @@
 //! Random streams, equal to NumPy's legacy `RandomState` and to scikit-learn's tree generator.
 //!
-//! Sources: Matsumoto and Nishimura 1998 (MT19937, here from `rand_mt`); Marsaglia's polar method (1964);
-//! Marsaglia 2003 (xorshift); the order of draws is that of `numpy.random.RandomState`.
+//! Sources: Matsumoto and Nishimura 1998 (MT19937); Marsaglia's polar method (1964); Marsaglia 2003 (xorshift); the order of
+//! draws is that of `numpy.random.RandomState`.
+
+mod mersenne;
 
 use std::collections::BTreeSet;
 
-use rand_mt::Mt;
+use mersenne::{Mersenne, N_WORDS};
 
 /// The exclusive bound of the seeds that a forest draws for its trees.
 pub const TREE_SEED_BOUND: u32 = 0x7FFF_FFFF;
@@ -13,14 +15,14 @@ pub const TREE_SEED_BOUND: u32 = 0x7FFF_FFFF;
 /// NumPy's legacy generator: a given seed gives the same numbers for ever.
 #[derive(Debug, Clone)]
 pub struct RandomState {
-    words: Mt,
+    words: Mersenne,
     spare_normal: Option<f64>,
 }
 
 impl RandomState {
     /// The stream of `numpy.random.RandomState(seed)`.
     pub fn new(seed: u32) -> Self {
-        Self { words: Mt::new(seed), spare_normal: None }
+        Self { words: Mersenne::new(seed), spare_normal: None }
     }
 
     /// A uniform whole number in `[0, bound)`: `randint(bound)`. A bound of 0 or 1 gives 0 and draws nothing.
@@ -31,7 +33,6 @@ impl RandomState {
     /// Hands out so many numbers of [`RandomState::randint`] and ends the stream: words are drawn ahead, so that the processor
     /// need not guess which of them fit.
     pub fn randints(mut self, bound: u32, n: u32, mut take: impl FnMut(u32)) {
-        const AHEAD: usize = 64;
         let max = bound.saturating_sub(1);
         if max == 0 {
             (0..n).for_each(|_| take(0));
@@ -39,11 +40,13 @@ impl RandomState {
         }
         let mask = u32::MAX >> max.leading_zeros();
         let mut left = n as usize;
+        let (mut words, mut fitting) = ([0; N_WORDS], [0; N_WORDS]);
         while left > 0 {
-            let (mut fitting, mut n_fitting) = ([0; AHEAD], 0);
-            for _ in 0..AHEAD {
-                let word = self.words.next_u32() & mask;
-                fitting[n_fitting % AHEAD] = word;
+            let n_words = self.words.next_words(&mut words);
+            let mut n_fitting = 0;
+            for word in &words[..n_words] {
+                let word = word & mask;
+                fitting[n_fitting] = word;
                 n_fitting += usize::from(word <= max);
             }
             let n_taken = n_fitting.min(left);
@@ -59,7 +62,7 @@ impl RandomState {
         }
         let mask = u32::MAX >> max.leading_zeros();
         loop {
-            let word = self.words.next_u32() & mask;
+            let word = self.words.next_word() & mask;
             if word <= max {
                 return word;
             }
@@ -70,8 +73,8 @@ impl RandomState {
     pub fn random_sample(&mut self) -> f64 {
         const HIGH_SCALE: f64 = 67_108_864.0; // 2^26
         const UNIT: f64 = 9_007_199_254_740_992.0; // 2^53
-        let high = self.words.next_u32() >> 5;
-        let low = self.words.next_u32() >> 6;
+        let high = self.words.next_word() >> 5;
+        let low = self.words.next_word() >> 6;
         (f64::from(high) * HIGH_SCALE + f64::from(low)) / UNIT
     }
 

@@ -50,7 +50,7 @@ impl Bins {
 /// Fills in the codes of one column and returns its thresholds.
 fn fill(values: &[f32], max_bins: usize, codes: &mut [u8]) -> Vec<f64> {
     #[expect(clippy::cast_possible_truncation, reason = "the lower half is the row")]
-    let rows: Vec<usize> = sorted(values).into_iter().map(|pair| pair as u32 as usize).collect();
+    let rows: Vec<usize> = sorted(values).iter().map(|pair| *pair as u32 as usize).collect();
     let n_present = rows.iter().position(|row| values[*row].is_nan()).unwrap_or(rows.len());
     let rows = &rows[..n_present];
     let differs = |at: usize| values[rows[at]] > values[rows[at - 1]];

@@ -62,9 +62,9 @@ fn sort(values: &[f32], classes: &[u32], packing: Packing, items: &mut [u32]) ->
     let mut missing = false;
     let mut n_close = 0;
     let mut before = f32::NEG_INFINITY;
-    for (item, key) in items.iter_mut().zip(sorted(values)) {
+    for (item, pair) in items.iter_mut().zip(&*sorted(values)) {
         #[expect(clippy::cast_possible_truncation, reason = "the lower half is the row")]
-        let row = key as u32;
+        let row = *pair as u32;
         let value = values[row as usize];
         missing |= value.is_nan();
         n_close += usize::from(!value.is_nan() && value <= before + FEATURE_THRESHOLD);

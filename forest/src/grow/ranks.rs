@@ -48,7 +48,7 @@ impl Ranks {
         i32::try_from(n_rows * n_features).ok()?;
         let mut keys = Pages::zeroed(n_rows * n_features);
         let mut columns = Vec::with_capacity(n_features);
-        let mut ranks = vec![0; n_rows * COLUMNS_TOGETHER.min(n_features)];
+        let mut ranks = Pages::zeroed(n_rows * COLUMNS_TOGETHER.min(n_features));
         for first in (0..n_features).step_by(COLUMNS_TOGETHER) {
             let width = COLUMNS_TOGETHER.min(n_features - first);
             let ranks = &mut ranks[..width * n_rows];
@@ -190,17 +190,15 @@ const DIGIT_BITS: usize = 11;
 const DIGIT_VALUES: usize = 1 << DIGIT_BITS;
 
 /// Pairs of a value's order, above, and its row, in the order of the values: a radix sort from the lowest digit.
-pub(super) fn sorted(values: &[f32]) -> Vec<u64> {
+pub(super) fn sorted(values: &[f32]) -> Pages<u64> {
     let mut counts = vec![[0_usize; DIGIT_VALUES]; DIGITS];
-    let mut pairs = Vec::with_capacity(values.len());
-    for (row, value) in (0..).zip(values) {
-        let pair = u64::from(ordered(*value)) << 32 | row;
+    let (mut pairs, mut moved) = (Pages::zeroed(values.len()), Pages::zeroed(values.len()));
+    for ((row, value), pair) in (0..).zip(values).zip(&mut *pairs) {
+        *pair = u64::from(ordered(*value)) << 32 | row;
         for (digit, counts) in counts.iter_mut().enumerate() {
-            counts[place(pair, digit)] += 1;
+            counts[place(*pair, digit)] += 1;
         }
-        pairs.push(pair);
     }
-    let mut moved = vec![0; pairs.len()];
     for (digit, counts) in counts.iter_mut().enumerate() {
         if counts.contains(&pairs.len()) {
             continue;
@@ -209,7 +207,7 @@ pub(super) fn sorted(values: &[f32]) -> Vec<u64> {
         for count in &mut *counts {
             (*count, sum) = (sum, sum + *count);
         }
-        for pair in &pairs {
+        for pair in &*pairs {
             let start = &mut counts[place(*pair, digit)];
             moved[*start] = *pair;
             *start += 1;
@@ -262,7 +260,7 @@ mod tests {
             let mut expected: Vec<u64> =
                 (0..).zip(&values).map(|(row, value)| u64::from(ordered(*value)) << 32 | row).collect();
             expected.sort_unstable();
-            assert_eq!(sorted(&values), expected);
+            assert_eq!(*sorted(&values), *expected);
         }
     }
 }
