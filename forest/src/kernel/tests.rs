@@ -13,8 +13,10 @@ fn order(stream: &mut RandomState, packing: Packing, n: u32, n_classes: u32) -> 
     (order, weights)
 }
 
-fn sizes() -> impl Iterator<Item = u32> {
-    (0..70).chain([127, 128, 129, 1000, 4099])
+/// Numbers of rows about those that are worked on together; the fewest that take every way where Miri interprets them.
+pub(super) fn sizes() -> impl Iterator<Item = u32> {
+    let all = (0..70).chain([127, 128, 129, 1000, 4099]);
+    all.filter(|n| !cfg!(miri) || [0, 1, 15, 16, 17, 35].contains(n))
 }
 
 #[test]

@@ -8,7 +8,7 @@ fn every_level_takes_and_divides_rows_in_their_order_and_nothing_else() {
     let mut stream = RandomState::new(21);
     let n_rows = 300;
     let packing = Packing::new(n_rows, 2).unwrap();
-    for n_features in [1, 15, 16, 17, 20, 31, 32, 33, 70] {
+    for n_features in if cfg!(miri) { vec![16, 20, 33] } else { vec![1, 15, 16, 17, 20, 31, 32, 33, 70] } {
         let stride = CodeRows::stride(n_features);
         assert!(stride >= n_features);
         let frame: Vec<u8> = (0..n_rows * stride + PAD).map(|_| u8::try_from(stream.randint(256)).unwrap()).collect();
@@ -19,7 +19,10 @@ fn every_level_takes_and_divides_rows_in_their_order_and_nothing_else() {
         tree.select(of_frame, &items);
         let taken: Vec<Vec<u8>> = items.iter().map(|item| codes(item).to_vec()).collect();
         assert!(tree.codes(0, 200).bytes.chunks_exact(stride).eq(taken.iter()));
-        for (start, end) in [(0_usize, 200_usize), (3, 4), (7, 23), (20, 37), (150, 200)] {
+        for (start, end) in [(0_usize, 200_usize), (3, 4), (7, 23), (20, 37), (150, 200)]
+            .into_iter()
+            .skip(if cfg!(miri) { 1 } else { 0 })
+        {
             for share in [0, 1, 2, 3] {
                 let goes_left: Vec<bool> = (start..end).map(|_| stream.randint(3) < share).collect();
                 let mut marks = vec![0_u16; (end - start).div_ceil(16)];

@@ -1,5 +1,6 @@
 use super::{Division, Span, fill, find, range};
 use crate::kernel::keys::Table;
+use crate::kernel::tests::sizes;
 use crate::kernel::{Level, Packing};
 use crate::random::RandomState;
 
@@ -39,7 +40,7 @@ fn every_level_fills_a_block_with_the_keys_of_its_rows() {
 #[test]
 fn every_level_divides_all_columns_alike_and_nothing_else() {
     let mut stream = RandomState::new(15);
-    for n in (1..70).chain([127, 128, 129, 1000]) {
+    for n in sizes().map(|n| n as usize).filter(|n| *n > 0) {
         let (before, span) = block(&mut stream, n, 4);
         let by = span.of(&before, 1);
         for last in [by[n / 2], 0, u32::MAX] {

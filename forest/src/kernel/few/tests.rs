@@ -37,7 +37,7 @@ fn every_level_finds_every_cheapest_cut_of_any_number_of_keys() {
     let mut out = Cheapest::default();
     let mut seen = 0;
     for level in Level::all() {
-        for n in 1..=keys_max(level) {
+        for n in (1..=keys_max(level)).step_by(if cfg!(miri) { 21 } else { 1 }) {
             let packing = Packing::new(n + 1, 2).unwrap();
             for ranks in [n.div_ceil(2), n + 1, 1] {
                 let keys = keys(&mut stream, packing, n, u32::try_from(ranks).unwrap());
@@ -59,5 +59,6 @@ fn every_level_finds_every_cheapest_cut_of_any_number_of_keys() {
             }
         }
     }
-    assert!(seen > 500, "hardly any cut was looked for");
+    let least = if cfg!(miri) { 0 } else { 100 * Level::all().len() };
+    assert!(seen > least, "hardly any cut was looked for");
 }
