@@ -39,8 +39,10 @@ pub enum Level {
     /// What the compiler makes of plain Rust for any processor of the architecture.
     Portable,
     /// AVX2, BMI1, BMI2, LZCNT and POPCNT (most of x86-64-v3).
+    #[cfg(target_arch = "x86_64")]
     Avx2,
     /// AVX-512 F, BW, DQ and VL on top of that (x86-64-v4).
+    #[cfg(target_arch = "x86_64")]
     Avx512,
 }
 
@@ -58,7 +60,23 @@ impl Level {
 
     /// All levels that this processor has, the widest last.
     pub fn all() -> Vec<Self> {
-        [Self::Portable, Self::Avx2, Self::Avx512].into_iter().filter(|level| *level <= Self::best()).collect()
+        let known = [
+            Self::Portable,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512,
+        ];
+        known.into_iter().filter(|level| *level <= Self::best()).collect()
+    }
+
+    /// Whether vectors are compressed by a mask in one step, which makes it cheap to divide columns and to order few keys.
+    pub(crate) fn compresses(self) -> bool {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => true,
+            _ => false,
+        }
     }
 }
 
@@ -66,7 +84,9 @@ impl fmt::Display for Level {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Portable => "portable",
+            #[cfg(target_arch = "x86_64")]
             Self::Avx2 => "AVX2",
+            #[cfg(target_arch = "x86_64")]
             Self::Avx512 => "AVX-512",
         })
     }
@@ -146,8 +166,6 @@ impl RowSet {
 
 /// Rows of a section that is numbered anew, at most: a set of them fits four vector registers.
 pub(crate) const SECTION_ROWS: usize = 2048;
-/// Words of a set of the rows of a section.
-const SECTION_WORDS: usize = SECTION_ROWS / 32;
 
 /// Which sides of a partition are wanted; the other side's place is then left in any state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -30,7 +30,7 @@ pub(super) struct Block {
 impl Block {
     /// Rows that a block may have.
     pub(super) fn rows_max(level: Level, n_features: usize) -> usize {
-        let bytes_max = if level == Level::Avx512 { BYTES_MAX } else { BYTES_MAX_PLAIN };
+        let bytes_max = if level.compresses() { BYTES_MAX } else { BYTES_MAX_PLAIN };
         bytes_max / size_of::<u32>() / (n_features + 1)
     }
 

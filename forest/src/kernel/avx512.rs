@@ -16,11 +16,13 @@ use std::arch::x86_64::{
     _mm512_srlv_epi32, _mm512_storeu_si512, _mm512_sub_epi32, _mm512_test_epi32_mask,
 };
 
-use super::{Packing, SECTION_WORDS, Side, Wanted};
+use super::{Packing, SECTION_ROWS, Side, Wanted};
 use crate::model_file::nodes::Packed;
 
 /// Lanes of 32 bits.
 const LANES: usize = 16;
+/// Words of a set of the rows of a section.
+const SECTION_WORDS: usize = SECTION_ROWS / 32;
 
 /// Whether the processor has what these loops need.
 pub(super) fn is_here() -> bool {

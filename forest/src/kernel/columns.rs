@@ -19,6 +19,11 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// Whether all its places are in columns of so many keys.
+    fn fits(self, columns: &[u32]) -> bool {
+        self.end <= self.stride && self.n_columns * self.stride <= columns.len()
+    }
+
     /// The node's keys in one column.
     pub(crate) fn of(self, columns: &[u32], column: usize) -> &[u32] {
         &columns[column * self.stride + self.start..column * self.stride + self.end]
@@ -67,6 +72,7 @@ pub(crate) struct Division {
     /// The largest key that goes left and the smallest that goes right, of the node's keys that told them apart.
     border: (u32, u32),
     /// What is worked out of the marks before columns are divided.
+    #[cfg(target_arch = "x86_64")]
     moves: Vec<u8>,
     order: Vec<u32>,
     spare: Vec<u32>,

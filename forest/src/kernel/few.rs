@@ -9,7 +9,7 @@ const PAIRS_MAX: usize = 64;
 
 /// How many keys are few.
 pub(crate) fn keys_max(level: Level) -> usize {
-    if level == Level::Avx512 { KEYS_MAX } else { PAIRS_MAX }
+    if level.compresses() { KEYS_MAX } else { PAIRS_MAX }
 }
 
 /// What is to be known of the rows of some keys.

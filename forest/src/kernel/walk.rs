@@ -248,6 +248,7 @@ macro_rules! in_variant {
         }
     };
 }
+#[cfg(target_arch = "x86_64")]
 pub(super) use in_variant;
 
 /// The values of a row that a block's nodes compare; the last place is not a node's.

@@ -29,8 +29,8 @@ fn first(n: usize) -> u16 {
 }
 
 pub(super) fn fill(packing: Packing, table: Table<'_>, items: &[u32], span: Span, columns: &mut [u32]) {
-    assert!(items.len() == span.end - span.start && span.end <= span.stride && table.n_features <= span.n_columns);
-    assert!(span.n_columns * span.stride <= columns.len(), "every key must have a place");
+    assert!(items.len() == span.end - span.start && table.n_features <= span.n_columns);
+    assert!(span.fits(columns), "every key must have a place");
     assert!(i32::try_from(table.ranks.len()).is_ok(), "places must fit a signed number");
     // SAFETY: the level is only chosen where AVX-512 is.
     unsafe { fill_wide(packing, table, items, span, columns) }
@@ -135,8 +135,8 @@ fn mark_wide(keys: &[u32], last: u32, marks: &mut [u16]) -> (usize, (u32, u32)) 
 
 pub(super) fn divide(division: &mut Division, range: Range<usize>, span: Span, columns: &mut [u32]) {
     let n = span.end.saturating_sub(span.start);
-    assert!(span.end <= span.stride && range.end <= span.n_columns && division.marks.len() == n.div_ceil(LANES));
-    assert!(span.n_columns * span.stride <= columns.len(), "every key must have a place");
+    assert!(range.end <= span.n_columns && division.marks.len() == n.div_ceil(LANES));
+    assert!(span.fits(columns), "every key must have a place");
     if n > 0 {
         // SAFETY: the level is only chosen where AVX-512 is.
         unsafe { divide_wide(division, range, span, columns) }

@@ -9,6 +9,7 @@ use crate::kernel::Packing;
 use crate::kernel::keys::Table;
 
 pub(super) fn fill(packing: Packing, table: Table<'_>, items: &[u32], span: Span, columns: &mut [u32]) {
+    assert!(span.fits(columns), "every key must have a place");
     for (place, &item) in (span.start..span.end).zip(items) {
         let row = packing.row(item) as usize * table.n_features;
         let ranks = &table.ranks[row..row + table.n_features];
@@ -40,6 +41,7 @@ pub(super) fn mark(keys: &[u32], last: u32, marks: &mut [u16]) -> (usize, (u32, 
 }
 
 pub(super) fn divide(division: &mut Division, range: Range<usize>, span: Span, columns: &mut [u32]) {
+    assert!(span.fits(columns), "every key must have a place");
     let Division { marks, order, spare, n_left, .. } = division;
     let n = span.end - span.start;
     order.resize(n, 0);
