@@ -288,6 +288,7 @@ def cold(home, starts):
             pid = os.fork()
             if pid == 0:
                 os.dup2(listener.fileno(), 3)
+                os.set_inheritable(3, True)
                 os.write(said, struct.pack("d", time.perf_counter()))
                 os.execve(ROOT / "target/release/predict", ["predict"], environment)
             answer = client.recv(4096)
