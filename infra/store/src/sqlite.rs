@@ -154,17 +154,19 @@ fn work(path: &Path, tasks: &mpsc::Receiver<Task>) {
 fn connect(path: &Path) -> Result<Connection, Failure> {
     let wrong = |source| Failure::Sqlite { path: path.to_owned(), source };
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let mut connection = match Connection::open_with_flags(path, flags) {
-        Ok(connection) => connection,
-        Err(error) => {
-            let Some(directory) = path.parent().filter(|directory| !directory.exists()) else {
-                return Err(wrong(error));
-            };
-            std::fs::create_dir_all(directory)
-                .map_err(|source| Failure::Directory { path: directory.to_owned(), source })?;
-            Connection::open_with_flags(path, flags).map_err(wrong)?
+    let open = || Connection::open_with_flags(path, flags);
+    let opened = match open() {
+        // Perhaps its directory is missing, or was until a moment ago: others may be making it, too.
+        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen) => {
+            if let Some(directory) = path.parent() {
+                std::fs::create_dir_all(directory)
+                    .map_err(|source| Failure::Directory { path: directory.to_owned(), source })?;
+            }
+            open()
         }
+        opened => opened,
     };
+    let mut connection = opened.map_err(wrong)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(wrong)?;
     match schema_version(&connection).map_err(wrong)? {
         SCHEMA_VERSION => {}

@@ -47,6 +47,25 @@ async fn what_stands_in_the_way_is_named_and_may_go_away() -> Result<()> {
     Ok(())
 }
 
+/// One that found no directory used to fail when another made it a moment later.
+#[tokio::test]
+async fn many_may_be_the_first_in_a_directory_that_is_not_there() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    for round in 0..50 {
+        let home = directory.path().join(round.to_string());
+        let first: Vec<_> = (0..8)
+            .map(|_| {
+                let control = Control::embedded(&home);
+                tokio::spawn(async move { control.check().await })
+            })
+            .collect();
+        for check in first {
+            check.await??;
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_append_through_another_handle_is_noticed_soon() -> Result<()> {
     let home = tempfile::tempdir()?;
