@@ -105,6 +105,20 @@ pub(super) fn exit(answers: u16) -> usize {
 }
 
 impl Block {
+    /// The thresholds and, in the last lane, what lies behind them.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn threshold_lanes(&self) -> &[f32; NODES + 1] {
+        let halves: &[[f32; NODES + 1]; 2] = bytemuck::cast_ref(self);
+        &halves[0]
+    }
+
+    /// The features and, in the last lane, the shape.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn feature_lanes(&self) -> &[u16; NODES + 1] {
+        let quarters: &[[u16; NODES + 1]; 4] = bytemuck::cast_ref(self);
+        &quarters[3]
+    }
+
     /// Whether features and values exist and other exits are blocks behind this one, which is number `at` of a tree that
     /// ends before number `end`: then every walk ends. `n_values` bounds the rows of values, if exits name them.
     #[inline(always)]

@@ -115,8 +115,8 @@ fn in_memory<const ALL: bool, const FETCH: bool>(trees: &Trees<'_>, lists: &mut 
 #[inline]
 #[target_feature(enable = "avx2")]
 fn features(block: &Block) -> __m256i {
-    // SAFETY: the features and the shape behind them take 16 bytes.
-    _mm256_cvtepu16_epi32(unsafe { _mm_loadu_si128((&raw const block.features).cast()) })
+    // SAFETY: 16 bytes.
+    _mm256_cvtepu16_epi32(unsafe { _mm_loadu_si128(block.feature_lanes().as_ptr().cast()) })
 }
 
 /// The block's shape, in which the bits of values that go right are flipped.
@@ -124,8 +124,8 @@ fn features(block: &Block) -> __m256i {
 #[target_feature(enable = "avx2")]
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "eight bits")]
 fn answers<const ALL: bool>(block: &Block, values: __m256) -> u16 {
-    // SAFETY: the thresholds and the number behind them take 32 bytes.
-    let thresholds = unsafe { _mm256_loadu_ps((&raw const block.thresholds).cast()) };
+    // SAFETY: eight numbers.
+    let thresholds = unsafe { _mm256_loadu_ps(block.threshold_lanes().as_ptr()) };
     let mut right = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(values, thresholds));
     if ALL {
         let missing = _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_UNORD_Q>(values, values));

@@ -48,8 +48,8 @@ fn in_registers<const ALL: bool, const FETCH: bool>(trees: &Trees<'_>, lists: &m
         }
     };
     let pick = |row: &[__m512; 2], block: &Block| {
-        // SAFETY: the features and the shape behind them take 16 bytes.
-        let features = _mm256_cvtepu16_epi32(unsafe { _mm_loadu_si128((&raw const block.features).cast()) });
+        // SAFETY: 16 bytes.
+        let features = _mm256_cvtepu16_epi32(unsafe { _mm_loadu_si128(block.feature_lanes().as_ptr().cast()) });
         _mm512_castps512_ps256(_mm512_permutex2var_ps(row[0], _mm512_castsi256_si512(features), row[1]))
     };
     match owners {
@@ -92,12 +92,12 @@ fn in_memory<const ALL: bool, const FETCH: bool>(trees: &Trees<'_>, lists: &mut 
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl")]
 fn answers<const ALL: bool>(block: &Block, values: __m256) -> u16 {
-    // SAFETY: the thresholds and the number behind them take 32 bytes.
-    let thresholds = unsafe { _mm256_loadu_ps((&raw const block.thresholds).cast()) };
+    // SAFETY: eight numbers.
+    let thresholds = unsafe { _mm256_loadu_ps(block.threshold_lanes().as_ptr()) };
     let mut right = _mm256_cmp_ps_mask::<_CMP_GT_OQ>(values, thresholds);
     if ALL {
         // SAFETY: as for the features above; the highest bit of a feature is its flag.
-        let to_right = _mm_movepi16_mask(unsafe { _mm_loadu_si128((&raw const block.features).cast()) });
+        let to_right = _mm_movepi16_mask(unsafe { _mm_loadu_si128(block.feature_lanes().as_ptr().cast()) });
         right |= _mm256_cmp_ps_mask::<_CMP_UNORD_Q>(values, values) & to_right;
     }
     shape(block) ^ u16::from(right & NODE_LANES)
