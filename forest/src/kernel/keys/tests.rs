@@ -174,7 +174,7 @@ fn every_level_counts_chooses_and_marks_by_codes() {
                 let (mut bins, mut places) = ([[0; CODES]; TOGETHER], vec![0; items.len()]);
                 tally_codes(level, codes, features, shift, &items, &mut bins, &mut places);
                 for (lane, bins) in bins.iter().enumerate() {
-                    for (bin, got) in bins.iter().enumerate() {
+                    for (bin, got) in bins.iter().enumerate().step_by(if cfg!(miri) { 37 } else { 1 }) {
                         let own = items.iter().copied().filter(|item| usize::from(code(*item, lane) >> shift) == bin);
                         let (first, second) = weights(packing, own);
                         assert_eq!(*got, u64::from(second) << 32 | u64::from(first), "{level:?}");
