@@ -271,22 +271,7 @@ fn events_of_tomorrow_are_passed_over() -> Result {
 }
 
 fn candidate(version: &str, by: SwitchedBy) -> ModelLoaded {
-    ModelLoaded {
-        name: "m".to_owned(),
-        version: version.to_owned(),
-        uri: format!("models:/m/{version}"),
-        model: artifact(1),
-        previous: None,
-        by,
-        alias: None,
-        stage: "None".to_owned(),
-        description: String::new(),
-        creation_timestamp: 0,
-        columns: None,
-        example: None,
-        actor: None,
-        reason: None,
-    }
+    ModelLoaded::plain("m", version, artifact(1), by)
 }
 
 fn loaded(version: &str, by: SwitchedBy) -> CloudEvent {

@@ -146,21 +146,10 @@ impl Switcher {
     /// Appends the event after `number` others. Returns when it was in the log.
     async fn switch(&self, number: u64) -> anyhow::Result<Instant> {
         let version = (number + 1).to_string();
+        let model = self.models[usize::from(number % 2 == 1)].clone();
         let loaded = ModelLoaded {
-            name: self.name.clone(),
-            uri: format!("models:/{}/{version}", self.name),
-            model: self.models[usize::from(number % 2 == 1)].clone(),
             previous: (number > 0).then(|| number.to_string()),
-            by: SwitchedBy::Request,
-            alias: None,
-            stage: "None".to_owned(),
-            description: String::new(),
-            creation_timestamp: 0,
-            columns: None,
-            example: None,
-            actor: None,
-            reason: None,
-            version: version.clone(),
+            ..ModelLoaded::plain(&*self.name, &*version, model, SwitchedBy::Request)
         };
         let event = Event::ModelLoaded(loaded).first(&version, "/bench", &self.name, Timestamp::UNIX_EPOCH)?;
         self.control.log.append(&serving_stream(&self.name), number, &[event]).await?;

@@ -236,6 +236,28 @@ pub struct TrafficChanged {
 }
 
 impl ModelLoaded {
+    /// A version of which nothing more is known: the first that is served, followed by no alias, without stage, description,
+    /// columns and example.
+    pub fn plain(name: impl Into<String>, version: impl Into<String>, model: Artifact, by: SwitchedBy) -> Self {
+        let (name, version) = (name.into(), version.into());
+        Self {
+            uri: format!("models:/{name}/{version}"),
+            name,
+            version,
+            model,
+            previous: None,
+            by,
+            alias: None,
+            stage: "None".to_owned(),
+            description: String::new(),
+            creation_timestamp: 0,
+            columns: None,
+            example: None,
+            actor: None,
+            reason: None,
+        }
+    }
+
     /// What the reference stack's API calls `model_info`.
     pub fn info(&self) -> Value {
         serde_json::json!({

@@ -44,7 +44,7 @@ pub(crate) async fn fetch(ports: &Ports, name: &str, selector: &Selector, wish: 
         .map_err(|error| unsupported(&version, &error.to_string()))?;
     let example = example(ports, version.tag(JOB_TAG), &artifact).await?;
     Ok(ModelLoaded {
-        uri: format!("models:/{}/{}", version.name, version.version),
+        uri: version.uri(),
         name: version.name,
         version: version.version.to_string(),
         model: artifact,

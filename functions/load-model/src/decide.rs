@@ -67,22 +67,7 @@ mod tests {
     use super::*;
 
     fn version(version: &str, by: SwitchedBy) -> ModelLoaded {
-        ModelLoaded {
-            name: "m".into(),
-            version: version.into(),
-            uri: format!("models:/m/{version}"),
-            model: Artifact { sha256: "0".repeat(64), bytes: 1 },
-            previous: None,
-            by,
-            alias: None,
-            stage: "None".into(),
-            description: String::new(),
-            creation_timestamp: 0,
-            columns: None,
-            example: None,
-            actor: None,
-            reason: None,
-        }
+        ModelLoaded::plain("m", version, Artifact { sha256: "0".repeat(64), bytes: 1 }, by)
     }
 
     /// Applies wishes one after the other and returns the versions served after each.

@@ -103,20 +103,8 @@ async fn a_registry_that_answers_with_a_web_page_is_told_as_such_and_changes_not
 
     // What is served by an alias stays.
     let loaded = ModelLoaded {
-        name: NAME.to_owned(),
-        version: "1".to_owned(),
-        uri: format!("models:/{NAME}/1"),
-        model: artifact(),
-        previous: None,
-        by: SwitchedBy::Request,
         alias: Some("champion".to_owned()),
-        stage: "None".to_owned(),
-        description: String::new(),
-        creation_timestamp: 0,
-        columns: None,
-        example: None,
-        actor: None,
-        reason: None,
+        ..ModelLoaded::plain(NAME, "1", artifact(), SwitchedBy::Request)
     };
     let event = Event::ModelLoaded(loaded).first("1", "/test", NAME, at).unwrap();
     stage.control.log.append(&serving_stream(NAME), 0, &[event]).await.unwrap();

@@ -413,22 +413,7 @@ async fn the_trace_has_a_span_for_each_attempt() {
     let running = world.jobs.trace("one", at(130)).await.unwrap();
     assert_eq!((running.status, running.seconds), (SpanStatus::Running, Some(130.0)));
     world.finish("one", 0.9, 'b').await;
-    let loaded = Event::ModelLoaded(ModelLoaded {
-        name: "Iris".to_owned(),
-        version: "3".to_owned(),
-        uri: "models:/Iris/3".to_owned(),
-        model: artifact('b'),
-        previous: None,
-        by: SwitchedBy::Event,
-        alias: None,
-        stage: "None".to_owned(),
-        description: String::new(),
-        creation_timestamp: 0,
-        columns: None,
-        example: None,
-        actor: None,
-        reason: None,
-    });
+    let loaded = Event::ModelLoaded(ModelLoaded::plain("Iris", "3", artifact('b'), SwitchedBy::Event));
     let loaded = loaded.first("Iris/3/loaded", "/regrove/load-model", "Iris", at(127)).unwrap();
     world.log().append(&serving_stream("Iris"), 0, &[loaded]).await.unwrap();
     let root = world.jobs.trace("one", at(500)).await.unwrap();

@@ -33,22 +33,8 @@ async fn home() -> tempfile::TempDir {
     let frame = Frame::new(vec!["a".into(), "b".into()], columns, "target", target).unwrap();
     let params = RandomForestParams { n_estimators: 3, random_state: 1, ..RandomForestParams::default() };
     let control = Control::embedded(home.path());
-    let loaded = ModelLoaded {
-        name: "Drained".into(),
-        version: "1".into(),
-        uri: "models:/Drained/1".into(),
-        model: control.artifacts.put(fit(&frame, &params).unwrap().to_bytes().unwrap()).await.unwrap(),
-        previous: None,
-        by: SwitchedBy::Request,
-        alias: None,
-        stage: "None".into(),
-        description: String::new(),
-        creation_timestamp: 0,
-        columns: None,
-        example: None,
-        actor: None,
-        reason: None,
-    };
+    let model = control.artifacts.put(fit(&frame, &params).unwrap().to_bytes().unwrap()).await.unwrap();
+    let loaded = ModelLoaded::plain("Drained", "1", model, SwitchedBy::Request);
     let at = "2026-11-27T08:00:00Z".parse().unwrap();
     let event = Event::ModelLoaded(loaded).first("1", "/test", "Drained", at).unwrap();
     control.log.append(&serving_stream("Drained"), 0, &[event]).await.unwrap();

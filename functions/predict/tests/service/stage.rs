@@ -150,22 +150,8 @@ impl Stage {
         bytes: Vec<u8>,
         example: Option<Example>,
     ) -> ModelLoaded {
-        ModelLoaded {
-            name: name.to_owned(),
-            version: version.to_owned(),
-            uri: format!("models:/{name}/{version}"),
-            model: self.control.artifacts.put(bytes).await.unwrap(),
-            previous: None,
-            by: SwitchedBy::Request,
-            alias: None,
-            stage: "None".to_owned(),
-            description: String::new(),
-            creation_timestamp: 0,
-            columns: None,
-            example,
-            actor: None,
-            reason: None,
-        }
+        let model = self.control.artifacts.put(bytes).await.unwrap();
+        ModelLoaded { example, ..ModelLoaded::plain(name, version, model, SwitchedBy::Request) }
     }
 
     pub(crate) async fn traffic(&self, change: TrafficChanged) {
