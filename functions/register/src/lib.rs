@@ -101,9 +101,7 @@ async fn tell(
         Decision::Evaluated(model) => {
             evaluated(ports, job_id, &state, request, &model, decide::progress(&history, received)).await?;
         }
-        Decision::End(status, failure) => {
-            end(ports, job_id, &state, request, status, failure).await?;
-        }
+        Decision::End(status, failure) => end(ports, job_id, &state, request, status, failure).await?,
         Decision::Register(model) => {
             // The whole forest may be heard of before its last shards, whose points would come too late.
             let points = decide::progress(&history, received);
@@ -226,7 +224,7 @@ async fn end(
     request: &TrainRequested,
     status: RunStatus,
     failure: Option<JobFailed>,
-) -> Result<String, Problem> {
+) -> Result<(), Problem> {
     let mut tags = Vec::new();
     if let Some(failure) = failure {
         tags.push(Tag::new("regrove.failure", failure.reason));
@@ -238,5 +236,5 @@ async fn end(
     }
     let at = state.ended_at.unwrap_or(Timestamp::UNIX_EPOCH);
     ports.record.finish_run(&run_id, status, at.as_millisecond()).await?;
-    Ok(run_id)
+    Ok(())
 }

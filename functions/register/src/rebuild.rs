@@ -41,18 +41,15 @@ async fn of_job(ports: &Ports, job_id: &str) -> Result<Option<Rebuilt>, Problem>
         let (run_id, version) = ensure_version(ports, job_id, &state, &request, model.clone(), points).await?;
         return Ok(Some(Rebuilt { run_id, version: Some(version) }));
     }
+    if let (JobState::Succeeded, Some(model)) = (state.state, &state.model) {
+        let run_id = evaluated(ports, job_id, &state, request, model, points).await?;
+        return Ok(Some(Rebuilt { run_id, version: None }));
+    }
     let run_id = ensure_run(ports, job_id, &state, request).await?;
     ports.record.log_metrics(&run_id, &points).await?;
-    match (state.state, &state.model) {
-        (JobState::Failed, _) => {
-            end(ports, job_id, &state, request, RunStatus::Failed, state.failure.clone()).await?;
-        }
-        (JobState::Cancelled, _) => {
-            end(ports, job_id, &state, request, RunStatus::Killed, None).await?;
-        }
-        (JobState::Succeeded, Some(model)) => {
-            evaluated(ports, job_id, &state, request, model, points).await?;
-        }
+    match state.state {
+        JobState::Failed => end(ports, job_id, &state, request, RunStatus::Failed, state.failure.clone()).await?,
+        JobState::Cancelled => end(ports, job_id, &state, request, RunStatus::Killed, None).await?,
         _ => {}
     }
     Ok(Some(Rebuilt { run_id, version: None }))
