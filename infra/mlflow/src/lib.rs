@@ -16,6 +16,7 @@ pub mod filter;
 pub mod model_dir;
 mod models;
 mod number;
+mod pages;
 pub mod push;
 pub mod record;
 mod registry;

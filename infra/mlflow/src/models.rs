@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::error::Error;
-use crate::runs::following;
+use crate::pages;
 use crate::wire::{LoggedModel, LoggedModelStatus, LoggedModelWire, NewLoggedModel};
 
 #[derive(Deserialize)]
@@ -62,20 +62,16 @@ impl Client {
     /// # Errors
     /// [`Error::NoSuchEndpoint`] on 2.x.
     pub async fn search_logged_models(&self, experiment_id: &str, filter: &str) -> Result<Vec<LoggedModel>, Error> {
-        let mut body = json!({
+        let body = json!({
             "experiment_ids": [experiment_id],
             "filter": filter,
             "max_results": LOGGED_MODELS_PER_PAGE,
         });
-        let mut models = Vec::new();
-        loop {
-            let page: ModelsPage = self.post("logged-models/search", &body).await?;
-            models.extend(page.models.into_iter().map(LoggedModel::from));
-            match following(page.next_page_token) {
-                Some(next) => body["page_token"] = next.into(),
-                None => return Ok(models),
-            }
-        }
+        let models = pages::all(|token| async {
+            let page: ModelsPage = self.post("logged-models/search", &pages::from(&body, token)).await?;
+            Ok((page.models, page.next_page_token))
+        });
+        Ok(models.await?.into_iter().map(LoggedModel::from).collect())
     }
 
     /// Deletes a logged model.

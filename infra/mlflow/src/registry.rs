@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::error::Error;
-use crate::runs::following;
+use crate::pages;
 use crate::wire::{ModelVersion, RegisteredModel, Tag};
 
 /// What to create a version from.
@@ -93,21 +93,16 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`] for a filter that MLflow does not understand.
     pub async fn search_registered_models(&self, filter: &str) -> Result<Vec<RegisteredModel>, Error> {
-        let mut models = Vec::new();
-        let mut token: Option<String> = None;
-        loop {
+        pages::all(|token| async {
             let mut query = vec![("max_results", REGISTERED_MODELS_PER_PAGE.to_string())];
             if !filter.is_empty() {
                 query.push(("filter", filter.to_owned()));
             }
-            query.extend(token.take().map(|token| ("page_token", token)));
+            query.extend(token.map(|token| ("page_token", token)));
             let page: RegisteredPage = self.get("registered-models/search", &query).await?;
-            models.extend(page.registered_models);
-            match following(page.next_page_token) {
-                Some(next) => token = Some(next),
-                None => return Ok(models),
-            }
-        }
+            Ok((page.registered_models, page.next_page_token))
+        })
+        .await
     }
 
     /// Lets an alias name a version; moves it when it names another one.
@@ -188,17 +183,13 @@ impl Client {
     /// # Errors
     /// As for [`search_model_versions`](Self::search_model_versions).
     pub async fn all_model_versions(&self, filter: &str) -> Result<Vec<ModelVersion>, Error> {
-        let mut versions = Vec::new();
-        let mut token = None;
-        loop {
+        let versions = pages::all(|token| async {
             let page = self.versions_page(filter, "", VERSIONS_PER_PAGE, token).await?;
-            versions.extend(page.model_versions);
-            token = following(page.next_page_token);
-            if token.is_none() {
-                versions.sort_by_key(|version| version.version);
-                return Ok(versions);
-            }
-        }
+            Ok((page.model_versions, page.next_page_token))
+        });
+        let mut versions = versions.await?;
+        versions.sort_by_key(|version| version.version);
+        Ok(versions)
     }
 
     async fn versions_page(

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use crate::client::Client;
 use crate::error::Error;
+use crate::pages;
 use crate::wire::{DatasetInput, Experiment, Metric, ModelOutput, Param, Run, RunInfo, RunStatus, Tag};
 
 /// What to create a run from.
@@ -120,16 +121,12 @@ impl Client {
     /// # Errors
     /// [`Error::Refused`] for a filter that MLflow does not understand.
     pub async fn search_experiments(&self, filter: &str) -> Result<Vec<Experiment>, Error> {
-        let mut body = json!({"filter": filter, "max_results": EXPERIMENTS_PER_PAGE});
-        let mut experiments = Vec::new();
-        loop {
-            let page: ExperimentsPage = self.post("experiments/search", &body).await?;
-            experiments.extend(page.experiments);
-            match following(page.next_page_token) {
-                Some(next) => body["page_token"] = next.into(),
-                None => return Ok(experiments),
-            }
-        }
+        let body = json!({"filter": filter, "max_results": EXPERIMENTS_PER_PAGE});
+        pages::all(|token| async {
+            let page: ExperimentsPage = self.post("experiments/search", &pages::from(&body, token)).await?;
+            Ok((page.experiments, page.next_page_token))
+        })
+        .await
     }
 
     /// Creates a run. Not safe to repeat: [`Record::ensure_run`](crate::Record::ensure_run) is.
@@ -247,28 +244,18 @@ impl Client {
     /// # Errors
     /// [`Error::NotFound`] for an unknown run.
     pub async fn metric_history(&self, run_id: &str, key: &str) -> Result<Vec<Metric>, Error> {
-        let mut points = Vec::new();
-        let mut token: Option<String> = None;
-        loop {
+        pages::all(|token| async {
             let mut query = vec![
                 ("run_id", run_id.to_owned()),
                 ("metric_key", key.to_owned()),
                 ("max_results", METRIC_POINTS_PER_PAGE.to_string()),
             ];
-            query.extend(token.take().map(|token| ("page_token", token)));
+            query.extend(token.map(|token| ("page_token", token)));
             let page: MetricsPage = self.get("metrics/get-history", &query).await?;
-            points.extend(page.metrics);
-            match following(page.next_page_token) {
-                Some(next) => token = Some(next),
-                None => return Ok(points),
-            }
-        }
+            Ok((page.metrics, page.next_page_token))
+        })
+        .await
     }
-}
-
-/// Where the next page begins; some servers say the empty text after the last one.
-pub(crate) fn following(token: Option<String>) -> Option<String> {
-    token.filter(|token| !token.is_empty())
 }
 
 /// Writing to a deleted run is refused with a text only; it means that another run stands for the job.

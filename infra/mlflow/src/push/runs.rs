@@ -3,8 +3,9 @@
 use super::{COMPLETE_TAG, Push, RUN_TAG};
 use crate::error::Error;
 use crate::filter;
+use crate::pages::following;
 use crate::record::JOB_TAG;
-use crate::runs::{NewRun, RunsQuery, following};
+use crate::runs::{NewRun, RunsQuery};
 use crate::wire::{Experiment, Metric, ModelOutput, Param, Run, RunStatus, Tag};
 
 /// Runs on a page of the search.
