@@ -47,7 +47,8 @@ impl Mersenne {
         left.len()
     }
 
-    /// Makes the next state. No loop reads a word that it writes, so that a processor makes several at once.
+    /// Makes the next state. What a loop reads of its own words was written 227 steps before, so that a processor makes several
+    /// at once.
     fn renew(&mut self) {
         let state = &mut self.state;
         for at in 0..N_WORDS - M {
