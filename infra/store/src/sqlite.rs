@@ -153,20 +153,14 @@ fn work(path: &Path, tasks: &mpsc::Receiver<Task>) {
 /// Opens the file, and makes it when there is none.
 fn connect(path: &Path) -> Result<Connection, Failure> {
     let wrong = |source| Failure::Sqlite { path: path.to_owned(), source };
+    if let Some(directory) = path.parent() {
+        // Before SQLite looks: where it cannot make the file it opens what is there by then for reading only, so that
+        // the database of another process that made both in between could not be written.
+        std::fs::create_dir_all(directory)
+            .map_err(|source| Failure::Directory { path: directory.to_owned(), source })?;
+    }
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let open = || Connection::open_with_flags(path, flags);
-    let opened = match open() {
-        // Perhaps its directory is missing, or was until a moment ago: others may be making it, too.
-        Err(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::CannotOpen) => {
-            if let Some(directory) = path.parent() {
-                std::fs::create_dir_all(directory)
-                    .map_err(|source| Failure::Directory { path: directory.to_owned(), source })?;
-            }
-            open()
-        }
-        opened => opened,
-    };
-    let mut connection = opened.map_err(wrong)?;
+    let mut connection = Connection::open_with_flags(path, flags).map_err(wrong)?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(wrong)?;
     match schema_version(&connection).map_err(wrong)? {
         SCHEMA_VERSION => {}

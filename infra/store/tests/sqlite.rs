@@ -47,7 +47,7 @@ async fn what_stands_in_the_way_is_named_and_may_go_away() -> Result<()> {
     Ok(())
 }
 
-/// One that found no directory used to fail when another made it a moment later.
+/// One that found no directory used to fail, or could not write, when another made it a moment later.
 #[tokio::test]
 async fn many_may_be_the_first_in_a_directory_that_is_not_there() -> Result<()> {
     let directory = tempfile::tempdir()?;
