@@ -8,6 +8,7 @@ mod kubectl;
 mod live_view;
 mod manifest_watch;
 mod manifests;
+mod mlflow_server;
 mod output;
 mod reach;
 mod regrow;

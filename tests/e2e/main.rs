@@ -28,6 +28,7 @@ mod lambda;
 mod operations;
 mod other_models;
 mod outages;
+mod own_mlflow;
 mod polling;
 mod processes;
 mod python;

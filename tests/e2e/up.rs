@@ -15,6 +15,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::own_mlflow::path_with;
 use crate::polling::{DEADLINE, until_blocking};
 use crate::processes::{self, Process};
 use crate::regrove;
@@ -29,6 +30,8 @@ const LINES_SHOWN: usize = 150;
 pub(crate) struct UpOptions {
     pub(crate) redis: Option<String>,
     pub(crate) mlflow: Option<String>,
+    /// `--mlflow`, with this folder first in the path.
+    pub(crate) mlflow_found_in: Option<PathBuf>,
     pub(crate) fast_time: Option<f64>,
     /// Further variables of the runtime's environment.
     pub(crate) env: Vec<(String, String)>,
@@ -118,9 +121,19 @@ impl Up {
             child,
             gateway: address("gateway").unwrap(),
             ingress: address("ingress").unwrap(),
-            record: address("record"),
+            record: address("record").or_else(|| address("mlflow")),
             console: address("console"),
         });
+    }
+
+    /// Waits until it ends by itself. Returns its exit code and what it has written to standard error.
+    pub(crate) fn wait(&mut self) -> (Option<i32>, String) {
+        let mut running = self.running.take().expect("it runs");
+        let status = until_blocking(STOPPED_WITHIN, || running.child.try_wait().transpose());
+        if status.is_err() {
+            running.child.kill().unwrap();
+        }
+        (status.unwrap().unwrap().code(), self.errors())
     }
 
     fn command(&self) -> Command {
@@ -159,6 +172,9 @@ impl Up {
         }
         if let Some(mlflow) = &self.options.mlflow {
             command.env("MLFLOW_TRACKING_URI", mlflow);
+        }
+        if let Some(folder) = &self.options.mlflow_found_in {
+            command.arg("--mlflow").env("PATH", path_with(folder));
         }
         // Away from the terminal's group: Ctrl-C ends the test, and the test ends it.
         command.stdout(Stdio::piped()).stderr(errors).process_group(0);

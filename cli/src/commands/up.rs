@@ -18,13 +18,15 @@ use tokio::time::MissedTickBehavior;
 use crate::live_view::{LiveView, REDRAW_INTERVAL};
 use crate::manifest_watch::ManifestWatch;
 use crate::manifests::Texts;
+use crate::mlflow_server::MlflowServer;
 use crate::output::{Output, Usage};
 use crate::reach::Reach;
 use crate::{binaries, env_file, manifests, regrow};
 
 /// Run Knative manifests on this machine, without containers.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  regrove up\n  regrove up -f my-app/ --exec hello='python3 hello.py' --watch\n\n\
+#[command(after_help = "Examples:\n  regrove up\n  regrove up -f my-app/ --exec hello='python3 hello.py' --watch\n  \
+    regrove up --mlflow\n\n\
     Services answer at http://SERVICE.NAMESPACE.localhost:8000, brokers at http://localhost:8081/NAMESPACE/BROKER.\n\
     Ctrl-C lets requests under way end; a second Ctrl-C does not wait.")]
 pub(crate) struct Args {
@@ -62,6 +64,10 @@ pub(crate) struct Args {
     /// MLflow to use instead of the embedded record
     #[arg(long, env = "MLFLOW_TRACKING_URI", value_name = "URL")]
     mlflow_tracking_uri: Option<String>,
+    /// Run a real MLflow on the record's port instead of the embedded record: the one in the PATH, or one that is installed
+    /// in the home first
+    #[arg(long, conflicts_with = "mlflow_tracking_uri")]
+    mlflow: bool,
     /// Divide every autoscaler window and delay by this, to watch scale-to-zero without waiting
     #[arg(long, default_value_t = 1.0, value_name = "FACTOR")]
     fast_time: f64,
@@ -88,25 +94,52 @@ fn exec(text: &str) -> Result<(String, Vec<String>), String> {
     Ok((image.to_owned(), words))
 }
 
-pub(crate) async fn run(args: Args, reach: &Reach, output: &Output) -> anyhow::Result<()> {
+pub(crate) async fn run(mut args: Args, reach: &Reach, output: &Output) -> anyhow::Result<()> {
     let from = args.file.as_deref();
     if args.watch && !manifests::are_files(from) {
         return Err(Usage("--watch needs files: name them with --file".to_owned()).into());
     }
     let texts = Texts::read(from)?;
-    let config = config(&args, texts.parse()?, reach, output).await?;
+    let application = texts.parse()?;
+    let mut interrupt = Interrupt::listen()?;
+    let mut mlflow = None;
+    if args.mlflow {
+        let address = SocketAddr::new(args.address, args.record_port);
+        let server = tokio::select! {
+            server = MlflowServer::start(&reach.store.home, address, output) => server?,
+            () = interrupt.wait() => return Ok(()),
+        };
+        args.mlflow_tracking_uri = Some(server.uri().to_owned());
+        mlflow = Some(server);
+    }
+    let ended = serve(&args, (texts, application), reach, output, (&mut interrupt, &mut mlflow)).await;
+    if let Some(mlflow) = mlflow {
+        mlflow.stop(output).await;
+    }
+    ended
+}
+
+/// Runs the manifests until a signal comes, or MLflow is gone.
+async fn serve(
+    args: &Args,
+    (texts, application): (Texts, Application),
+    reach: &Reach,
+    output: &Output,
+    (interrupt, mlflow): (&mut Interrupt, &mut Option<MlflowServer>),
+) -> anyhow::Result<()> {
+    let config = config(args, application, reach, output).await?;
     if args.fast_time > 1.0 {
         output.progress(format_args!("time runs {} times faster for the autoscaler", args.fast_time));
     }
-    let mut interrupt = Interrupt::listen()?;
     let runtime = Runtime::start(config).await?;
-    announce(&runtime, output)?;
-    let mut watch = args.watch.then(|| ManifestWatch::new(from, texts));
+    announce(&runtime, mlflow.as_ref().map(MlflowServer::uri), output)?;
+    let mut watch = args.watch.then(|| ManifestWatch::new(args.file.as_deref(), texts));
     let live = !args.plain && !output.is_json() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
     let mut screen = Screen { output, live: live.then(LiveView::new) };
     let mut events = runtime.watch();
     let mut redraw = tokio::time::interval(REDRAW_INTERVAL);
     redraw.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ended = Ok(());
     loop {
         tokio::select! {
             () = interrupt.wait() => break,
@@ -116,13 +149,25 @@ pub(crate) async fn run(args: Args, reach: &Reach, output: &Output) -> anyhow::R
                 Err(RecvError::Closed) => break,
             },
             texts = changed(&mut watch) => reload(&runtime, texts, &mut screen).await?,
+            error = gone(mlflow) => {
+                ended = Err(error);
+                break;
+            }
             _ = redraw.tick(), if screen.live.is_some() => screen.draw(&runtime),
         }
     }
     screen.end();
     output.progress("stopping: requests under way may end; Ctrl-C again does not wait");
-    stop(runtime, &mut interrupt).await;
-    Ok(())
+    stop(runtime, interrupt).await;
+    ended
+}
+
+/// Returns when an MLflow that was started here has ended.
+async fn gone(mlflow: &mut Option<MlflowServer>) -> anyhow::Error {
+    match mlflow {
+        Some(mlflow) => mlflow.ended().await,
+        None => std::future::pending().await,
+    }
 }
 
 async fn changed(watch: &mut Option<ManifestWatch>) -> Result<Texts, String> {
@@ -289,13 +334,14 @@ pub(crate) fn environment(reach: &Reach, mlflow: Option<&str>) -> anyhow::Result
     Ok(env)
 }
 
-fn announce(runtime: &Runtime, output: &Output) -> anyhow::Result<()> {
+fn announce(runtime: &Runtime, mlflow: Option<&str>, output: &Output) -> anyhow::Result<()> {
     let Addresses { gateway, ingress, record, console } = runtime.addresses();
     let value = json!({
         "event": "started",
         "gateway": format!("http://{gateway}"),
         "ingress": format!("http://{ingress}"),
         "record": record.map(|record| format!("http://{record}")),
+        "mlflow": mlflow,
         "api": runtime.api_url(),
         "console": console.map(|console| format!("http://{console}")),
         "services": runtime.status().services,
@@ -315,6 +361,7 @@ fn announce(runtime: &Runtime, output: &Output) -> anyhow::Result<()> {
         lines.push(format!("broker   http://{ingress}/NAMESPACE/BROKER"));
         lines.push(format!("metrics  {}/metrics", runtime.api_url()));
         lines.extend(record.map(|record| format!("record   http://{record}  (MLFLOW_TRACKING_URI)")));
+        lines.extend(mlflow.map(|mlflow| format!("MLflow   {mlflow}  (MLFLOW_TRACKING_URI)")));
         lines.extend(console.map(|console| format!("console  http://{console}")));
         lines.join("\n")
     })
