@@ -3,9 +3,10 @@
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use clap::Subcommand;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
 use regrove_data::{
     ColumnSurvey, Error, Format, Limits, Location, Policy, Progress, Stage, Survey, Table, fetch, survey,
 };
@@ -15,6 +16,8 @@ use crate::commands::train::Columns;
 use crate::output::{Output, Usage, table};
 use crate::reach::Reach;
 
+/// Time between two lines of progress where there is no terminal.
+const LINE_INTERVAL: Duration = Duration::from_secs(5);
 /// Distinct values that are printed of a column.
 const VALUES_SHOWN: usize = 6;
 
@@ -44,14 +47,14 @@ pub(crate) struct Inspect {
 pub(crate) async fn run(command: Command, reach: &Reach, output: &Output) -> anyhow::Result<()> {
     let Command::Inspect(inspect) = command;
     let location = locate(&inspect.data)?;
-    let bar = Bar::new(output);
+    let meter = Meter::new(output);
     let limits = Limits { bytes_max: u64::MAX, ..Limits::default() };
     let spool = reach.store.home.join("spool");
     let wrong = |error: Error| -> anyhow::Error {
         if error.is_retryable() { error.into() } else { Usage(format!("{}: {error}", inspect.data)).into() }
     };
     let columns = inspect.columns.wanted();
-    let local = fetch(&location, &Policy::anything(), &limits, &spool, &columns, &bar).await.map_err(wrong)?;
+    let local = fetch(&location, &Policy::anything(), &limits, &spool, &columns, &meter).await.map_err(wrong)?;
     let opened = Table::open(local.path(), &inspect.columns.csv().unwrap_or_default(), &limits).map_err(wrong)?;
     let places: Vec<usize> =
         (0..opened.names().len()).filter(|place| !inspect.columns.dropped(&opened.names()[*place])).collect();
@@ -59,8 +62,8 @@ pub(crate) async fn run(command: Command, reach: &Reach, output: &Output) -> any
     for name in &counted {
         opened.place(name).map_err(wrong)?;
     }
-    let seen = survey(&opened, &places, &counted, &bar).map_err(wrong)?;
-    bar.end();
+    let seen = survey(&opened, &places, &counted, &meter).map_err(wrong)?;
+    meter.end();
     let format = if opened.format() == Format::Csv { "csv" } else { "parquet" };
     let value = json!({
         "data": inspect.data,
@@ -137,21 +140,28 @@ fn values(column: &ColumnSurvey, n_rows: u64) -> String {
     texts.join(", ")
 }
 
-/// How far the reading has come, on a terminal; quiet in a pipe.
-struct Bar {
+/// How far the reading has come: a bar on a terminal, a line now and then in a pipe.
+struct Meter<'a> {
     bar: ProgressBar,
-    stage: Mutex<Option<Stage>>,
+    output: &'a Output,
+    shown: Mutex<Shown>,
 }
 
-impl Bar {
-    fn new(output: &Output) -> Self {
-        let shown = std::io::stderr().is_terminal() && !output.is_json();
-        let bar = if shown { ProgressBar::no_length() } else { ProgressBar::hidden() };
+/// What was shown last.
+struct Shown {
+    stage: Option<Stage>,
+    line: Instant,
+}
+
+impl<'a> Meter<'a> {
+    fn new(output: &'a Output) -> Self {
+        let seen = std::io::stderr().is_terminal() && !output.is_json();
+        let bar = if seen { ProgressBar::no_length() } else { ProgressBar::hidden() };
         let template = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}";
         if let Ok(style) = ProgressStyle::with_template(template) {
             bar.set_style(style);
         }
-        Self { bar, stage: Mutex::new(None) }
+        Self { bar, output, shown: Mutex::new(Shown { stage: None, line: Instant::now() }) }
     }
 
     fn end(&self) {
@@ -159,11 +169,19 @@ impl Bar {
     }
 }
 
-impl Progress for Bar {
+impl Progress for Meter<'_> {
     fn advance(&self, stage: Stage, done: u64, total: Option<u64>) {
-        let mut last = self.stage.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if *last != Some(stage) {
-            *last = Some(stage);
+        let mut shown = self.shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if self.bar.is_hidden() {
+            if shown.line.elapsed() >= LINE_INTERVAL {
+                shown.line = Instant::now();
+                let total = total.map_or_else(String::new, |total| format!(" of {}", HumanBytes(total)));
+                self.output.progress(format_args!("{}: {}{total}", stage.as_str(), HumanBytes(done)));
+            }
+            return;
+        }
+        if shown.stage != Some(stage) {
+            shown.stage = Some(stage);
             self.bar.reset();
             self.bar.set_message(stage.as_str());
         }

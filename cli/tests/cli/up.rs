@@ -1,17 +1,14 @@
 //! `regrove up` as a user runs it: changed files, files of variables, a terminal. The function is a few lines of Python.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
-
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, ChildStderr, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::process::{ChildStderr, ChildStdout, Command, Stdio};
+use std::sync::mpsc::Receiver;
+use std::time::Instant;
 
-/// Longest wait for anything.
-const PATIENCE: Duration = Duration::from_mins(1);
+use crate::reading::{IN_A_TERMINAL, PATIENCE, Running, forward, wait_for, wait_for_drawing};
 
 /// Answers with two of its variables; what is asked of `/held/FILE` is answered once there is such a file.
 const FUNCTION: &str = "import http.server, os, time
@@ -51,29 +48,13 @@ fn up(folder: &Path, more: &[&str]) -> Command {
     let mut command = Command::new("python3");
     // A terminal for those who want one, and nothing but a program in between for the others.
     let run = "import os,sys; os.execv(sys.argv[1], sys.argv[1:])";
-    let terminal = "import fcntl,os,pty,struct,sys,termios
-child, terminal = pty.fork()
-if not child:
-    fcntl.ioctl(0, termios.TIOCSWINSZ, struct.pack('HHHH', 50, 200, 0, 0))
-    os.execv(sys.argv[1], sys.argv[1:])
-while True: os.write(1, os.read(terminal, 65536))";
     let (terminals, more): (Vec<&str>, Vec<&str>) = more.iter().partition(|word| **word == "terminal");
-    command.args(["-c", if terminals.is_empty() { run } else { terminal }, env!("CARGO_BIN_EXE_regrove"), "up"]);
+    command.args(["-c", if terminals.is_empty() { run } else { IN_A_TERMINAL }, env!("CARGO_BIN_EXE_regrove"), "up"]);
     command.arg("--file").arg(folder.join("app.yaml")).args(["--exec", &function]);
     command.args(["--gateway-port", "0", "--ingress-port", "0", "--record-port", "0", "--home"]);
     command.arg(folder.join("home")).args(more).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.env_remove("REDIS_URL").env_remove("MLFLOW_TRACKING_URI").env("TERM", "xterm").env("COLUMNS", "160");
     command
-}
-
-/// Kills the child when the test is over; the runtime's processes end with it.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.0.kill().unwrap_or_default();
-        self.0.wait().map(drop).unwrap_or_default();
-    }
 }
 
 impl Running {
@@ -82,31 +63,6 @@ impl Running {
             (self.0.stdout.take().unwrap(), self.0.stderr.take().unwrap());
         (forward(stdout), forward(stderr))
     }
-}
-
-fn forward(from: impl Read + Send + 'static) -> Receiver<String> {
-    let (sender, lines) = channel();
-    std::thread::spawn(move || {
-        for line in BufReader::new(from).lines().map_while(Result::ok) {
-            if sender.send(line).is_err() {
-                break;
-            }
-        }
-    });
-    lines
-}
-
-/// The first line with all of the parts.
-fn wait_for(lines: &Receiver<String>, parts: &[&str]) -> String {
-    let deadline = Instant::now() + PATIENCE;
-    let mut seen = Vec::new();
-    while let Ok(line) = lines.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-        if parts.iter().all(|part| line.contains(part)) {
-            return line;
-        }
-        seen.push(line);
-    }
-    panic!("no line with {parts:?}; there were\n{}", seen.join("\n"))
 }
 
 /// A connection on which this path was asked for.
@@ -183,22 +139,6 @@ fn wrong_arguments_end_with_2() {
         .unwrap();
     assert_eq!(piped.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&piped.stderr).contains("--watch needs files"));
-}
-
-/// Reads until all of the parts have come; a view that is drawn in place has no lines.
-fn wait_for_drawing(from: &mut impl Read, parts: &[&str]) -> String {
-    let deadline = Instant::now() + PATIENCE;
-    let mut seen = Vec::new();
-    let mut piece = [0; 4096];
-    loop {
-        let text = String::from_utf8_lossy(&seen).into_owned();
-        if parts.iter().all(|part| text.contains(part)) {
-            return text;
-        }
-        let count = from.read(&mut piece).unwrap();
-        assert!(count > 0 && Instant::now() < deadline, "{parts:?} was not drawn:\n{text}");
-        seen.extend_from_slice(&piece[..count]);
-    }
 }
 
 #[test]
