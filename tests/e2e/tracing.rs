@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use regrove_events::CloudEvent;
+use regrove_events::log::job_stream;
 use regrove_test_support::SpanCollector;
 
 use crate::polling::until;
@@ -67,4 +69,73 @@ async fn a_job_is_one_trace_from_its_request_to_the_served_model() {
     let trained: Vec<_> = lines.iter().filter(|line| line["message"] == "trained").collect();
     assert_eq!(trained.len(), 3);
     assert!(trained.iter().all(|line| line["fields"]["trace_id"] == trace.as_str()), "{trained:?}");
+}
+
+/// Old enough for the next tick.
+const LONG_AGO: &str = "2026-11-23T08:00:00Z";
+/// The trace that the first request of the lost shard belongs to, and the tick's.
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const TICK: (&str, &str) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7");
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_shard_that_is_asked_for_again_is_linked_to_the_tick_that_asked() {
+    let collector = SpanCollector::start().await.unwrap();
+    let env = vec![("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), collector.endpoint().to_owned())];
+    let up = Up::start(UpOptions { env, ..UpOptions::default() });
+    let train = ["train", "--data", DATA, "--set", "n_estimators=4", "--shards", "2", "--id", "whole", "--wait"];
+    up.regrove(&train).await.ok();
+    lose_shards(&up, "whole", "lost").await;
+
+    let traceparent = format!("00-{}-{}-01", TICK.0, TICK.1);
+    let headers = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "tick"),
+        ("ce-source", "/e2e"),
+        ("ce-type", "dev.knative.sources.ping"),
+        ("traceparent", &traceparent),
+        ("ce-traceparent", &traceparent),
+    ];
+    let answer = up.post_to("aggregate", "/tick", &headers).await;
+    assert_eq!(answer.status, http::StatusCode::ACCEPTED, "{answer:?}");
+
+    let again: BTreeSet<String> = (0..2).map(|shard| format!("lost/shard/{shard}/request/2")).collect();
+    let spans = until("both shards' spans", async || {
+        let mut spans = collector.spans();
+        spans.retain(|span| span.service == "train-shard" && again.contains(span.attribute("cloudevents.event_id")));
+        (spans.len() >= 2).then_some(spans)
+    })
+    .await;
+    // The span that sent the event stands between the tick's own and the link.
+    let ticks: BTreeSet<String> = until("the tick's span", async || {
+        let spans = collector.spans();
+        let mut ticks = spans.iter().filter(|span| span.text("traceId") == TICK.0);
+        ticks.any(|span| span.service == "aggregate").then(|| {
+            let of_tick = spans.iter().filter(|span| span.text("traceId") == TICK.0);
+            of_tick.map(|span| span.text("spanId").to_owned()).collect()
+        })
+    })
+    .await;
+    for span in &spans {
+        assert_eq!(span.text("traceId"), TRACE, "{span:?}");
+        let links = span.span["links"].as_array().unwrap_or_else(|| panic!("no links: {span:?}"));
+        assert_eq!(links.len(), 1, "{span:?}");
+        assert_eq!(links[0]["traceId"], TICK.0, "{span:?}");
+        assert!(ticks.contains(links[0]["spanId"].as_str().unwrap()), "{ticks:?} {span:?}");
+    }
+}
+
+/// A job like another one of which no shard was heard of, since long ago.
+async fn lose_shards(up: &Up, like: &str, job: &str) {
+    let log = up.control().log;
+    let mut lost = Vec::new();
+    for event in log.read(&job_stream(like), 0).await.unwrap() {
+        if event.ty().ends_with("train-requested") || event.ty().ends_with("shard-requested") {
+            let id = event.id().replacen(like, job, 1);
+            let copy = CloudEvent::builder(id, event.source(), event.ty()).subject(job).time(LONG_AGO.parse().unwrap());
+            let copy = copy.extension("traceparent", format!("00-{TRACE}-b7ad6b7169203331-01"));
+            lost.push(copy.data("application/json", event.data().unwrap().clone()).build().unwrap());
+        }
+    }
+    assert_eq!(lost.len(), 3, "{lost:?}");
+    log.append(&job_stream(job), 0, &lost).await.unwrap();
 }

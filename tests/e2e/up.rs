@@ -279,10 +279,11 @@ impl Up {
         answer(request).await
     }
 
-    /// Posts nothing but headers to a function through the gateway, as an event in binary mode without data is.
+    /// Posts nothing but headers to a function through the gateway, as an event in binary mode without data is, by the name
+    /// that it has inside a cluster.
     pub(crate) async fn post_to(&self, function: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
         let mut request = self.client.post(format!("{}{path}", self.gateway()));
-        request = request.header(http::header::HOST, format!("{function}.{}.localhost", self.namespace()));
+        request = request.header(http::header::HOST, format!("{function}.{}.svc.cluster.local", self.namespace()));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
