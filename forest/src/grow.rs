@@ -30,6 +30,8 @@ mod whole;
 
 pub(crate) use plan::{Plan, RowWeights};
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use crate::frame::Frame;
 use crate::kernel::Level;
 use crate::params::Criterion;
@@ -104,11 +106,22 @@ struct Sides {
     middle: f64,
 }
 
+/// Whether the caller has given a fit up, which is for good: whoever sees it leaves its work as it is, and nothing of it is used.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Cancel<'a>(pub(crate) Option<&'a AtomicBool>);
+
+impl Cancel<'_> {
+    pub(crate) fn is_raised(self) -> bool {
+        self.0.is_some_and(|flag| flag.load(Ordering::Relaxed))
+    }
+}
+
 /// What the trees of one fit share, and nothing else.
 #[derive(Debug)]
 pub(crate) struct Ground<'a> {
     pub(crate) frame: &'a Frame,
     pub(crate) plan: Plan,
+    cancel: Cancel<'a>,
     prepared: Prepared,
 }
 
@@ -129,21 +142,21 @@ enum Prepared {
 const RANKED_PARTS: usize = 2;
 
 impl<'a> Ground<'a> {
-    pub(crate) fn new(frame: &'a Frame, plan: Plan, level: Level) -> Self {
+    pub(crate) fn new(frame: &'a Frame, plan: Plan, level: Level, cancel: Cancel<'a>) -> Self {
         if let Some(max_bins) = plan.max_bins {
-            let prepared = Prepared::Binned(Bins::new(frame, max_bins));
-            return Self { frame, plan, prepared };
+            let prepared = Prepared::Binned(Bins::new(frame, max_bins, cancel));
+            return Self { frame, plan, cancel, prepared };
         }
         let few = plan.max_features * RANKED_PARTS <= frame.n_features();
         let ranked = few && plan.criterion == Criterion::Gini && plan.min_samples_leaf <= 1;
         let prepared = if plan.random_cuts {
             Prepared::No
-        } else if let Some(ranks) = ranked.then(|| Ranks::new(frame, level)).flatten() {
+        } else if let Some(ranks) = ranked.then(|| Ranks::new(frame, level, cancel)).flatten() {
             Prepared::Ranked(ranks)
         } else {
-            Presort::new(frame, level).map_or(Prepared::No, Prepared::Sorted)
+            Presort::new(frame, level, cancel).map_or(Prepared::No, Prepared::Sorted)
         };
-        Self { frame, plan, prepared }
+        Self { frame, plan, cancel, prepared }
     }
 }
 
@@ -154,7 +167,7 @@ pub(crate) struct Workspace {
     ranked: RankedWork,
 }
 
-/// Grows the tree of one seed.
+/// Grows the tree of one seed; a part of it once the caller has given up.
 pub(crate) fn grow(ground: &Ground<'_>, weights: &RowWeights, seed: u32, work: &mut Workspace) -> Tree {
     let (frame, plan) = (ground.frame, &ground.plan);
     match plan.criterion {
@@ -163,10 +176,10 @@ pub(crate) fn grow(ground: &Ground<'_>, weights: &RowWeights, seed: u32, work: &
         Criterion::SquaredError => {
             if let Prepared::Binned(bins) = &ground.prepared {
                 let splitter = HistSplitter::new(frame, plan, bins, weights, SquaredError::new(frame));
-                return grow_with(splitter, frame, plan, weights, seed);
+                return grow_with(splitter, ground, weights, seed);
             }
             let splitter = OrderedSplitter::new(frame, plan, weights, SquaredError::new(frame));
-            grow_with(splitter, frame, plan, weights, seed)
+            grow_with(splitter, ground, weights, seed)
         }
     }
 }
@@ -181,34 +194,36 @@ fn grow_classes<I: Impurity + Costs>(
     match &ground.prepared {
         Prepared::Sorted(presort) => {
             if let Some(splitter) = SortedSplitter::<I>::new(frame, plan, presort, weights, &mut work.sorted) {
-                return grow_with(splitter, frame, plan, weights, seed);
+                return grow_with(splitter, ground, weights, seed);
             }
         }
         Prepared::Ranked(ranks) => {
             if let Some(splitter) = RankedSplitter::new(frame, plan, ranks, weights, &mut work.ranked) {
-                return grow_with(splitter, frame, plan, weights, seed);
+                return grow_with(splitter, ground, weights, seed);
             }
         }
         Prepared::Binned(bins) => {
             let splitter = HistSplitter::new(frame, plan, bins, weights, Classes::<I>::new(frame));
-            return grow_with(splitter, frame, plan, weights, seed);
+            return grow_with(splitter, ground, weights, seed);
         }
         Prepared::No => {}
     }
     if !plan.random_cuts
         && let Some(splitter) = WholeSplitter::<I>::new(frame, plan, weights)
     {
-        return grow_with(splitter, frame, plan, weights, seed);
+        return grow_with(splitter, ground, weights, seed);
     }
     let measure = Classes::<I>::new(frame);
-    grow_with(OrderedSplitter::new(frame, plan, weights, measure), frame, plan, weights, seed)
+    grow_with(OrderedSplitter::new(frame, plan, weights, measure), ground, weights, seed)
 }
 
-fn grow_with(splitter: impl Splitter, frame: &Frame, plan: &Plan, weights: &RowWeights, seed: u32) -> Tree {
+fn grow_with(splitter: impl Splitter, ground: &Ground<'_>, weights: &RowWeights, seed: u32) -> Tree {
+    let (frame, plan) = (ground.frame, &ground.plan);
     let total = weights.total(frame.n_samples());
     let mut builder = Builder {
         splitter,
         plan,
+        cancel: ground.cancel,
         total_weight: total,
         min_weight_leaf: plan.min_weight_fraction_leaf * total,
         draw: FeatureDraw::new(frame.n_features(), plan.max_features),
@@ -227,6 +242,7 @@ fn grow_with(splitter: impl Splitter, frame: &Frame, plan: &Plan, weights: &RowW
 struct Builder<'a, S> {
     splitter: S,
     plan: &'a Plan,
+    cancel: Cancel<'a>,
     total_weight: f64,
     min_weight_leaf: f64,
     draw: FeatureDraw,

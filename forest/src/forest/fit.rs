@@ -10,7 +10,7 @@ use super::Forest;
 use super::rows::RowSampler;
 use crate::Error;
 use crate::frame::{Frame, Target};
-use crate::grow::{self, Ground, Plan, RowWeights, Workspace};
+use crate::grow::{self, Cancel, Ground, Plan, RowWeights, Workspace};
 use crate::kernel::Level;
 use crate::linfa_tree;
 use crate::params::{Estimator, ParamError, RandomForestParams};
@@ -22,19 +22,14 @@ use crate::tree::Tree;
 pub struct FitOptions<'a> {
     /// Called after each tree with the number of trees done so far, from any thread.
     pub progress: Option<&'a (dyn Fn(u32) + Sync)>,
-    /// Raised by the caller to stop: the fit then ends with [`Error::Cancelled`] after the trees in work.
+    /// Raised by the caller to stop, for good: the fit then ends with [`Error::Cancelled`], after the nodes in work or, before
+    /// the first tree, the columns.
     pub cancel: Option<&'a AtomicBool>,
 }
 
 impl std::fmt::Debug for FitOptions<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("FitOptions").field("progress", &self.progress.is_some()).field("cancel", &self.cancel).finish()
-    }
-}
-
-impl FitOptions<'_> {
-    fn cancelled(&self) -> bool {
-        self.cancel.is_some_and(|cancel| cancel.load(Ordering::Relaxed))
     }
 }
 
@@ -150,7 +145,7 @@ impl<'a> Crew<'a> {
     }
 
     fn grow_trees(&self, frame: &Frame, params: &RandomForestParams, range: &Range<u32>) -> Result<Vec<Tree>, Error> {
-        let ground = Ground::new(frame, Plan::new(frame, params)?, Level::best());
+        let ground = Ground::new(frame, Plan::new(frame, params)?, Level::best(), Cancel(self.options.cancel));
         let sampler = RowSampler::new(frame, params)?;
         let seeds: Vec<u32> = params.tree_seeds().take(range.end as usize).skip(range.start as usize).collect();
         let trees: Option<Vec<Tree>> = seeds.par_iter().map(|&seed| self.grow_tree(&ground, &sampler, seed)).collect();
@@ -159,12 +154,16 @@ impl<'a> Crew<'a> {
 
     /// `None` once the caller has cancelled.
     fn grow_tree(&self, ground: &Ground<'_>, sampler: &RowSampler<'_>, seed: u32) -> Option<Tree> {
-        if self.options.cancelled() {
+        let cancel = Cancel(self.options.cancel);
+        if cancel.is_raised() {
             return None;
         }
         let mut work = self.workspaces.take();
         let tree = grow::grow(ground, &sampler.weights(seed), seed, &mut work);
         self.workspaces.put(work);
+        if cancel.is_raised() {
+            return None;
+        }
         let done = self.done.fetch_add(1, Ordering::Relaxed) + 1;
         if let Some(progress) = self.options.progress {
             progress(done);
@@ -204,7 +203,7 @@ pub fn fit_more(
 /// Parameters out of range, a target that does not fit the estimator.
 pub fn fit_tree(frame: &Frame, params: &RandomForestParams, random_state: u32) -> Result<Tree, Error> {
     check_target(frame, params.estimator)?;
-    let ground = Ground::new(frame, Plan::new(frame, params)?, Level::best());
+    let ground = Ground::new(frame, Plan::new(frame, params)?, Level::best(), Cancel::default());
     Ok(grow::grow(&ground, &RowWeights::Once, random_state, &mut Workspace::default()))
 }
 

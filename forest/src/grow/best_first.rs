@@ -19,7 +19,7 @@ pub(super) fn grow<S: Splitter>(builder: &mut Builder<'_, S>, max_leaf_nodes: us
     let root = Pending::root(builder.splitter.n_rows());
     heap.push(Frontier { pending: root, added: builder.add(&root) });
     let mut splits_left = max_leaf_nodes - 1;
-    while let Some(Frontier { pending, added }) = heap.pop() {
+    while let Some(Frontier { pending, added }) = heap.pop().filter(|_| !builder.cancel.is_raised()) {
         let Some(split) = added.split.filter(|_| splits_left > 0) else {
             close(builder, added.node);
             continue;

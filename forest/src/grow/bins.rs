@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::Cancel;
 use super::ranks::sorted;
 use super::scan::half_way;
 use crate::frame::Frame;
@@ -20,12 +21,13 @@ pub(crate) struct Bins {
 }
 
 impl Bins {
-    pub(crate) fn new(frame: &Frame, max_bins: usize) -> Self {
+    pub(crate) fn new(frame: &Frame, max_bins: usize, cancel: Cancel<'_>) -> Self {
         let n_rows = frame.n_samples();
         let mut codes = vec![MISSING; n_rows * frame.n_features()];
         let thresholds = codes
             .par_chunks_mut(n_rows)
             .enumerate()
+            .take_any_while(|_| !cancel.is_raised())
             .map(|(feature, codes)| fill(frame.column(feature), max_bins, codes))
             .collect();
         Self { n_rows, codes, thresholds }

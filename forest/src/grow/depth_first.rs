@@ -4,7 +4,7 @@ use super::{Builder, Pending, Splitter};
 
 pub(super) fn grow<S: Splitter>(builder: &mut Builder<'_, S>) {
     let mut stack = vec![Pending::root(builder.splitter.n_rows())];
-    while let Some(pending) = stack.pop() {
+    while let Some(pending) = stack.pop().filter(|_| !builder.cancel.is_raised()) {
         let added = builder.add(&pending);
         if let Some(split) = added.split {
             let (left, right) = builder.child_bounds(pending.bounds, &split);

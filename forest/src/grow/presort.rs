@@ -2,9 +2,9 @@
 
 use rayon::prelude::*;
 
-use super::FEATURE_THRESHOLD;
 use super::costs::MAX_CLASSES;
 use super::ranks::sorted;
+use super::{Cancel, FEATURE_THRESHOLD};
 use crate::frame::Frame;
 use crate::kernel::{Level, Packing};
 
@@ -33,7 +33,7 @@ pub(super) struct Column {
 
 impl Presort {
     /// `None` if the frame has no classes or thousands, or too many rows and classes for 32-bit items.
-    pub(crate) fn new(frame: &Frame, level: Level) -> Option<Self> {
+    pub(crate) fn new(frame: &Frame, level: Level, cancel: Cancel<'_>) -> Option<Self> {
         let n_rows = frame.n_samples();
         if frame.classes().is_empty() || frame.classes().len() > MAX_CLASSES {
             return None;
@@ -43,6 +43,7 @@ impl Presort {
         let columns = items
             .par_chunks_mut(n_rows)
             .enumerate()
+            .take_any_while(|_| !cancel.is_raised())
             .map(|(feature, items)| sort(frame.column(feature), frame.class_indexes(), packing, items))
             .collect();
         Some(Self { level, packing, n_rows, items, columns })

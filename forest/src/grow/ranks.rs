@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::FEATURE_THRESHOLD;
+use super::{Cancel, FEATURE_THRESHOLD};
 use crate::frame::Frame;
 use crate::kernel::code_rows::{self, CodeRows};
 use crate::kernel::keys::{Codes, Table};
@@ -37,7 +37,7 @@ struct Ranked {
 
 impl Ranks {
     /// `None` if the frame has not two classes, or too many rows for 32-bit keys, or too many values for signed places.
-    pub(crate) fn new(frame: &Frame, level: Level) -> Option<Self> {
+    pub(crate) fn new(frame: &Frame, level: Level, cancel: Cancel<'_>) -> Option<Self> {
         let n_rows = frame.n_samples();
         if frame.classes().len() != 2 {
             return None;
@@ -50,6 +50,9 @@ impl Ranks {
         let mut columns = Vec::with_capacity(n_features);
         let mut ranks = Pages::zeroed(n_rows * COLUMNS_TOGETHER.min(n_features));
         for first in (0..n_features).step_by(COLUMNS_TOGETHER) {
+            if cancel.is_raised() {
+                return None;
+            }
             let width = COLUMNS_TOGETHER.min(n_features - first);
             let ranks = &mut ranks[..width * n_rows];
             let by_column = ranks.par_chunks_mut(n_rows).enumerate();

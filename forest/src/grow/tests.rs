@@ -1,6 +1,8 @@
 //! Every way to grow a forest of classes gives the same trees.
 
-use super::{Ground, Plan, Prepared, Presort, Ranks, RowWeights, Workspace, grow};
+use std::sync::atomic::AtomicBool;
+
+use super::{Cancel, Ground, Plan, Prepared, Presort, Ranks, RowWeights, Workspace, grow};
 use crate::frame::{Frame, Label, Target};
 use crate::kernel::Level;
 use crate::params::{Criterion, MaxFeatures, RandomForestParams};
@@ -74,16 +76,22 @@ fn sorted_columns_at_every_level_and_sorting_in_every_node_grow_the_same_trees()
         ] {
             let weights = weights(&mut stream, n_rows);
             let plan = Plan::new(&frame, &params).unwrap();
-            let by_node = Ground { frame: &frame, plan: plan.clone(), prepared: Prepared::No };
+            let by_node =
+                Ground { frame: &frame, plan: plan.clone(), cancel: Cancel::default(), prepared: Prepared::No };
             let expected = grow(&by_node, &weights, 5, &mut work);
             for level in Level::all() {
-                let sorted = Presort::new(&frame, level).map(Prepared::Sorted).unwrap();
-                let ground = Ground { frame: &frame, plan: plan.clone(), prepared: sorted };
+                let sorted = Presort::new(&frame, level, Cancel::default()).map(Prepared::Sorted).unwrap();
+                let ground = Ground { frame: &frame, plan: plan.clone(), cancel: Cancel::default(), prepared: sorted };
                 assert_eq!(grow(&ground, &weights, 5, &mut work), expected, "sorted {level:?} {kind:?} {params:?}");
                 if plan.criterion == Criterion::Gini
-                    && let Some(ranks) = Ranks::new(&frame, level)
+                    && let Some(ranks) = Ranks::new(&frame, level, Cancel::default())
                 {
-                    let ground = Ground { frame: &frame, plan: plan.clone(), prepared: Prepared::Ranked(ranks) };
+                    let ground = Ground {
+                        frame: &frame,
+                        plan: plan.clone(),
+                        cancel: Cancel::default(),
+                        prepared: Prepared::Ranked(ranks),
+                    };
                     assert_eq!(grow(&ground, &weights, 5, &mut work), expected, "ranked {level:?} {kind:?} {params:?}");
                 }
             }
@@ -99,10 +107,31 @@ fn weights_beyond_the_items_bits_are_grown_all_the_same() {
     let mut counts = vec![1; 60];
     counts[7] = 16;
     let plan = Plan::new(&frame, &RandomForestParams::default()).unwrap();
-    let ground = Ground::new(&frame, plan.clone(), Level::best());
-    let by_node = Ground { frame: &frame, plan, prepared: Prepared::No };
+    let ground = Ground::new(&frame, plan.clone(), Level::best(), Cancel::default());
+    let by_node = Ground { frame: &frame, plan, cancel: Cancel::default(), prepared: Prepared::No };
     let (weights, mut work) = (RowWeights::Counts(counts), Workspace::default());
     let tree = grow(&ground, &weights, 1, &mut work);
     assert_eq!(tree, grow(&by_node, &weights, 1, &mut work));
     assert!((tree.weighted_n_node_samples[0] - 75.0).abs() < 1e-9);
+}
+
+#[test]
+fn what_was_given_up_grows_no_further() {
+    let mut stream = RandomState::new(4);
+    let frame = frame(&mut stream, Kind { n_rows: 300, n_classes: 2, levels: 90, missing: false });
+    let given_up = AtomicBool::new(true);
+    let cancel = Cancel(Some(&given_up));
+    let mut work = Workspace::default();
+    for (leaves, whole, part) in [(None, 9, 0), (Some(20), 9, 1)] {
+        for max_bins in [None, Some(255)] {
+            let params = RandomForestParams { max_leaf_nodes: leaves, ..RandomForestParams::default() };
+            let plan = Plan { max_bins, ..Plan::new(&frame, &params).unwrap() };
+            let mut ground = Ground::new(&frame, plan, Level::best(), Cancel::default());
+            assert!(grow(&ground, &RowWeights::Once, 1, &mut work).node_count() > whole);
+            ground.cancel = cancel;
+            assert_eq!(grow(&ground, &RowWeights::Once, 1, &mut work).node_count(), part, "{leaves:?} {max_bins:?}");
+        }
+    }
+    assert!(Ranks::new(&frame, Level::best(), Cancel::default()).is_some());
+    assert!(Ranks::new(&frame, Level::best(), cancel).is_none());
 }

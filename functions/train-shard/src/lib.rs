@@ -84,7 +84,7 @@ async fn handle(
     let grown = tokio::select! {
         grown = growing => grown.map_err(|error| Problem::internal(&error))?,
         ended = ended(ports, job, history.len() as u64) => {
-            // The trees under way end by themselves; nobody waits for them.
+            // The nodes under way end by themselves; nobody waits for them.
             cancel.store(true, Ordering::Relaxed);
             tracing::info!(job, shard = request.shard, "stopped: the job has ended");
             return ended.map(|()| None);

@@ -32,7 +32,7 @@ pub struct Piece {
 /// Grows what a request asks for from the canonical frame's bytes, but for the trees that are there already. The frame is that
 /// of the request's part of the rows, if it has one.
 ///
-/// The bytes are the same as if all of them had been grown here. `cancel`, once raised, ends the work after the trees
+/// The bytes are the same as if all of them had been grown here. `cancel`, once raised, ends the work after the nodes
 /// under way.
 ///
 /// # Errors
