@@ -1,8 +1,10 @@
 //! A registered model whose file is not what it was when it was registered.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use http::StatusCode;
+use regrove_forest::Model;
 use regrove_mlflow::model_dir::NATIVE_FILE;
 use serde_json::json;
 
@@ -27,6 +29,13 @@ async fn a_file_that_is_cut_or_changed_is_not_served() {
     let file = registered.next().unwrap();
     assert_eq!(registered.next(), None);
     let whole = std::fs::read(file).unwrap();
+    let served = before.current.clone().unwrap().serving.unwrap();
+    let small = Model::from_bytes(Arc::new(whole.clone())).unwrap().to_forest().unwrap().to_serving_bytes().unwrap();
+    assert_eq!(
+        world.control.artifacts.get(&served).await.unwrap(),
+        small,
+        "what predict reads, made of the registered file"
+    );
     let flipped = |at: usize| {
         let mut bytes = whole.clone();
         bytes[at] ^= 1;

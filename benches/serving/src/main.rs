@@ -121,7 +121,8 @@ fn print(what: &str, times: &mut [f64]) {
 struct Switcher {
     control: Control,
     name: String,
-    models: [Artifact; 2],
+    /// Whole, and as they are served.
+    models: [[Artifact; 2]; 2],
 }
 
 impl Switcher {
@@ -136,7 +137,9 @@ impl Switcher {
                 random_state: seed,
                 ..RandomForestParams::default()
             };
-            models.push(control.artifacts.put(fit(&frame, &params)?.to_bytes()?).await?);
+            let forest = fit(&frame, &params)?;
+            let whole = control.artifacts.put(forest.to_bytes()?).await?;
+            models.push([whole, control.artifacts.put(forest.to_serving_bytes()?).await?]);
         }
         let Ok(models) = models.try_into() else { bail!("two models were fitted") };
         // A Redis may know names of earlier measurements.
@@ -146,8 +149,9 @@ impl Switcher {
     /// Appends the event after `number` others. Returns when it was in the log.
     async fn switch(&self, number: u64) -> anyhow::Result<Instant> {
         let version = (number + 1).to_string();
-        let model = self.models[usize::from(number % 2 == 1)].clone();
+        let [model, serving] = self.models[usize::from(number % 2 == 1)].clone();
         let loaded = ModelLoaded {
+            serving: Some(serving),
             previous: (number > 0).then(|| number.to_string()),
             ..ModelLoaded::plain(&*self.name, &*version, model, SwitchedBy::Request)
         };

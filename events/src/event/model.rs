@@ -138,6 +138,9 @@ pub struct ModelLoaded {
     pub uri: String,
     /// The native form, in the artifact store.
     pub model: Artifact,
+    /// Its trees once more with nothing but what predictions need, a fraction of the bytes: what is served where it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Artifact>,
     /// Version served before, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
@@ -176,6 +179,9 @@ pub struct ServedVersion {
     pub uri: String,
     /// The model, in the artifact store.
     pub model: Artifact,
+    /// Its trees once more with nothing but what predictions need.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub serving: Option<Artifact>,
     /// Stage, as MLflow writes it.
     pub stage: String,
     /// Description of the version.
@@ -196,6 +202,7 @@ impl From<&ModelLoaded> for ServedVersion {
             version: loaded.version.clone(),
             uri: loaded.uri.clone(),
             model: loaded.model.clone(),
+            serving: loaded.serving.clone(),
             stage: loaded.stage.clone(),
             description: loaded.description.clone(),
             creation_timestamp: loaded.creation_timestamp,
@@ -245,6 +252,7 @@ impl ModelLoaded {
             name,
             version,
             model,
+            serving: None,
             previous: None,
             by,
             alias: None,

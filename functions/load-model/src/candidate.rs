@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::body::Bytes;
 use http::StatusCode;
 use regrove_events::event::{self, Artifact, Example, ModelLoaded};
 use regrove_events::log::job_stream;
@@ -38,16 +39,21 @@ pub(crate) async fn fetch(ports: &Ports, name: &str, selector: &Selector, wish: 
         None => foreign::fetch(ports, &version).await.map(|foreign| (foreign.model, foreign.columns))?,
     };
     let bytes = ports.control.artifacts.get(&artifact).await?;
-    tokio::task::spawn_blocking(move || Model::from_bytes(Arc::new(bytes)).map(|_| ()))
+    let serving = tokio::task::spawn_blocking(move || serving(bytes))
         .await
         .map_err(|error| Problem::internal(&error))?
         .map_err(|error| unsupported(&version, &error.to_string()))?;
+    let serving = match serving {
+        Some(bytes) => Some(ports.control.artifacts.put(bytes).await?),
+        None => None,
+    };
     let example = example(ports, version.tag(JOB_TAG), &artifact).await?;
     Ok(ModelLoaded {
         uri: version.uri(),
         name: version.name,
         version: version.version.to_string(),
         model: artifact,
+        serving,
         previous: None,
         by: wish.by,
         alias: match selector {
@@ -62,6 +68,13 @@ pub(crate) async fn fetch(ports: &Ports, name: &str, selector: &Selector, wish: 
         actor: wish.actor,
         reason: wish.reason,
     })
+}
+
+/// Reads the model and writes what of it is needed to serve it, which a forest with its statistics has many times over. `None`
+/// for a model without any.
+fn serving(bytes: Bytes) -> Result<Option<Vec<u8>>, regrove_forest::Error> {
+    let model = Model::from_bytes(Arc::new(bytes))?;
+    if model.has_statistics() { Ok(Some(model.to_forest()?.to_serving_bytes()?)) } else { Ok(None) }
 }
 
 /// What the model said of a row when its job was done: the log knows, as long as the model is the one of that job.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Instant;
 
 use axum::body::Bytes;
-use regrove_events::event::{Example, ServedVersion};
+use regrove_events::event::{Artifact, Example, ServedVersion};
 use regrove_forest::Model;
 use regrove_store::Control;
 
@@ -31,6 +31,11 @@ impl Slot {
 
     pub(crate) fn version(&self) -> &ServedVersion {
         &self.version
+    }
+
+    /// Memory that its model takes, about: the file that is read first.
+    fn bytes(&self) -> u64 {
+        self.version.serving.as_ref().unwrap_or(&self.version.model).bytes
     }
 
     fn get(&self) -> Option<Arc<Served>> {
@@ -61,6 +66,10 @@ impl Cache {
     pub(super) fn slot(&self, name: &str, version: &ServedVersion) -> Arc<Slot> {
         let key = (name.to_owned(), version.version.clone(), version.model.sha256.clone());
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if !slots.contains_key(&key) {
+            // Those that are empty and that no route holds would stay for ever.
+            slots.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.get().is_some());
+        }
         let slot = slots.entry(key).or_insert_with(|| {
             Arc::new(Slot {
                 name: name.to_owned(),
@@ -100,7 +109,7 @@ impl Cache {
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let mut full: Vec<&Arc<Slot>> = slots.values().filter(|slot| slot.get().is_some()).collect();
         full.sort_unstable_by_key(|slot| slot.used.load(Ordering::Relaxed));
-        let mut bytes: u64 = full.iter().map(|slot| slot.version.model.bytes).sum();
+        let mut bytes: u64 = full.iter().map(|slot| slot.bytes()).sum();
         let mut count = full.len();
         for slot in full.into_iter().filter(|slot| !std::ptr::eq(&raw const ***slot, filled)) {
             if bytes <= self.bytes_max {
@@ -108,7 +117,7 @@ impl Cache {
             }
             slot.set(None);
             tracing::info!(model = slot.name, version = slot.version.version, "dropped from memory");
-            bytes -= slot.version.model.bytes;
+            bytes -= slot.bytes();
             count -= 1;
         }
         (bytes, count)
@@ -127,23 +136,39 @@ pub(super) enum Unserved {
 }
 
 async fn fetch(slot: &Slot, control: &Control) -> Result<Served, Unserved> {
+    let version = &slot.version;
+    let model = match &version.serving {
+        None => read(&version.model, version, control).await?,
+        // The smaller file can be made of the whole one again, and has no more to say.
+        Some(serving) => match read(serving, version, control).await {
+            Err(Unserved::Refused(reason)) => {
+                tracing::warn!(model = slot.name, version = version.version, reason, "the whole model is read instead");
+                read(&version.model, version, control).await?
+            }
+            read => read?,
+        },
+    };
+    let columns = slot.version.columns.as_deref().filter(|columns| columns.len() == model.n_features());
+    let names = columns.unwrap_or(model.feature_names());
+    let signature = Signature::new(names).with_categories(model.categories());
+    Ok(Served { name: slot.name.clone(), version: slot.version.clone(), model, signature })
+}
+
+/// The model in a file, checked.
+async fn read(file: &Artifact, version: &ServedVersion, control: &Control) -> Result<Model, Unserved> {
     use regrove_store::artifact::Error;
-    let example = slot.version.example.clone();
+    let example = version.example.clone();
     // The store compares the bytes with their address meanwhile; every index is checked here.
     let build = move |bytes: Bytes| {
         let model = Model::from_verified_bytes(Arc::new(bytes)).map_err(|error| error.to_string())?;
         example.map_or(Ok(()), |example| check(&model, &example))?;
         Ok::<_, String>(model)
     };
-    let made = control.artifacts.get_built(&slot.version.model, build).await.map_err(|error| match &error {
+    let made = control.artifacts.get_built(file, build).await.map_err(|error| match &error {
         Error::File { .. } | Error::Store { .. } => Unserved::Unreachable(error.to_string()),
         _ => Unserved::Refused(error.to_string()),
     })?;
-    let model = made.map_err(Unserved::Refused)?;
-    let columns = slot.version.columns.as_deref().filter(|columns| columns.len() == model.n_features());
-    let names = columns.unwrap_or(model.feature_names());
-    let signature = Signature::new(names).with_categories(model.categories());
-    Ok(Served { name: slot.name.clone(), version: slot.version.clone(), model, signature })
+    made.map_err(Unserved::Refused)
 }
 
 /// The model still says of the example what it said when it was trained, to the last bit.
@@ -166,15 +191,14 @@ fn check(model: &Model, example: &Example) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
-    use regrove_events::Artifact;
-
     use super::*;
 
     fn version(number: &str, bytes: u64) -> ServedVersion {
         ServedVersion {
             version: number.to_owned(),
             uri: format!("models:/m/{number}"),
-            model: Artifact { sha256: number.repeat(64), bytes },
+            model: Artifact { sha256: number.repeat(64), bytes: 10 * bytes },
+            serving: Some(Artifact { sha256: number.repeat(64), bytes }),
             stage: String::new(),
             description: String::new(),
             creation_timestamp: 0,
@@ -204,6 +228,11 @@ mod tests {
         assert!(first.get().is_some() && second.get().is_none() && third.get().is_some());
         let large = fill(&cache, "4", 1000, &model);
         assert!(first.get().is_none() && third.get().is_none() && large.get().is_some());
+        drop((first, second));
+        let fifth = cache.slot("m", &version("5", 1));
+        let versions: Vec<String> = cache.slots.lock().unwrap().keys().map(|key| key.1.clone()).collect();
+        assert_eq!(versions, ["3", "4", "5"], "what is empty and unused is forgotten");
+        assert!(third.get().is_none() && fifth.get().is_none());
     }
 
     #[test]

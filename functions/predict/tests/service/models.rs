@@ -1,11 +1,13 @@
 //! Which version answers.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::body::Body;
 use http::{Request, StatusCode};
-use regrove_events::event::{Canary, Example, ServedVersion, TrafficChanged};
+use regrove_events::Event;
+use regrove_events::event::{Canary, Example, ModelLoaded, ServedVersion, TrafficChanged};
 use serde_json::json;
 
 use crate::stage::{Kind, NAME, Stage, model, outputs, pause};
@@ -124,6 +126,53 @@ async fn a_version_that_fails_its_self_check_is_not_served() {
     stage.until_version(NAME, "3").await;
 }
 
+/// The file in which the store keeps these bytes.
+fn artifact(stage: &Stage, bytes: &[u8]) -> PathBuf {
+    let mut folders = vec![stage.home.path().join("artifacts")];
+    while let Some(folder) = folders.pop() {
+        for path in folder.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if std::fs::read(&path).unwrap() == bytes {
+                return path;
+            }
+        }
+    }
+    panic!("no artifact of {} bytes", bytes.len())
+}
+
+#[tokio::test]
+async fn the_smaller_file_is_served_and_the_whole_one_without_it() {
+    let (whole, model) = model(Kind::Numbers, 1);
+    let small = model.to_forest().unwrap().to_serving_bytes().unwrap();
+    assert!(small.len() * 2 < whole.len());
+    let expected = outputs(&model, &[[1.5, -2.0, 3.25]]);
+    for (whole_is, small_is) in
+        [("there", "there"), ("gone", "there"), ("there", "gone"), ("there", "cut"), ("gone", "gone")]
+    {
+        let stage = Stage::empty();
+        let serving = Some(stage.control.artifacts.put(small.clone()).await.unwrap());
+        let example = Some(Example { input: vec![1.5, -2.0, 3.25], output: expected.clone() });
+        let loaded = stage.loaded(NAME, "1", whole.clone(), example).await;
+        stage.record(NAME, Event::ModelLoaded(ModelLoaded { serving, ..loaded })).await;
+        for (bytes, state) in [(&whole, whole_is), (&small, small_is)] {
+            let file = artifact(&stage, bytes);
+            match state {
+                "gone" => std::fs::remove_file(file).unwrap(),
+                "cut" => std::fs::write(file, &bytes[..bytes.len() - 1]).unwrap(),
+                _ => {}
+            }
+        }
+        let reply = stage.post("/predict", "application/json", row()).await;
+        if (whole_is, small_is) == ("gone", "gone") {
+            reply.is_problem(503, "model-not-loaded", "can be served");
+            continue;
+        }
+        assert_eq!(reply.status, StatusCode::OK, "{whole_is} {small_is}: {reply:?}");
+        assert_eq!(reply.json()["probabilities"][0], serde_json::json!(expected), "{whole_is} {small_is}");
+    }
+}
+
 #[tokio::test]
 async fn damaged_models_are_not_served() {
     let (bytes, _) = model(Kind::Numbers, 1);
@@ -138,19 +187,11 @@ async fn damaged_models_are_not_served() {
     // A byte that changed in the store after it was put there.
     let stage = Stage::empty();
     stage.load(NAME, "1", bytes.clone(), None).await;
-    let sha256 = regrove_store::artifact::sha256(&bytes);
-    let mut folders = vec![stage.home.path().join("artifacts")];
-    let mut stored = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for path in folder.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
-            if path.is_dir() { folders.push(path) } else { stored.push(path) }
-        }
-    }
-    let [file] = &*stored else { panic!("one artifact, {sha256}: {stored:?}") };
+    let file = artifact(&stage, &bytes);
     for at in [0, bytes.len() / 2, bytes.len() - 1] {
         let mut flipped = bytes.clone();
         flipped[at] ^= 1;
-        std::fs::write(file, flipped).unwrap();
+        std::fs::write(&file, flipped).unwrap();
         let reply = stage.post("/predict", "application/json", row()).await;
         reply.is_problem(503, "model-not-loaded", "can be served");
     }

@@ -159,7 +159,7 @@ impl Stage {
         self.record(&name, Event::TrafficChanged(change)).await;
     }
 
-    async fn record(&self, name: &str, event: Event) {
+    pub(crate) async fn record(&self, name: &str, event: Event) {
         append_decided(&*self.control.log, &serving_stream(name), |history| {
             let id = format!("{name}/{}", history.len());
             let at = "2026-11-27T08:00:00Z".parse().unwrap();
