@@ -20,8 +20,6 @@ const TERMINAL: [&str; 5] = [
     names::PREDICTION_LOGGED,
     names::ROUND_EVALUATED,
 ];
-/// Not an event of a job, and without a schema: anyone may ask the aggregate to look for overdue work.
-const TICK: &str = "tick";
 /// Files of `k8s/` that are not manifests.
 const NOT_MANIFESTS: [&str; 3] = ["kustomization.yaml", "values.yaml", "values-s3.yaml"];
 /// Overlays of `k8s/`, each for another broker, with the class that it chooses.
@@ -326,7 +324,7 @@ fn the_triggers_say_who_hears_what() {
     let expected = [
         (
             "aggregate",
-            set([names::TRAIN_REQUESTED, names::SHARD_TRAINED, names::TRAIN_CANCELLED, names::SWEEP_REQUESTED, TICK]),
+            set([names::TRAIN_REQUESTED, names::SHARD_TRAINED, names::TRAIN_CANCELLED, names::SWEEP_REQUESTED]),
         ),
         ("load-model", set([names::MODEL_REGISTERED])),
         ("predict", set([names::PREDICT_REQUESTED])),
@@ -354,7 +352,7 @@ fn every_event_type_is_heard_or_known_to_be_terminal() {
     let unheard: BTreeSet<_> = types.difference(&heard).cloned().collect();
     assert_eq!(unheard, set(TERMINAL));
     let unknown: BTreeSet<_> = heard.difference(&types).cloned().collect();
-    assert_eq!(unknown, set([TICK]), "a Trigger waits for a type that nobody emits");
+    assert_eq!(unknown, BTreeSet::new(), "a Trigger waits for a type that nobody emits");
 }
 
 #[test]
