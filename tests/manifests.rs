@@ -13,12 +13,13 @@ use serde_json::{Value, json};
 /// Functions that emit, and so need the broker's address.
 const EMITTERS: [&str; 6] = ["aggregate", "console", "load-model", "predict", "register", "train-shard"];
 /// Heard by nobody inside: they are for people and for systems outside.
-const TERMINAL: [&str; 5] = [
+const TERMINAL: [&str; 6] = [
     names::MODEL_LOADED,
     names::TRAFFIC_CHANGED,
     names::PREDICT_COMPLETED,
     names::PREDICTION_LOGGED,
     names::ROUND_EVALUATED,
+    names::DELIVERY_FAILED,
 ];
 /// Files of `k8s/` that are not manifests.
 const NOT_MANIFESTS: [&str; 3] = ["kustomization.yaml", "values.yaml", "values-s3.yaml"];

@@ -75,6 +75,9 @@ impl<'a> Lines<'a> {
             Ok(Event::RoundEvaluated(round)) => {
                 self.line(format!("{}: {} trees, {} {:.4}", self.job, round.trees, round.metric, round.score));
             }
+            Ok(Event::DeliveryFailed(failed)) => {
+                self.line(format!("{}: {} did not take `{}`: {}", self.job, failed.step, failed.event, failed.reason));
+            }
             Ok(Event::ModelAggregated(model)) => {
                 self.line(format!("{}: model-aggregated, {} trees", self.job, model.n_estimators));
             }

@@ -45,6 +45,11 @@ pub fn predict_completed(source: &str, id: &str) -> String {
     format!("{source}#{id}/predictions")
 }
 
+/// Id of the note that an event of a job was not taken.
+pub fn delivery_failed(event: &str) -> String {
+    format!("{event}/undelivered")
+}
+
 /// Id of a job's failure.
 pub fn job_failed(job: &str) -> String {
     format!("{job}/failed")

@@ -231,8 +231,9 @@ pub fn evolve(mut job: Job, recorded: &CloudEvent, event: &Event) -> Job {
                 job.advance(JobState::Cancelled, at);
             }
         }
-        // A wish, not a fact; and a fact about serving, not about the job.
-        Event::SweepRequested(_)
+        // Wishes; facts about serving; and what changes nothing, because the event will be said again.
+        Event::DeliveryFailed(_)
+        | Event::SweepRequested(_)
         | Event::SweepCompleted(_)
         | Event::TrainCancelled(_)
         | Event::ModelLoaded(_)

@@ -1,6 +1,9 @@
 //! However events are delivered, the outcome is the same.
 
-use regrove_events::{Job, JobState, SwitchedBy};
+use http::StatusCode;
+use regrove_events::event::DeliveryFailed;
+use regrove_events::log::job_stream;
+use regrove_events::{Event, Job, JobState, SwitchedBy, names};
 use regrove_mlflow::RunStatus;
 
 use crate::request;
@@ -41,6 +44,35 @@ async fn a_request_becomes_one_version_that_is_served() {
     }
     let by_alias = world.record.client().version_by_alias("Simulated", "champion").await.unwrap();
     assert_eq!(by_alias.version, 1);
+}
+
+/// A cluster's broker keeps no list of its dead letters: the job does, and goes on when the event is said again.
+#[tokio::test]
+async fn an_event_that_nobody_took_is_noted_once_and_may_be_said_again() {
+    let mut world = World::new().await;
+    world.request("job-1", &request());
+    let said = world.step().await;
+    let asked: Vec<_> = said.iter().filter(|event| event.ty() == "io.regrove.shard-requested").collect();
+    assert_eq!(asked.len(), 4);
+    for _ in 0..2 {
+        world.give_up(asked[0], StatusCode::SERVICE_UNAVAILABLE, br#"{"detail": "Redis does not answer"}"#).await;
+    }
+    let history = world.control.log.read(&job_stream("job-1"), 0).await.unwrap();
+    let notes: Vec<Event> = history.iter().filter_map(|event| Event::read(event).ok()).collect();
+    let notes: Vec<_> = notes.iter().filter(|event| event.name() == names::DELIVERY_FAILED).collect();
+    let note = DeliveryFailed {
+        event: asked[0].id().to_owned(),
+        step: "train-shard".to_owned(),
+        code: Some(503),
+        reason: "Redis does not answer".to_owned(),
+    };
+    assert_eq!(notes, [&Event::DeliveryFailed(note)]);
+    assert_eq!(world.job("job-1").await.state, JobState::Training);
+    for event in said {
+        world.emit(event);
+    }
+    world.settle(Weather::Fair).await;
+    assert_eq!(world.job("job-1").await.state, JobState::Succeeded);
 }
 
 #[tokio::test]

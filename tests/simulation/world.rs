@@ -120,13 +120,26 @@ impl World {
     async fn bury(&mut self, event: &CloudEvent, response: Response<Body>) {
         let status = response.status();
         let body = to_bytes(response.into_body(), BODY_BYTES_MAX).await.unwrap();
+        self.give_up(event, status, &body).await;
+        self.dead.push((event.clone(), status, serde_json::from_slice(&body).unwrap()));
+    }
+
+    /// The dead letter sink hears of an event whose trigger has given it up after this answer.
+    pub(crate) async fn give_up(&self, event: &CloudEvent, status: StatusCode, body: &[u8]) {
         let mut letter = event.clone();
         letter.set_extension("knativeerrorcode", i32::from(status.as_u16())).unwrap();
-        let data = base64::engine::general_purpose::STANDARD.encode(&body);
-        letter.set_extension("knativeerrordata", data).unwrap();
+        letter.set_extension("knativeerrordata", base64::engine::general_purpose::STANDARD.encode(body)).unwrap();
         let answer = post(&self.functions["aggregate"], "/dead-letters", &letter).await;
         assert!(answer.status().is_success(), "the dead letter sink answers {}", answer.status());
-        self.dead.push((event.clone(), status, serde_json::from_slice(&body).unwrap()));
+    }
+
+    /// Delivers what is pending once, and returns what was said because of it instead of delivering that.
+    pub(crate) async fn step(&mut self) -> Vec<CloudEvent> {
+        let pending: Vec<CloudEvent> = self.queue.lock().unwrap().drain(..).collect();
+        for event in pending {
+            self.deliver(&event, Weather::Fair, &mut Mt::new(0)).await;
+        }
+        self.queue.lock().unwrap().drain(..).collect()
     }
 
     pub(crate) async fn job(&self, id: &str) -> Job {

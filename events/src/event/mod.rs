@@ -18,8 +18,8 @@ pub use predict::{PredictCompleted, PredictRequested, PredictionLogged, RowsAt, 
 pub use shard::{Dataset, RoundEvaluated, RowPart, ShardRequested, ShardTrained, TreeRange};
 pub use sweep::{SweepCompleted, SweepRequested, SweepTrial, TrialResult};
 pub use train::{
-    CsvFormat, DatasetRequest, EarlyStop, JobCancelled, JobFailed, ModelRequest, Objective, ROW_PARTS, ShardBy,
-    TrainCancelled, TrainRequested,
+    CsvFormat, DatasetRequest, DeliveryFailed, EarlyStop, JobCancelled, JobFailed, ModelRequest, Objective, ROW_PARTS,
+    ShardBy, TrainCancelled, TrainRequested,
 };
 
 use crate::{CloudEvent, Invalid};
@@ -42,6 +42,7 @@ pub mod names {
     pub const PREDICT_REQUESTED: &str = "predict-requested";
     pub const PREDICT_COMPLETED: &str = "predict-completed";
     pub const PREDICTION_LOGGED: &str = "prediction-logged";
+    pub const DELIVERY_FAILED: &str = "delivery-failed";
     pub const JOB_FAILED: &str = "job-failed";
     pub const JOB_CANCELLED: &str = "job-cancelled";
     pub const SWEEP_REQUESTED: &str = "sweep-requested";
@@ -49,7 +50,7 @@ pub mod names {
 }
 
 /// The JSON Schema of each event type's data, by name.
-pub const SCHEMAS: [(&str, &str); 16] = [
+pub const SCHEMAS: [(&str, &str); 17] = [
     (names::TRAIN_REQUESTED, include_str!("../../schemas/train-requested.v1.json")),
     (names::TRAIN_CANCELLED, include_str!("../../schemas/train-cancelled.v1.json")),
     (names::SHARD_REQUESTED, include_str!("../../schemas/shard-requested.v1.json")),
@@ -62,6 +63,7 @@ pub const SCHEMAS: [(&str, &str); 16] = [
     (names::PREDICT_REQUESTED, include_str!("../../schemas/predict-requested.v1.json")),
     (names::PREDICT_COMPLETED, include_str!("../../schemas/predict-completed.v1.json")),
     (names::PREDICTION_LOGGED, include_str!("../../schemas/prediction-logged.v1.json")),
+    (names::DELIVERY_FAILED, include_str!("../../schemas/delivery-failed.v1.json")),
     (names::JOB_FAILED, include_str!("../../schemas/job-failed.v1.json")),
     (names::JOB_CANCELLED, include_str!("../../schemas/job-cancelled.v1.json")),
     (names::SWEEP_REQUESTED, include_str!("../../schemas/sweep-requested.v1.json")),
@@ -95,6 +97,8 @@ pub enum Event {
     PredictCompleted(PredictCompleted),
     /// A prediction that was drawn for the prediction log.
     PredictionLogged(PredictionLogged),
+    /// An event of the job was given up for now: nobody took it.
+    DeliveryFailed(DeliveryFailed),
     /// The job ended without a model.
     JobFailed(JobFailed),
     /// The job was stopped on request.
@@ -183,6 +187,7 @@ each_event! {
     PredictRequested = PREDICT_REQUESTED,
     PredictCompleted = PREDICT_COMPLETED,
     PredictionLogged = PREDICTION_LOGGED,
+    DeliveryFailed = DELIVERY_FAILED,
     JobFailed = JOB_FAILED,
     JobCancelled = JOB_CANCELLED,
     SweepRequested = SWEEP_REQUESTED,

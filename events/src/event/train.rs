@@ -272,6 +272,21 @@ pub struct TrainCancelled {
     pub reason: Option<String>,
 }
 
+/// Data of `delivery-failed`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DeliveryFailed {
+    /// Id of the event that was not taken.
+    pub event: String,
+    /// Which step it was for: a function's name.
+    pub step: String,
+    /// What the last attempt was answered; absent when there was no answer.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<u16>,
+    /// What went wrong, for people.
+    pub reason: String,
+}
+
 /// Data of `job-failed`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
-use regrove_events::event::{JobFailed, ShardTrained, TreeRange};
+use regrove_events::event::{DeliveryFailed, JobFailed, ShardTrained, TreeRange};
 use regrove_events::{CloudEvent, Event, Job, JobState, names};
 
 /// Most shards that a job may ask for.
@@ -182,30 +182,44 @@ fn age(at: Timestamp, now: Timestamp) -> Duration {
     Duration::try_from(now.duration_since(at)).unwrap_or_default()
 }
 
-/// What a dead letter means for its job: it fails when no retry could have helped.
-///
-/// A dead letter after 5xx, 408, 409 or 429 stays in the dead letters: the tick or a person sends it again. One that a
-/// job's own events did not cause, such as a second request under a taken id, does not touch the job.
-pub fn bury(job: &Job, history: &[CloudEvent], letter: &CloudEvent) -> Option<JobFailed> {
-    if job.state.is_terminal() {
+/// What becomes of a job one of whose events nobody took.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Burial {
+    /// No retry could have helped: the job fails.
+    Fails(JobFailed),
+    /// It may succeed later, when the tick or a person says it again: the job takes note and goes on.
+    Waits(DeliveryFailed),
+}
+
+/// What a dead letter means for its job; nothing when the job has ended, or did not cause the letter, as it did not cause a
+/// second request under a taken id.
+pub fn bury(job: &Job, history: &[CloudEvent], letter: &CloudEvent) -> Option<Burial> {
+    let known = history.iter().any(|known| known.id() == letter.id());
+    if job.state.is_terminal() || (job.request.is_some() && !known) {
         return None;
     }
-    let stray = job.request.is_some() && !history.iter().any(|known| known.id() == letter.id());
-    let code: u16 = letter.attribute("knativeerrorcode").and_then(|code| code.parse().ok()).unwrap_or(500);
-    let retryable = code >= 500 || matches!(code, 404 | 408 | 409 | 429);
-    if stray || retryable {
-        return None;
-    }
+    let code: Option<u16> = letter.attribute("knativeerrorcode").and_then(|code| code.parse().ok());
+    let retryable = code.is_none_or(|code| code >= 500 || matches!(code, 404 | 408 | 409 | 429));
     let said = letter.attribute("knativeerrordata").and_then(|data| BASE64.decode(data.as_bytes()).ok());
     let problem: serde_json::Value = said.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
     let text = |name: &str| problem.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
-    Some(JobFailed {
-        step: step_of(letter).to_owned(),
-        reason: text("detail").unwrap_or_else(|| format!("`{}` was refused with status {code}", letter.ty())),
+    let (step, detail) = (step_of(letter).to_owned(), text("detail"));
+    if retryable {
+        let reason = detail.unwrap_or_else(|| match code {
+            Some(code) => format!("`{}` was answered with status {code}", letter.ty()),
+            None => format!("`{}` was not answered", letter.ty()),
+        });
+        // What never became an event of a job has no job to take note.
+        return known.then(|| Burial::Waits(DeliveryFailed { event: letter.id().to_owned(), step, code, reason }));
+    }
+    let status = code.unwrap_or_default();
+    Some(Burial::Fails(JobFailed {
+        step,
+        reason: detail.unwrap_or_else(|| format!("`{}` was refused with status {status}", letter.ty())),
         problem: text("type")
             .and_then(|uri| uri.rsplit(':').next().map(str::to_owned))
             .unwrap_or_else(|| "refused".to_owned()),
-    })
+    }))
 }
 
 /// The function that a type of event is for.
@@ -408,9 +422,9 @@ mod tests {
 
     #[test]
     fn a_dead_letter_fails_its_job_only_when_no_retry_could_help() {
-        let letter = |event: &CloudEvent, code: i32| {
+        let letter = |event: &CloudEvent, code: u16| {
             let mut letter = event.clone();
-            letter.set_extension("knativeerrorcode", code).unwrap();
+            letter.set_extension("knativeerrorcode", i32::from(code)).unwrap();
             let data = r#"{"type": "urn:regrove:problem:shard-untrainable", "detail": "too deep"}"#;
             letter.set_extension("knativeerrordata", BASE64.encode(data)).unwrap();
             letter
@@ -418,10 +432,21 @@ mod tests {
         let history = vec![wish(), asked(0, 1, 0)];
         let bury = |history: &[CloudEvent], letter: &CloudEvent| bury(&job::replay(history), history, letter);
         for code in [500, 502, 503, 504, 404, 408, 409, 429] {
-            assert_eq!(bury(&history, &letter(&asked(0, 1, 0), code)), None, "{code} is tried again");
+            let Some(Burial::Waits(note)) = bury(&history, &letter(&asked(0, 1, 0), code)) else {
+                panic!("{code} is tried again")
+            };
+            assert_eq!((note.event.as_str(), note.step.as_str()), (asked(0, 1, 0).id(), "train-shard"));
+            assert_eq!((note.code, note.reason.as_str()), (Some(code), "too deep"));
+            assert_eq!(bury(&history, &letter(&asked(1, 1, 0), code)), None, "not an event of this job");
+            assert_eq!(bury(&[], &letter(&wish(), code)), None, "no job that could take note");
+            assert_eq!(bury(&[wish(), cancelled()], &letter(&wish(), code)), None, "ended already");
         }
+        let Some(Burial::Waits(note)) = bury(&history, &asked(0, 1, 0)) else { panic!("nobody answered") };
+        assert_eq!((note.code, note.reason.as_str()), (None, "`io.regrove.shard-requested` was not answered"));
         for code in [400, 413, 422] {
-            let failure = bury(&history, &letter(&asked(0, 1, 0), code)).unwrap();
+            let Some(Burial::Fails(failure)) = bury(&history, &letter(&asked(0, 1, 0), code)) else {
+                panic!("{code} will never succeed")
+            };
             assert_eq!(failure.step, "train-shard");
             assert_eq!((failure.reason.as_str(), failure.problem.as_str()), ("too deep", "shard-untrainable"));
         }

@@ -5,7 +5,7 @@ use regrove_events::log::{append_decided, append_once, job_stream};
 use regrove_events::{Cause, CloudEvent, Event, TYPE_PREFIX, event, ids, job, names};
 use regrove_host::{Problem, now};
 
-use crate::decide;
+use crate::decide::{self, Burial};
 use crate::{FUNCTION, Ports};
 
 /// Ends a job on request, unless it has ended.
@@ -28,7 +28,7 @@ pub(crate) async fn cancel(
     .await
 }
 
-/// Takes note of a dead letter: the job fails when no retry could have helped.
+/// Takes note of a dead letter in its job, which fails when no retry could have helped.
 pub(crate) async fn bury(ports: &Ports, letter: &CloudEvent) -> Result<Vec<CloudEvent>, Problem> {
     // Letters about no job of ours (a model's name, a stranger's event) stay where they are: in the dead letters.
     let about_a_model = letter.ty().strip_prefix(TYPE_PREFIX) == Some(names::PREDICT_REQUESTED);
@@ -38,13 +38,17 @@ pub(crate) async fn bury(ports: &Ports, letter: &CloudEvent) -> Result<Vec<Cloud
     let Some(job) = event::subject(letter).ok().filter(|_| !about_a_model) else { return Ok(Vec::new()) };
     let cause = Cause { function: FUNCTION, event: letter, at: now() };
     append_decided(&*ports.control.log, &job_stream(job), |history| {
-        Ok::<_, Problem>(match decide::bury(&job::replay(history), history, letter) {
-            Some(failure) => {
-                let event = Event::JobFailed(failure).caused_by(&cause, &ids::job_failed(job), job)?;
-                (vec![event.clone()], vec![event])
-            }
-            None => (Vec::new(), decide::find(history, regrove_events::names::JOB_FAILED)),
-        })
+        let (event, id) = match decide::bury(&job::replay(history), history, letter) {
+            Some(Burial::Fails(failure)) => (Event::JobFailed(failure), ids::job_failed(job)),
+            Some(Burial::Waits(note)) => (Event::DeliveryFailed(note), ids::delivery_failed(letter.id())),
+            None => return Ok((Vec::new(), decide::find(history, names::JOB_FAILED))),
+        };
+        // Delivered again, it is noted already.
+        if let Some(known) = history.iter().find(|known| known.id() == id) {
+            return Ok((Vec::new(), vec![known.clone()]));
+        }
+        let event = event.caused_by(&cause, &id, job)?;
+        Ok::<_, Problem>((vec![event.clone()], vec![event]))
     })
     .await
 }

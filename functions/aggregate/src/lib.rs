@@ -6,7 +6,7 @@
 //! | `/` | `shard-trained` | when the last one is in: merges, evaluates | `model-aggregated`, or `round-evaluated` and `shard-requested` × N |
 //! | `/` | `train-cancelled` | ends the job, or the sweep and its trials | `job-cancelled`, `sweep-completed` |
 //! | `/` | `sweep-requested` | asks for trials, a few at a time; picks the best | `train-requested`, `sweep-completed` |
-//! | `/dead-letters` | any | fails the job when no retry could help | `job-failed` |
+//! | `/dead-letters` | any | fails the job when no retry could help, else takes note | `job-failed`, `delivery-failed` |
 //! | `/tick` | the ping source's | asks again for what is overdue | `shard-requested`, `model-aggregated`, `job-failed` |
 
 mod completing;

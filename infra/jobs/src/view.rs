@@ -260,6 +260,10 @@ pub(crate) fn text(event: &CloudEvent) -> String {
         }
         Ok(Event::ModelRegistered(registered)) => registered.uri,
         Ok(Event::ModelLoaded(loaded)) => loaded.uri,
+        Ok(Event::DeliveryFailed(failed)) => {
+            let code = failed.code.map(|code| format!(" with {code}")).unwrap_or_default();
+            format!("`{}` was refused by {}{code}: {}", failed.event, failed.step, failed.reason)
+        }
         Ok(Event::JobFailed(failure)) => format!("in {}: {}", failure.step, failure.reason),
         Ok(Event::SweepRequested(sweep)) => format!("{} trials", sweep.size()),
         Ok(Event::SweepCompleted(sweep)) => sweep.best.or(sweep.reason).unwrap_or_default(),

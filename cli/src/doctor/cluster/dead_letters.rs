@@ -35,8 +35,8 @@ pub(super) fn in_log(log: &str) -> Finding {
     let each: Vec<String> =
         counts.iter().map(|((ty, code), count)| format!("{count} × {ty} (status {code})")).collect();
     let detail = format!("{total} in the last {SINCE}: {}; the newest is event `{newest}`", each.join(", "));
-    let mend = "`regrove job list --state failed` shows the jobs that ended by one; mend what answered so and ask again \
-                with `regrove job retry`. What was answered 5xx the tick asks for again by itself";
+    let mend = "`regrove job show` of the event's job says what was answered; `regrove job replay JOB --emit` says it again \
+                before the tick does, `regrove job retry` what ended its job";
     Finding::doubt(WHAT, detail, mend)
 }
 
