@@ -45,9 +45,9 @@ pub fn predict_completed(source: &str, id: &str) -> String {
     format!("{source}#{id}/predictions")
 }
 
-/// Id of the note that an event of a job was not taken.
-pub fn delivery_failed(event: &str) -> String {
-    format!("{event}/undelivered")
+/// Id of the note that one of those who hear an event of a job did not take it.
+pub fn delivery_failed(event: &str, step: &str) -> String {
+    format!("{event}/undelivered/{step}")
 }
 
 /// Id of a job's failure.

@@ -18,16 +18,26 @@ pub(crate) struct Function {
 impl Function {
     /// Starts a function on a free port with this environment and no other.
     pub(crate) fn start(name: &str, environment: &[(&str, &str)]) -> Self {
+        Self::start_logging(name, environment, Stdio::null())
+    }
+
+    /// Starts one whose log goes there.
+    pub(crate) fn start_logging(name: &str, environment: &[(&str, &str)], log: Stdio) -> Self {
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let mut command = Command::new(binary(name).unwrap());
         command.env_clear().env("PORT", port.to_string()).envs(environment.iter().copied());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         Self { child: command.spawn().unwrap(), port }
+    }
+
+    /// An address of it.
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://127.0.0.1:{}{path}", self.port)
     }
 
     /// What it says of its health; `None` while it does not listen.
     pub(crate) async fn health(&self) -> Option<(StatusCode, Value)> {
-        let answer = reqwest::get(format!("http://127.0.0.1:{}/healthz", self.port)).await.ok()?;
+        let answer = reqwest::get(self.url("/healthz")).await.ok()?;
         let status = answer.status();
         Some((status, serde_json::from_str(&answer.text().await.ok()?).unwrap_or_default()))
     }

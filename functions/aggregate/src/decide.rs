@@ -8,6 +8,11 @@ use jiff::Timestamp;
 use regrove_events::event::{DeliveryFailed, JobFailed, ShardTrained, TreeRange};
 use regrove_events::{CloudEvent, Event, Job, JobState, names};
 
+use crate::dead_letter_line::ERROR_CODE;
+
+/// The functions that hear the events of a job.
+const STEPS: [&str; 4] = ["aggregate", "train-shard", "register", "load-model"];
+
 /// Most shards that a job may ask for.
 pub const SHARDS_MAX: u32 = 1024;
 /// How often a shard is asked for before the job fails.
@@ -198,7 +203,7 @@ pub fn bury(job: &Job, history: &[CloudEvent], letter: &CloudEvent) -> Option<Bu
     if job.state.is_terminal() || (job.request.is_some() && !known) {
         return None;
     }
-    let code: Option<u16> = letter.attribute("knativeerrorcode").and_then(|code| code.parse().ok());
+    let code: Option<u16> = letter.attribute(ERROR_CODE).and_then(|code| code.parse().ok());
     let retryable = code.is_none_or(|code| code >= 500 || matches!(code, 404 | 408 | 409 | 429));
     let said = letter.attribute("knativeerrordata").and_then(|data| BASE64.decode(data.as_bytes()).ok());
     let problem: serde_json::Value = said.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
@@ -222,14 +227,25 @@ pub fn bury(job: &Job, history: &[CloudEvent], letter: &CloudEvent) -> Option<Bu
     }))
 }
 
-/// The function that a type of event is for.
+/// The function that did not take an event: the one it was sent to, where the broker says which, else the one that its type
+/// is for.
 fn step_of(letter: &CloudEvent) -> &'static str {
+    let sent_to = letter.attribute("knativeerrordest").unwrap_or_default();
+    if let Some(step) = STEPS.into_iter().find(|step| Some(*step) == service_of(&sent_to)) {
+        return step;
+    }
     match letter.ty().strip_prefix(regrove_events::TYPE_PREFIX).unwrap_or_default() {
         names::SHARD_REQUESTED => "train-shard",
         names::MODEL_AGGREGATED => "register",
         names::MODEL_REGISTERED => "load-model",
         _ => "aggregate",
     }
+}
+
+/// The name of the service in an address: `http://register.regrove.svc.cluster.local/` of a cluster, `lambda:register/`.
+fn service_of(address: &str) -> Option<&str> {
+    let (_, place) = address.split_once(':')?;
+    place.trim_start_matches('/').split(['.', '/', ':']).next()
 }
 
 /// The event that ends a job on request.
@@ -421,10 +437,28 @@ mod tests {
     }
 
     #[test]
+    fn a_dead_letter_names_the_function_that_refused_it() {
+        let step = |event: CloudEvent, sent_to: &str| {
+            let mut letter = event;
+            letter.set_extension("knativeerrordest", sent_to.to_owned()).unwrap();
+            step_of(&letter)
+        };
+        // Both hear the request, and the broker says which of them refused.
+        assert_eq!(step(wish(), "http://register.regrove.svc.cluster.local/"), "register");
+        assert_eq!(step(wish(), "http://register.regrove.svc.cluster.local:80"), "register");
+        assert_eq!(step(wish(), "http://aggregate.regrove.svc.cluster.local"), "aggregate");
+        assert_eq!(step(wish(), "lambda:register/"), "register");
+        // Where it does not, the type does.
+        assert_eq!(step_of(&wish()), "aggregate");
+        assert_eq!(step(asked(0, 1, 0), "http://127.0.0.1:9000/"), "train-shard");
+        assert_eq!(step(asked(0, 1, 0), "nowhere"), "train-shard");
+    }
+
+    #[test]
     fn a_dead_letter_fails_its_job_only_when_no_retry_could_help() {
         let letter = |event: &CloudEvent, code: u16| {
             let mut letter = event.clone();
-            letter.set_extension("knativeerrorcode", i32::from(code)).unwrap();
+            letter.set_extension(ERROR_CODE, i32::from(code)).unwrap();
             let data = r#"{"type": "urn:regrove:problem:shard-untrainable", "detail": "too deep"}"#;
             letter.set_extension("knativeerrordata", BASE64.encode(data)).unwrap();
             letter

@@ -6,7 +6,7 @@ use regrove_events::{Cause, CloudEvent, Event, TYPE_PREFIX, event, ids, job, nam
 use regrove_host::{Problem, now};
 
 use crate::decide::{self, Burial};
-use crate::{FUNCTION, Ports};
+use crate::{DeadLetterLine, FUNCTION, Ports};
 
 /// Ends a job on request, unless it has ended.
 pub(crate) async fn cancel(
@@ -32,15 +32,16 @@ pub(crate) async fn cancel(
 pub(crate) async fn bury(ports: &Ports, letter: &CloudEvent) -> Result<Vec<CloudEvent>, Problem> {
     // Letters about no job of ours (a model's name, a stranger's event) stay where they are: in the dead letters.
     let about_a_model = letter.ty().strip_prefix(TYPE_PREFIX) == Some(names::PREDICT_REQUESTED);
-    // A cluster's broker keeps no list of them: there, this line is what tells, and `regrove doctor --cluster` reads it.
-    let code = letter.attribute("knativeerrorcode");
-    tracing::warn!(id = letter.id(), ty = letter.ty(), code = code.as_deref(), "dead letter");
+    DeadLetterLine::write(letter);
     let Some(job) = event::subject(letter).ok().filter(|_| !about_a_model) else { return Ok(Vec::new()) };
     let cause = Cause { function: FUNCTION, event: letter, at: now() };
     append_decided(&*ports.control.log, &job_stream(job), |history| {
         let (event, id) = match decide::bury(&job::replay(history), history, letter) {
             Some(Burial::Fails(failure)) => (Event::JobFailed(failure), ids::job_failed(job)),
-            Some(Burial::Waits(note)) => (Event::DeliveryFailed(note), ids::delivery_failed(letter.id())),
+            Some(Burial::Waits(note)) => {
+                let id = ids::delivery_failed(&note.event, &note.step);
+                (Event::DeliveryFailed(note), id)
+            }
             None => return Ok((Vec::new(), decide::find(history, names::JOB_FAILED))),
         };
         // Delivered again, it is noted already.

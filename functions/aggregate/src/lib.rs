@@ -11,6 +11,7 @@
 
 mod completing;
 pub mod dataset;
+mod dead_letter_line;
 pub mod decide;
 mod failing;
 mod measure;
@@ -32,6 +33,8 @@ use regrove_host::{Emitter, Problem, Received};
 use regrove_store::Control;
 
 use crate::dataset::DataAccess;
+
+pub use crate::dead_letter_line::DeadLetterLine;
 
 /// This function's name, as it stands in the source of its events.
 pub const FUNCTION: &str = "aggregate";

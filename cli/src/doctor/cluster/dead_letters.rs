@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde_json::Value;
+use regrove_aggregate::DeadLetterLine;
 
 use crate::doctor::Finding;
 
@@ -12,21 +12,14 @@ pub(super) const HEARD_BY: &str = "aggregate";
 pub(super) const SINCE: &str = "24h";
 /// What is looked at.
 pub(super) const WHAT: &str = "the cluster's dead letters";
-/// The message of such a line; `functions/aggregate/src/failing.rs` writes it.
-const MESSAGE: &str = "dead letter";
 
 /// The dead letters in a log, counted by type and status.
 pub(super) fn in_log(log: &str) -> Finding {
     let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
     let mut newest = None;
-    for line in log.lines() {
-        let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
-        if line["message"] != MESSAGE {
-            continue;
-        }
-        let field = |name: &str| line[name].as_str().unwrap_or("?").to_owned();
-        *counts.entry((field("ty"), field("code"))).or_default() += 1;
-        newest = Some(field("id"));
+    for letter in log.lines().filter_map(DeadLetterLine::read) {
+        *counts.entry((letter.ty, letter.code.unwrap_or_else(|| "?".to_owned()))).or_default() += 1;
+        newest = Some(letter.id);
     }
     let Some(newest) = newest else {
         return Finding::well(WHAT, format!("none in the aggregate's log of the last {SINCE}"));
