@@ -8,6 +8,7 @@ mod bad_input;
 mod damaged_models;
 mod delivery;
 mod early_stop;
+mod forgotten_artifacts;
 mod row_shards;
 mod sweeps;
 mod world;

@@ -152,12 +152,23 @@ impl World {
 
     /// `POST /model/load`, as a person does.
     pub(crate) async fn load(&self, wish: &Value) -> (StatusCode, Value) {
-        let request = Request::post("/model/load").header("content-type", "application/json");
+        self.ask("/model/load", wish).await
+    }
+
+    /// Any order to `load-model`.
+    pub(crate) async fn ask(&self, path: &str, wish: &Value) -> (StatusCode, Value) {
+        let request = Request::post(path).header("content-type", "application/json");
         let request = request.body(Body::from(wish.to_string())).unwrap();
         let answer = self.functions["load-model"].clone().oneshot(request).await.unwrap();
         let status = answer.status();
         let body = to_bytes(answer.into_body(), BODY_BYTES_MAX).await.unwrap();
         (status, serde_json::from_slice(&body).unwrap())
+    }
+
+    /// What `load-model` hears once a minute.
+    pub(crate) async fn tick(&self) -> StatusCode {
+        let tick = CloudEvent::builder("tick", "/simulation", "dev.knative.sources.ping").build().unwrap();
+        post(&self.functions["load-model"], "/tick", &tick).await.status()
     }
 
     /// All runs that the record has for a job.

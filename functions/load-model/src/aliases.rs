@@ -2,36 +2,19 @@
 //!
 //! So whoever loaded a model by its alias is looked after once a minute, and whenever a version of the model is registered.
 
-use regrove_events::log::{SERVING_PREFIX, serving_stream};
-use regrove_events::{CloudEvent, SwitchedBy, serving};
+use regrove_events::{CloudEvent, Serving, SwitchedBy};
 use regrove_host::Problem;
 use regrove_mlflow::Selector;
 
 use crate::candidate::{self, Wish};
 use crate::{FUNCTION, Ports, switch};
 
-/// Looks at every model that follows an alias. One model's trouble does not keep the others waiting.
-///
-/// # Errors
-/// 503 when MLflow or the store does not answer.
-pub(crate) async fn follow_all(ports: &Ports, received: &CloudEvent) -> Result<(), Problem> {
-    let mut trouble = None;
-    for stream in ports.control.log.streams(SERVING_PREFIX).await? {
-        let name = stream.strip_prefix(SERVING_PREFIX).unwrap_or(&stream);
-        if let Err(problem) = follow(ports, name, received).await {
-            trouble.get_or_insert(problem);
-        }
-    }
-    trouble.map_or(Ok(()), Err)
-}
-
 /// Serves the version that the followed alias names now. An alias that is gone, or names what cannot be served, leaves the
 /// version in service that it named before.
 ///
 /// # Errors
 /// 503 when MLflow or the store does not answer.
-pub(crate) async fn follow(ports: &Ports, name: &str, received: &CloudEvent) -> Result<(), Problem> {
-    let now = serving::replay(&ports.control.log.read(&serving_stream(name), 0).await?);
+pub(crate) async fn follow(ports: &Ports, name: &str, now: &Serving, received: &CloudEvent) -> Result<(), Problem> {
     let (Some(alias), Some(current)) = (now.alias(), &now.current) else { return Ok(()) };
     match moved(ports, name, alias, &current.version, received).await {
         Err(problem) if problem.status.is_client_error() => {

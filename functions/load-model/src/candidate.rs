@@ -90,7 +90,7 @@ async fn example(ports: &Ports, job: Option<&str>, artifact: &Artifact) -> Resul
 async fn artifact(ports: &Ports, version: &ModelVersion, sha256: &str) -> Result<Artifact, Problem> {
     if let Some(bytes) = version.tag(BYTES_TAG).and_then(|bytes| bytes.parse().ok()) {
         let known = Artifact { sha256: sha256.to_owned(), bytes };
-        if ports.control.artifacts.contains(&known).await? {
+        if ports.control.artifacts.keep(&known).await? {
             return Ok(known);
         }
     }

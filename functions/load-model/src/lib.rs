@@ -14,6 +14,7 @@ mod aliases;
 mod candidate;
 pub mod decide;
 mod foreign;
+mod keeping;
 mod openapi;
 mod request;
 
@@ -25,7 +26,7 @@ use axum::extract::State;
 use axum::routing::post;
 use http::StatusCode;
 use regrove_events::event::{Canary, ModelLoaded, ServedVersion, TrafficChanged};
-use regrove_events::log::{append_decided, serving_stream};
+use regrove_events::log::{SERVING_PREFIX, append_decided, serving_stream};
 use regrove_events::{Cause, CloudEvent, Event, SwitchedBy, serving};
 use regrove_host::{Emitter, Payload, Problem, Received, now};
 use regrove_mlflow::{Record, Selector};
@@ -89,17 +90,28 @@ async fn receive(State(ports): State<Arc<Ports>>, Received(received): Received) 
     let say = switch(&ports, candidate, &received).await?;
     ports.emitter.emit(say.as_slice()).await?;
     // It may have got the alias that is followed.
-    aliases::follow(&ports, &registered.name, &received).await?;
+    let now = serving::replay(&ports.control.log.read(&serving_stream(&registered.name), 0).await?);
+    aliases::follow(&ports, &registered.name, &now, &received).await?;
     Ok(StatusCode::ACCEPTED)
 }
 
 /// `POST /tick`.
-#[utoipa::path(post, path = "/tick", tag = "CloudEvents", summary = "Look where the aliases that are followed have moved",
+#[utoipa::path(post, path = "/tick", tag = "CloudEvents", summary = "Keep what is served, and look where the aliases that are followed have moved",
     request_body(content = Object, content_type = "application/cloudevents+json"),
     responses((status = 202, description = "Done, or nothing to do"), (status = 503, response = openapi::Refused)))]
 async fn tick(State(ports): State<Arc<Ports>>, Received(tick): Received) -> Result<StatusCode, Problem> {
-    aliases::follow_all(&ports, &tick).await?;
-    Ok(StatusCode::ACCEPTED)
+    // One model's trouble does not keep the others waiting.
+    let mut trouble = None;
+    for stream in ports.control.log.streams(SERVING_PREFIX).await? {
+        let name = stream.strip_prefix(SERVING_PREFIX).unwrap_or(&stream);
+        let now = serving::replay(&ports.control.log.read(&stream, 0).await?);
+        for done in [keeping::all(&ports, name, &now).await, aliases::follow(&ports, name, &now, &tick).await] {
+            if let Err(problem) = done {
+                trouble.get_or_insert(problem);
+            }
+        }
+    }
+    trouble.map_or(Ok(StatusCode::ACCEPTED), Err)
 }
 
 /// `POST /model/load`.
@@ -123,6 +135,7 @@ async fn rollback(State(ports): State<Arc<Ports>>, Payload(body): Payload) -> Re
         let detail = format!("no version of `{name}` was served before the one that is");
         return Err(Problem::new("nothing-before", StatusCode::CONFLICT, detail));
     };
+    keeping::one(&ports, &name, &ServedVersion::from(&before)).await?;
     let Wish { by, actor, reason } = wish;
     // Whatever alias it had then: a rollback stays where it went.
     serve(&ports, ModelLoaded { by, actor, reason, alias: None, previous: None, ..before }).await

@@ -241,6 +241,21 @@ impl Artifacts {
         blocking(move || files.contains(&artifact)).await
     }
 
+    /// Has the bytes stay there for longer; `false` when they are not there, or not all of them.
+    ///
+    /// # Errors
+    /// [`Error::Name`], [`Error::File`], [`Error::Store`].
+    pub async fn keep(&self, artifact: &Artifact) -> Result<bool, Error> {
+        match &self.redis {
+            Some(redis) => {
+                check_name(artifact)?;
+                redis.keep(artifact).await
+            }
+            // Files stay.
+            None => self.contains(artifact).await,
+        }
+    }
+
     fn check(&self, artifact: &Artifact) -> Result<(), Error> {
         check_name(artifact)?;
         self.check_size(artifact.bytes)

@@ -135,9 +135,14 @@ async fn redis_forgets_after_the_named_days_and_notices_damage() -> Result<()> {
     artifacts.put("abc").await?;
     let seconds: u32 = ask(&["TTL", &key])?.parse()?;
     assert!(seconds > 172_700, "storing again keeps it for longer: {seconds}");
+    ask(&["EXPIRE", &key, "100"])?;
+    assert!(artifacts.keep(&artifact).await?);
+    let seconds: u32 = ask(&["TTL", &key])?.parse()?;
+    assert!(seconds > 172_700, "and so does asking for it: {seconds}");
     ask(&["SET", &key, "abd"])?;
     assert!(matches!(artifacts.get(&artifact).await, Err(Error::Corrupt { .. })));
     ask(&["DEL", &key])?;
+    assert!(!artifacts.keep(&artifact).await?);
     assert!(matches!(artifacts.get(&artifact).await, Err(Error::Missing { .. })));
     Ok(())
 }

@@ -114,6 +114,23 @@ impl Chunks {
             .map_err(store_error)?;
         Ok(found == count)
     }
+
+    /// Has all chunks expire later. `false` when there is one missing.
+    pub(super) async fn keep(&self, artifact: &Artifact) -> Result<bool, Error> {
+        let expiry = self.expiry.as_secs();
+        let there: Vec<bool> = self
+            .link
+            .ask(|mut connection, _| {
+                let mut prolong = redis::pipe();
+                for chunk in 0..count(artifact) {
+                    prolong.cmd("EXPIRE").arg(key(artifact, chunk)).arg(expiry);
+                }
+                async move { prolong.query_async(&mut connection).await }
+            })
+            .await
+            .map_err(store_error)?;
+        Ok(!there.contains(&false))
+    }
 }
 
 fn part(bytes: &Bytes, chunk: usize) -> Bytes {
