@@ -48,7 +48,7 @@ pub(crate) async fn run(command: Command, reach: &Reach, output: &Output) -> any
     let Command::Inspect(inspect) = command;
     let location = locate(&inspect.data)?;
     let meter = Meter::new(output);
-    let limits = Limits { bytes_max: u64::MAX, ..Limits::default() };
+    let limits = Limits { bytes_max: u64::MAX, rows_max: u64::MAX, ..Limits::default() };
     let spool = reach.store.home.join("spool");
     let wrong = |error: Error| -> anyhow::Error {
         if error.is_retryable() { error.into() } else { Usage(format!("{}: {error}", inspect.data)).into() }
