@@ -40,6 +40,8 @@ pub struct Served {
     pub version: ServedVersion,
     /// The model.
     pub model: Model,
+    /// Length of the file that it was read from.
+    pub bytes: u64,
     /// Its columns.
     pub signature: Signature,
 }

@@ -33,9 +33,9 @@ impl Slot {
         &self.version
     }
 
-    /// Memory that its model takes, about: the file that is read first.
+    /// Bytes of the file that its model was read from; none when it is not in memory.
     fn bytes(&self) -> u64 {
-        self.version.serving.as_ref().unwrap_or(&self.version.model).bytes
+        self.get().map_or(0, |served| served.bytes)
     }
 
     fn get(&self) -> Option<Arc<Served>> {
@@ -115,9 +115,9 @@ impl Cache {
             if bytes <= self.bytes_max {
                 break;
             }
+            bytes -= slot.bytes();
             slot.set(None);
             tracing::info!(model = slot.name, version = slot.version.version, "dropped from memory");
-            bytes -= slot.bytes();
             count -= 1;
         }
         (bytes, count)
@@ -137,21 +137,22 @@ pub(super) enum Unserved {
 
 async fn fetch(slot: &Slot, control: &Control) -> Result<Served, Unserved> {
     let version = &slot.version;
-    let model = match &version.serving {
-        None => read(&version.model, version, control).await?,
+    let (model, file) = match &version.serving {
+        None => (read(&version.model, version, control).await?, &version.model),
         // The smaller file can be made of the whole one again, and has no more to say.
         Some(serving) => match read(serving, version, control).await {
             Err(Unserved::Refused(reason)) => {
                 tracing::warn!(model = slot.name, version = version.version, reason, "the whole model is read instead");
-                read(&version.model, version, control).await?
+                (read(&version.model, version, control).await?, &version.model)
             }
-            read => read?,
+            read => (read?, serving),
         },
     };
+    let bytes = file.bytes;
     let columns = slot.version.columns.as_deref().filter(|columns| columns.len() == model.n_features());
     let names = columns.unwrap_or(model.feature_names());
     let signature = Signature::new(names).with_categories(model.categories());
-    Ok(Served { name: slot.name.clone(), version: slot.version.clone(), model, signature })
+    Ok(Served { name: slot.name.clone(), version: slot.version.clone(), model, bytes, signature })
 }
 
 /// The model in a file, checked.
@@ -197,8 +198,8 @@ mod tests {
         ServedVersion {
             version: number.to_owned(),
             uri: format!("models:/m/{number}"),
-            model: Artifact { sha256: number.repeat(64), bytes: 10 * bytes },
-            serving: Some(Artifact { sha256: number.repeat(64), bytes }),
+            model: Artifact { sha256: number.repeat(64), bytes },
+            serving: None,
             stage: String::new(),
             description: String::new(),
             creation_timestamp: 0,
@@ -211,7 +212,7 @@ mod tests {
         let slot = cache.slot("m", &version(number, bytes));
         slot.used.store(cache.clock.fetch_add(1, Ordering::Relaxed) + 1, Ordering::Relaxed);
         let signature = Signature::new(model.feature_names());
-        let served = Served { name: "m".into(), version: slot.version.clone(), model: model.clone(), signature };
+        let served = Served { name: "m".into(), version: slot.version.clone(), model: model.clone(), bytes, signature };
         slot.set(Some(Arc::new(served)));
         cache.make_room(&slot);
         slot

@@ -147,9 +147,14 @@ async fn the_smaller_file_is_served_and_the_whole_one_without_it() {
     let small = model.to_forest().unwrap().to_serving_bytes().unwrap();
     assert!(small.len() * 2 < whole.len());
     let expected = outputs(&model, &[[1.5, -2.0, 3.25]]);
-    for (whole_is, small_is) in
-        [("there", "there"), ("gone", "there"), ("there", "gone"), ("there", "cut"), ("gone", "gone")]
-    {
+    for (whole_is, small_is) in [
+        ("there", "there"),
+        ("gone", "there"),
+        ("there", "gone"),
+        ("there", "cut"),
+        ("there", "flipped"),
+        ("gone", "gone"),
+    ] {
         let stage = Stage::empty();
         let serving = Some(stage.control.artifacts.put(small.clone()).await.unwrap());
         let example = Some(Example { input: vec![1.5, -2.0, 3.25], output: expected.clone() });
@@ -160,6 +165,11 @@ async fn the_smaller_file_is_served_and_the_whole_one_without_it() {
             match state {
                 "gone" => std::fs::remove_file(file).unwrap(),
                 "cut" => std::fs::write(file, &bytes[..bytes.len() - 1]).unwrap(),
+                "flipped" => {
+                    let mut flipped = bytes.clone();
+                    flipped[bytes.len() / 2] ^= 1;
+                    std::fs::write(file, flipped).unwrap();
+                }
                 _ => {}
             }
         }
