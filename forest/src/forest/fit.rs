@@ -23,7 +23,7 @@ pub struct FitOptions<'a> {
     /// Called after each tree with the number of trees done so far, from any thread.
     pub progress: Option<&'a (dyn Fn(u32) + Sync)>,
     /// Raised by the caller to stop, for good: the fit then ends with [`Error::Cancelled`], after the nodes in work or, before
-    /// the first tree, the columns.
+    /// the first tree, the columns. linfa's tree is grown to its end.
     pub cancel: Option<&'a AtomicBool>,
 }
 

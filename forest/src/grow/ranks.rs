@@ -36,7 +36,8 @@ struct Ranked {
 }
 
 impl Ranks {
-    /// `None` if the frame has not two classes, or too many rows for 32-bit keys, or too many values for signed places.
+    /// `None` if the frame has not two classes, or too many rows for 32-bit keys, or too many values for signed places, and
+    /// once the caller has given up.
     pub(crate) fn new(frame: &Frame, level: Level, cancel: Cancel<'_>) -> Option<Self> {
         let n_rows = frame.n_samples();
         if frame.classes().len() != 2 {
@@ -50,13 +51,13 @@ impl Ranks {
         let mut columns = Vec::with_capacity(n_features);
         let mut ranks = Pages::zeroed(n_rows * COLUMNS_TOGETHER.min(n_features));
         for first in (0..n_features).step_by(COLUMNS_TOGETHER) {
+            let width = COLUMNS_TOGETHER.min(n_features - first);
+            let ranks = &mut ranks[..width * n_rows];
+            let by_column = ranks.par_chunks_mut(n_rows).enumerate().take_any_while(|_| !cancel.is_raised());
+            columns.par_extend(by_column.map(|(column, ranks)| rank(frame.column(first + column), packing, ranks)));
             if cancel.is_raised() {
                 return None;
             }
-            let width = COLUMNS_TOGETHER.min(n_features - first);
-            let ranks = &mut ranks[..width * n_rows];
-            let by_column = ranks.par_chunks_mut(n_rows).enumerate();
-            columns.par_extend(by_column.map(|(column, ranks)| rank(frame.column(first + column), packing, ranks)));
             spread(ranks, n_rows, (first, n_features), &mut keys);
         }
         let codes = codes(&columns, packing, &keys);
