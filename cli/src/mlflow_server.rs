@@ -177,3 +177,14 @@ async fn run(mut command: Command, name: &str, hint: &str) -> anyhow::Result<()>
     ensure!(status.success(), "MLflow cannot be installed: `{name}` failed ({status}); {hint}");
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::REQUIREMENT;
+
+    #[test]
+    fn what_is_installed_is_what_the_tests_run() {
+        let tested = include_str!("../../tests/python/requirements.in");
+        assert!(tested.lines().any(|line| line.split_whitespace().next() == Some(REQUIREMENT)), "{REQUIREMENT}");
+    }
+}

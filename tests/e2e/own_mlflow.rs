@@ -76,14 +76,39 @@ async fn a_port_that_is_taken_and_two_records_are_refused() {
 #[tokio::test]
 async fn an_mlflow_that_cannot_be_installed_says_how_to_go_on() {
     let folder = tempfile::tempdir().unwrap();
-    let python = folder.path().join("python3");
-    std::fs::write(&python, "#!/bin/sh\necho \"no module named ensurepip\" >&2\nexit 7\n").unwrap();
-    std::fs::set_permissions(&python, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    script(&folder.path().join("python3"), "#!/bin/sh\necho \"no module named ensurepip\" >&2\nexit 7\n");
     let mut command = regrove::command(folder.path());
     command.args(["up", "--mlflow", "--record-port", "0"]).env("PATH", folder.path());
     let said = regrove::run(command).await;
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.err.contains("no module named ensurepip") && said.err.contains("python3-venv"), "{said:?}");
+}
+
+/// One that was installed long ago answers, and records models as nobody here does.
+#[tokio::test]
+async fn an_mlflow_that_is_too_old_is_not_used() {
+    const OLD: &str = "#!/usr/bin/env python3
+import http.server, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'2.22.1' if self.path == '/version' else b'OK')
+address = sys.argv[sys.argv.index('--host') + 1], int(sys.argv[sys.argv.index('--port') + 1])
+http.server.ThreadingHTTPServer(address, Handler).serve_forever()
+";
+    let folder = tempfile::tempdir().unwrap();
+    script(&folder.path().join("mlflow"), OLD);
+    let mut command = regrove::command(folder.path());
+    command.args(["up", "--mlflow", "--record-port", "0"]).env("PATH", path_with(folder.path()));
+    let said = regrove::run(command).await;
+    assert_eq!(said.code, Some(1), "{said:?}");
+    assert!(said.err.contains("MLflow 2.22.1 is too old") && said.err.contains("3.0"), "{said:?}");
+}
+
+fn script(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap();
+    std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
 }
 
 /// This folder before the others.

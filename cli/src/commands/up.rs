@@ -101,73 +101,83 @@ pub(crate) async fn run(mut args: Args, reach: &Reach, output: &Output) -> anyho
     }
     let texts = Texts::read(from)?;
     let application = texts.parse()?;
-    let mut interrupt = Interrupt::listen()?;
-    let mut mlflow = None;
+    let mut end = End { interrupt: Interrupt::listen()?, mlflow: None };
     if args.mlflow {
         let address = SocketAddr::new(args.address, args.record_port);
         let server = tokio::select! {
             server = MlflowServer::start(&reach.store.home, address, output) => server?,
-            () = interrupt.wait() => return Ok(()),
+            ended = end.wait() => return ended,
         };
         args.mlflow_tracking_uri = Some(server.uri().to_owned());
-        mlflow = Some(server);
+        end.mlflow = Some(server);
     }
-    let ended = serve(&args, (texts, application), reach, output, (&mut interrupt, &mut mlflow)).await;
-    if let Some(mlflow) = mlflow {
+    let config = tokio::select! {
+        config = config(&args, application, reach, output) => Some(config),
+        ended = end.wait() => ended.map(|()| None)?,
+    };
+    let ended = match config {
+        Some(Ok(config)) => serve(&args, config, texts, output, &mut end).await,
+        Some(Err(error)) => Err(error),
+        None => Ok(()),
+    };
+    if let Some(mlflow) = end.mlflow {
         mlflow.stop(output).await;
     }
     ended
 }
 
-/// Runs the manifests until a signal comes, or MLflow is gone.
-async fn serve(
-    args: &Args,
-    (texts, application): (Texts, Application),
-    reach: &Reach,
-    output: &Output,
-    (interrupt, mlflow): (&mut Interrupt, &mut Option<MlflowServer>),
-) -> anyhow::Result<()> {
-    let config = config(args, application, reach, output).await?;
+/// What ends a run: a signal, or the end of an MLflow that was started for it.
+struct End {
+    interrupt: Interrupt,
+    mlflow: Option<MlflowServer>,
+}
+
+impl End {
+    /// Returns at the next signal.
+    ///
+    /// # Errors
+    /// When MLflow has ended.
+    async fn wait(&mut self) -> anyhow::Result<()> {
+        match &mut self.mlflow {
+            None => self.interrupt.wait().await,
+            Some(mlflow) => tokio::select! {
+                () = self.interrupt.wait() => {}
+                error = mlflow.ended() => return Err(error),
+            },
+        }
+        Ok(())
+    }
+}
+
+/// Runs the manifests until the end comes.
+async fn serve(args: &Args, config: RuntimeConfig, texts: Texts, output: &Output, end: &mut End) -> anyhow::Result<()> {
     if args.fast_time > 1.0 {
         output.progress(format_args!("time runs {} times faster for the autoscaler", args.fast_time));
     }
     let runtime = Runtime::start(config).await?;
-    announce(&runtime, mlflow.as_ref().map(MlflowServer::uri), output)?;
+    announce(&runtime, end.mlflow.as_ref().map(MlflowServer::uri), output)?;
     let mut watch = args.watch.then(|| ManifestWatch::new(args.file.as_deref(), texts));
     let live = !args.plain && !output.is_json() && std::io::stdout().is_terminal() && std::io::stderr().is_terminal();
     let mut screen = Screen { output, live: live.then(LiveView::new) };
     let mut events = runtime.watch();
     let mut redraw = tokio::time::interval(REDRAW_INTERVAL);
     redraw.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut ended = Ok(());
-    loop {
+    let ended = loop {
         tokio::select! {
-            () = interrupt.wait() => break,
+            ended = end.wait() => break ended,
             event = events.recv() => match event {
                 Ok(event) => screen.event(&event)?,
                 Err(RecvError::Lagged(missed)) => screen.missed(missed),
-                Err(RecvError::Closed) => break,
+                Err(RecvError::Closed) => break Ok(()),
             },
             texts = changed(&mut watch) => reload(&runtime, texts, &mut screen).await?,
-            error = gone(mlflow) => {
-                ended = Err(error);
-                break;
-            }
             _ = redraw.tick(), if screen.live.is_some() => screen.draw(&runtime),
         }
-    }
+    };
     screen.end();
     output.progress("stopping: requests under way may end; Ctrl-C again does not wait");
-    stop(runtime, interrupt).await;
+    stop(runtime, &mut end.interrupt).await;
     ended
-}
-
-/// Returns when an MLflow that was started here has ended.
-async fn gone(mlflow: &mut Option<MlflowServer>) -> anyhow::Error {
-    match mlflow {
-        Some(mlflow) => mlflow.ended().await,
-        None => std::future::pending().await,
-    }
 }
 
 async fn changed(watch: &mut Option<ManifestWatch>) -> Result<Texts, String> {
