@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::body::Bytes;
 use http::StatusCode;
-use regrove_events::event::{self, Artifact, Example, ModelLoaded};
+use regrove_events::event::{self, Artifact, Example, ModelLoaded, ServedVersion};
 use regrove_events::log::job_stream;
 use regrove_events::{SwitchedBy, job};
 use regrove_forest::Model;
@@ -75,6 +75,15 @@ pub(crate) async fn fetch(ports: &Ports, name: &str, selector: &Selector, wish: 
 fn serving(bytes: Bytes) -> Result<Option<Vec<u8>>, regrove_forest::Error> {
     let model = Model::from_bytes(Arc::new(bytes))?;
     if model.has_statistics() { Ok(Some(model.to_forest()?.to_serving_bytes()?)) } else { Ok(None) }
+}
+
+/// A version that nobody wishes to switch to, verified and in the store.
+///
+/// # Errors
+/// As [`fetch`].
+pub(crate) async fn version(ports: &Ports, name: &str, selector: &Selector) -> Result<ServedVersion, Problem> {
+    let nobody = Wish { by: SwitchedBy::Request, actor: None, reason: None };
+    fetch(ports, name, selector, nobody).await.map(|loaded| ServedVersion::from(&loaded))
 }
 
 /// What the model said of a row when its job was done: the log knows, as long as the model is the one of that job.

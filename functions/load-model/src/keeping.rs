@@ -1,13 +1,12 @@
 //! A store that forgets artifacts after some days must not forget what is served: MLflow has it for ever, and a replica that
 //! starts reads it from the store.
 
+use regrove_events::Serving;
 use regrove_events::event::ServedVersion;
-use regrove_events::{Serving, SwitchedBy};
 use regrove_host::Problem;
 use regrove_mlflow::Selector;
 
-use crate::Ports;
-use crate::candidate::{self, Wish};
+use crate::{Ports, candidate};
 
 /// Keeps everything of a model that is in service. What is no longer in MLflow either is told in the log, and keeps nothing
 /// else waiting.
@@ -40,8 +39,7 @@ pub(crate) async fn one(ports: &Ports, name: &str, version: &ServedVersion) -> R
     }
     // A version whose number is none was never MLflow's.
     let Some(number) = version.version.parse().ok().filter(|_| !kept) else { return Ok(()) };
-    let wish = Wish { by: SwitchedBy::Request, actor: None, reason: None };
-    candidate::fetch(ports, name, &Selector::Version(number), wish).await?;
+    candidate::version(ports, name, &Selector::Version(number)).await?;
     tracing::info!(model = name, version = version.version, "fetched again: the store had forgotten it");
     Ok(())
 }

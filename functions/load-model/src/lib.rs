@@ -127,7 +127,7 @@ async fn load(State(ports): State<Arc<Ports>>, Payload(body): Payload) -> Result
 /// `POST /model/rollback`.
 #[utoipa::path(post, path = "/model/rollback", tag = "serving", summary = "Serve the version that was served before; canary and shadow end",
     request_body(content = request::Rollback, content_type = "application/json"),
-    responses((status = 200, body = Object), (status = 409, response = openapi::Refused), (status = 422, response = openapi::Refused)))]
+    responses((status = 200, body = Object), (status = 404, response = openapi::Refused), (status = 409, response = openapi::Refused), (status = 422, response = openapi::Refused)))]
 async fn rollback(State(ports): State<Arc<Ports>>, Payload(body): Payload) -> Result<Json<Value>, Problem> {
     let (name, wish) = request::rollback(&body, &ports.model_name)?;
     let history = ports.control.log.read(&serving_stream(&name), 0).await?;
@@ -147,16 +147,14 @@ async fn rollback(State(ports): State<Arc<Ports>>, Payload(body): Payload) -> Re
     responses((status = 200, body = Object), (status = 404, response = openapi::Refused), (status = 409, response = openapi::Refused), (status = 422, response = openapi::Refused)))]
 async fn traffic(State(ports): State<Arc<Ports>>, Payload(body): Payload) -> Result<Json<Value>, Problem> {
     let wish = request::traffic(&body, &ports.model_name)?;
-    let beside = async |selector: &Selector| {
-        let by = Wish { by: SwitchedBy::Request, actor: None, reason: None };
-        candidate::fetch(&ports, &wish.name, selector, by).await.map(|loaded| ServedVersion::from(&loaded))
-    };
     let canary = match &wish.canary {
-        Some((selector, percent)) => Some(Canary { version: beside(selector).await?, percent: *percent }),
+        Some((selector, percent)) => {
+            Some(Canary { version: candidate::version(&ports, &wish.name, selector).await?, percent: *percent })
+        }
         None => None,
     };
     let shadow = match &wish.shadow {
-        Some(selector) => Some(beside(selector).await?),
+        Some(selector) => Some(candidate::version(&ports, &wish.name, selector).await?),
         None => None,
     };
     let change = TrafficChanged { name: wish.name, canary, shadow, actor: wish.actor, reason: wish.reason };
