@@ -1,12 +1,11 @@
 //! The log line of a dead letter. A cluster's broker keeps no list of them: there, this line is what tells.
 
 use regrove_events::CloudEvent;
+use regrove_knative::delivery::ERROR_CODE;
 use serde_json::Value;
 
 /// Message of such a line.
 const MESSAGE: &str = "dead letter";
-/// Why the letter was given up: the status of the last answer.
-pub(crate) const ERROR_CODE: &str = "knativeerrorcode";
 
 /// What the log says of one dead letter; `regrove doctor --cluster` reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]

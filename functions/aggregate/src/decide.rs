@@ -7,8 +7,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use jiff::Timestamp;
 use regrove_events::event::{DeliveryFailed, JobFailed, ShardTrained, TreeRange};
 use regrove_events::{CloudEvent, Event, Job, JobState, names};
-
-use crate::dead_letter_line::ERROR_CODE;
+use regrove_knative::delivery::{ERROR_CODE, ERROR_DATA, ERROR_DESTINATION};
 
 /// The functions that hear the events of a job.
 const STEPS: [&str; 4] = ["aggregate", "train-shard", "register", "load-model"];
@@ -205,7 +204,7 @@ pub fn bury(job: &Job, history: &[CloudEvent], letter: &CloudEvent) -> Option<Bu
     }
     let code: Option<u16> = letter.attribute(ERROR_CODE).and_then(|code| code.parse().ok());
     let retryable = code.is_none_or(|code| code >= 500 || matches!(code, 404 | 408 | 409 | 429));
-    let said = letter.attribute("knativeerrordata").and_then(|data| BASE64.decode(data.as_bytes()).ok());
+    let said = letter.attribute(ERROR_DATA).and_then(|data| BASE64.decode(data.as_bytes()).ok());
     let problem: serde_json::Value = said.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
     let text = |name: &str| problem.get(name).and_then(serde_json::Value::as_str).map(str::to_owned);
     let (step, detail) = (step_of(letter).to_owned(), text("detail"));
@@ -230,7 +229,7 @@ pub fn bury(job: &Job, history: &[CloudEvent], letter: &CloudEvent) -> Option<Bu
 /// The function that did not take an event: the one it was sent to, where the broker says which, else the one that its type
 /// is for.
 fn step_of(letter: &CloudEvent) -> &'static str {
-    let sent_to = letter.attribute("knativeerrordest").unwrap_or_default();
+    let sent_to = letter.attribute(ERROR_DESTINATION).unwrap_or_default();
     if let Some(step) = STEPS.into_iter().find(|step| Some(*step) == service_of(&sent_to)) {
         return step;
     }
@@ -440,7 +439,7 @@ mod tests {
     fn a_dead_letter_names_the_function_that_refused_it() {
         let step = |event: CloudEvent, sent_to: &str| {
             let mut letter = event;
-            letter.set_extension("knativeerrordest", sent_to.to_owned()).unwrap();
+            letter.set_extension(ERROR_DESTINATION, sent_to.to_owned()).unwrap();
             step_of(&letter)
         };
         // Both hear the request, and the broker says which of them refused.
@@ -460,7 +459,7 @@ mod tests {
             let mut letter = event.clone();
             letter.set_extension(ERROR_CODE, i32::from(code)).unwrap();
             let data = r#"{"type": "urn:regrove:problem:shard-untrainable", "detail": "too deep"}"#;
-            letter.set_extension("knativeerrordata", BASE64.encode(data)).unwrap();
+            letter.set_extension(ERROR_DATA, BASE64.encode(data)).unwrap();
             letter
         };
         let history = vec![wish(), asked(0, 1, 0)];
