@@ -174,7 +174,8 @@ async fn ask(up: Arc<Up>, stop: Arc<AtomicBool>) -> usize {
     answers
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a folder to where there is none.
+pub(crate) fn copy(from: &Path, to: &Path) {
     run(Command::new("cp").arg("-a").arg(from).arg(to));
 }
 

@@ -1,21 +1,29 @@
 //! One trace from the request to the moment at which the model is served, as a collector gets it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use regrove_events::CloudEvent;
 use regrove_events::log::job_stream;
 use regrove_test_support::SpanCollector;
+use regrove_test_support::programs::workspace;
 
+use crate::operations::copy;
 use crate::polling::until;
 use crate::up::{Up, UpOptions};
 
 const DATA: &str = "synthetic:make_classification?n_samples=300&n_features=8&random_state=3";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_job_is_one_trace_from_its_request_to_the_served_model() {
+/// A runtime whose functions send their spans, with these manifests instead of ours.
+async fn traced(watched: Option<PathBuf>) -> (SpanCollector, Up) {
     let collector = SpanCollector::start().await.unwrap();
     let env = vec![("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), collector.endpoint().to_owned())];
-    let up = Up::start(UpOptions { env, ..UpOptions::default() });
+    (collector, Up::start(UpOptions { env, watched, ..UpOptions::default() }))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_one_trace_from_its_request_to_the_served_model() {
+    let (collector, up) = traced(None).await;
     let train = ["train", "--data", DATA, "--set", "n_estimators=9", "--shards", "3", "--id", "traced", "--wait"];
     up.regrove(&train).await.ok();
     let shown = up.regrove(&["job", "show", "traced", "--json"]).await.ok().json();
@@ -79,9 +87,15 @@ const TICK: (&str, &str) = ("4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_that_is_asked_for_again_is_linked_to_the_tick_that_asked() {
-    let collector = SpanCollector::start().await.unwrap();
-    let env = vec![("OTEL_EXPORTER_OTLP_ENDPOINT".to_owned(), collector.endpoint().to_owned())];
-    let up = Up::start(UpOptions { env, ..UpOptions::default() });
+    // The ping sources come once a year, so as not to ask before the test does.
+    let manifests = tempfile::tempdir().unwrap();
+    let copied = manifests.path().join("k8s");
+    copy(&workspace().join("k8s"), &copied);
+    let pings = std::fs::read_to_string(copied.join("ping.yaml")).unwrap();
+    let rare = pings.replace("schedule: \"* * * * *\"", "schedule: \"0 0 1 1 *\"");
+    assert_ne!(rare, pings);
+    std::fs::write(copied.join("ping.yaml"), rare).unwrap();
+    let (collector, up) = traced(Some(copied)).await;
     let train = ["train", "--data", DATA, "--set", "n_estimators=4", "--shards", "2", "--id", "whole", "--wait"];
     up.regrove(&train).await.ok();
     lose_shards(&up, "whole", "lost").await;

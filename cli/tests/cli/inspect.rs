@@ -81,7 +81,7 @@ fn a_pipe_gets_a_line_now_and_then() {
     let line = loop {
         stream.write_all(&rest.as_bytes()[sent..][..ROW.len()]).unwrap();
         sent += ROW.len();
-        if let Ok(line) = stderr.recv_timeout(Duration::from_millis(20)) {
+        if let Ok(line) = stderr.recv_timeout(Duration::from_millis(100)) {
             break line;
         }
     };
