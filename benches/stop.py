@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+from concurrent.futures import ThreadPoolExecutor
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 GIVE_UP_SECONDS = 300
@@ -96,10 +97,12 @@ def one(number: int, arguments: argparse.Namespace, started: dict, home: pathlib
     time.sleep(random.random() * arguments.busy)
     began = time.perf_counter()
     subprocess.run([*command, "job", "stop", job], env=environment, check=True, stdout=subprocess.DEVNULL)
-    cancelled = until(f"{job} is cancelled", lambda: ask(f"{started['console']}/api/jobs/{job}")["state"] == "cancelled")
-    resting = rest(home)
-    killed = until(f"{job}'s run is KILLED", lambda: runs_killed(started["record"], job))
-    return cancelled - began, killed - began, resting - began
+    is_cancelled = lambda: ask(f"{started['console']}/api/jobs/{job}")["state"] == "cancelled"
+    with ThreadPoolExecutor() as watchers:
+        watched = [watchers.submit(until, f"{job} is cancelled", is_cancelled),
+                   watchers.submit(until, f"{job}'s run is KILLED", lambda: runs_killed(started["record"], job)),
+                   watchers.submit(rest, home)]
+    return tuple(moment.result() - began for moment in watched)
 
 
 def main() -> None:
