@@ -119,3 +119,30 @@ pub(crate) fn unsupported(version: &ModelVersion, reason: &str) -> Problem {
     let detail = format!("{} version {} cannot be served: {reason}", version.name, version.version);
     Problem::new("model-unsupported", StatusCode::UNPROCESSABLE_ENTITY, detail)
 }
+
+#[cfg(test)]
+mod tests {
+    use regrove_forest::{Frame, Label, RandomForestParams, Target, fit, onnx};
+
+    use super::*;
+
+    /// Asked again, a switch names the same file; and what has no statistics is served as it is.
+    #[test]
+    fn a_serving_file_is_the_same_every_time_and_has_none_of_its_own() {
+        let classes = Target::Classes {
+            classes: vec![Label::Int(0), Label::Int(1)],
+            indexes: (0..40).map(|row| row % 2).collect(),
+        };
+        let columns = (0..80_u16).map(|cell| f32::from(cell * 37 % 23)).collect();
+        let frame = Frame::new(vec!["a".to_owned(), "b".to_owned()], columns, "target", classes).unwrap();
+        let params = RandomForestParams { n_estimators: 3, ..RandomForestParams::default() };
+        let whole = fit(&frame, &params).unwrap();
+        let written = Bytes::from(whole.to_bytes().unwrap());
+        let small = serving(written.clone()).unwrap().unwrap();
+        assert!(small.len() < written.len());
+        assert_eq!(serving(written).unwrap().unwrap(), small);
+        assert_eq!(serving(small.into()).unwrap(), None);
+        let imported = onnx::import(&onnx::export(&whole).unwrap(), &onnx::Limits::default()).unwrap();
+        assert_eq!(serving(imported.as_bytes().to_vec().into()).unwrap(), None);
+    }
+}

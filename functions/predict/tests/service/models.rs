@@ -146,6 +146,7 @@ async fn the_smaller_file_is_served_and_the_whole_one_without_it() {
     let (whole, model) = model(Kind::Numbers, 1);
     let small = model.to_forest().unwrap().to_serving_bytes().unwrap();
     assert!(small.len() * 2 < whole.len());
+    let another = crate::stage::model(Kind::Numbers, 2).1.to_forest().unwrap().to_serving_bytes().unwrap();
     let expected = outputs(&model, &[[1.5, -2.0, 3.25]]);
     for (whole_is, small_is) in [
         ("there", "there"),
@@ -153,14 +154,16 @@ async fn the_smaller_file_is_served_and_the_whole_one_without_it() {
         ("there", "gone"),
         ("there", "cut"),
         ("there", "flipped"),
+        ("there", "another's"),
         ("gone", "gone"),
     ] {
         let stage = Stage::empty();
+        let small = if small_is == "another's" { &another } else { &small };
         let serving = Some(stage.control.artifacts.put(small.clone()).await.unwrap());
         let example = Some(Example { input: vec![1.5, -2.0, 3.25], output: expected.clone() });
         let loaded = stage.loaded(NAME, "1", whole.clone(), example).await;
         stage.record(NAME, Event::ModelLoaded(ModelLoaded { serving, ..loaded })).await;
-        for (bytes, state) in [(&whole, whole_is), (&small, small_is)] {
+        for (bytes, state) in [(&whole, whole_is), (small, small_is)] {
             let file = artifact(&stage, bytes);
             match state {
                 "gone" => std::fs::remove_file(file).unwrap(),
