@@ -1,9 +1,15 @@
 //! The function as its clients see it.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on says so by panicking")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test that cannot go on says so by panicking"
+)]
 
 mod bodies;
 mod categories;
+mod corpus;
 mod datasets;
 mod events;
 mod invocations;
