@@ -10,7 +10,7 @@ use axum::extract::{Request, State};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse as _, Response};
 use http::StatusCode;
-use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{Problem, metrics};
 
@@ -51,7 +51,7 @@ struct Inner {
     in_flight: AtomicUsize,
     in_flight_max: usize,
     time_max: Option<Duration>,
-    computing: Semaphore,
+    computing: Arc<Semaphore>,
 }
 
 impl Gate {
@@ -63,7 +63,7 @@ impl Gate {
             in_flight: AtomicUsize::new(0),
             in_flight_max: args.in_flight_max.get(),
             time_max: (args.request_seconds > 0).then(|| Duration::from_secs(args.request_seconds)),
-            computing: Semaphore::new(concurrency),
+            computing: Arc::new(Semaphore::new(concurrency)),
         }))
     }
 
@@ -77,15 +77,16 @@ impl Gate {
         router.route_layer(from_fn_with_state((self.clone(), None), pass))
     }
 
-    /// Waits for a turn to compute something large. The turn ends when the permit is dropped.
-    pub async fn turn(&self) -> SemaphorePermit<'_> {
-        if let Ok(permit) = self.0.computing.try_acquire() {
+    /// Waits for a turn to compute something large. The turn ends when the permit is dropped, so whatever computes takes
+    /// it along: a request that is past its deadline is still computed.
+    pub async fn turn(&self) -> OwnedSemaphorePermit {
+        if let Ok(permit) = Arc::clone(&self.0.computing).try_acquire_owned() {
             return permit;
         }
         let _queued = metrics::Up::new(&metrics::get().queue_length);
         loop {
             // Never closed.
-            if let Ok(permit) = self.0.computing.acquire().await {
+            if let Ok(permit) = Arc::clone(&self.0.computing).acquire_owned().await {
                 return permit;
             }
         }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
+use bytes::Bytes;
 use http::StatusCode;
 use regrove_events::event::{PredictCompleted, PredictRequested};
 use regrove_events::{Cause, Event, event, http_binding, ids};
@@ -15,7 +16,7 @@ use serde_json::Value;
 use crate::Service;
 use crate::answer::Answer;
 use crate::dataset;
-use crate::models::Choice;
+use crate::models::{Choice, Served};
 use crate::refusal::{Fault, Weight};
 use crate::rows::{Reader, Rows};
 use crate::signature::Signature;
@@ -53,8 +54,9 @@ pub(crate) async fn receive(
         }
         Some(from) => dataset::answer(&service, choice, from, &id).await?,
         None => {
-            let rows = inline(&wish, &choice.served.signature)?;
-            complete(&service.answering.answer(choice, rows).await?)
+            let bytes = received.data().map_or(0, Bytes::len);
+            let read = move |served: &Served| Ok((inline(&wish, &served.signature)?, complete));
+            service.answering.answer(choice, bytes, read).await?
         }
     };
     let completed = Event::PredictCompleted(completed);

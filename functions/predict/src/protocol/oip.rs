@@ -13,14 +13,16 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
 use regrove_host::{Payload, Problem};
 use serde_json::{Value, json};
 
 pub(crate) use self::request::read;
 use crate::Service;
+use crate::answer::Answer;
 use crate::frame;
-use crate::models::Choice;
+use crate::models::{Choice, Served};
 
 /// Bytes of the JSON part, where bytes of tensors follow it.
 pub(crate) const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
@@ -145,7 +147,7 @@ pub(crate) async fn infer(
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
-    answer(&service, &name, None, &headers, &body).await.map_err(speak)
+    answer(&service, &name, None, &headers, body).await.map_err(speak)
 }
 
 /// `POST /v2/models/{name}/versions/{version}/infer`.
@@ -159,7 +161,7 @@ pub(crate) async fn infer_version(
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
-    answer(&service, &name, Some(&version), &headers, &body).await.map_err(speak)
+    answer(&service, &name, Some(&version), &headers, body).await.map_err(speak)
 }
 
 async fn answer(
@@ -167,11 +169,16 @@ async fn answer(
     name: &str,
     version: Option<&str>,
     headers: &HeaderMap,
-    body: &[u8],
+    body: Bytes,
 ) -> Result<Response, Problem> {
-    let (text, binary) = request::split(headers, body)?;
+    let json = request::json_bytes(headers, &body)?;
     let choice = find(service, name, version, headers).await?;
-    let (request, rows) = read(frame::text(text)?, binary, &choice.served.signature)?;
-    let wanted = request.wanted(choice.served.model.n_classes() > 0)?;
-    Ok(reply::write(&service.answering.answer(choice, rows).await?, &request, &wanted))
+    let bytes = body.len();
+    let read = move |served: &Served| {
+        let (text, binary) = body.split_at(json);
+        let (request, rows) = read(frame::text(text)?, binary, &served.signature)?;
+        let wanted = request.wanted(served.model.n_classes() > 0)?;
+        Ok((rows, move |answer: &Answer| reply::write(answer, &request, &wanted)))
+    };
+    service.answering.answer(choice, bytes, read).await
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use regrove_host::{Payload, Problem, now};
@@ -26,7 +27,7 @@ pub(crate) async fn predict(
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
-    answer(&service, &service.model_name, &headers, &body).await
+    answer(&service, &service.model_name, &headers, body).await
 }
 
 /// `POST /models/{name}/predict`.
@@ -40,7 +41,7 @@ pub(crate) async fn predict_named(
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
-    answer(&service, &name, &headers, &body).await
+    answer(&service, &name, &headers, body).await
 }
 
 /// `GET /model/info`.
@@ -61,11 +62,12 @@ pub(crate) async fn info_named(
     Ok(Json(describe(&service.answering.models.get(&name, None).await?.served)))
 }
 
-async fn answer(service: &Service, name: &str, headers: &HeaderMap, body: &[u8]) -> Result<Response, Problem> {
+async fn answer(service: &Service, name: &str, headers: &HeaderMap, body: Bytes) -> Result<Response, Problem> {
     check_content_type(headers)?;
     let choice = service.answering.models.get(name, Service::session(headers)).await?;
-    let rows = bodies::features(body, &choice.served.signature)?;
-    Ok(reply(&service.answering.answer(choice, rows).await?))
+    let bytes = body.len();
+    let read = move |served: &Served| Ok((bodies::features(&body, &served.signature)?, reply));
+    service.answering.answer(choice, bytes, read).await
 }
 
 /// The reference stack refuses a body without a JSON content type like one that is not JSON.

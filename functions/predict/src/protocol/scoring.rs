@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::Response;
+use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
 use regrove_host::{Payload, Problem};
@@ -14,6 +15,7 @@ use super::{reference, write};
 use crate::Service;
 use crate::answer::Answer;
 use crate::json::{Kind, Scanner};
+use crate::models::Served;
 use crate::refusal::Fault;
 use crate::rows::{Order, Reader, Rows, not};
 use crate::signature::Signature;
@@ -72,18 +74,21 @@ pub(crate) async fn invocations(
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
-    answer(&service, &headers, &body).await.map_err(speak)
+    answer(&service, &headers, body).await.map_err(speak)
 }
 
-async fn answer(service: &Service, headers: &HeaderMap, body: &[u8]) -> Result<Response, Problem> {
+async fn answer(service: &Service, headers: &HeaderMap, body: Bytes) -> Result<Response, Problem> {
     let form = form(headers)?;
     let choice = service.answering.models.get(&service.model_name, Service::session(headers)).await?;
-    let signature = &choice.served.signature;
-    let rows = match form {
-        Form::Csv => bodies::csv(body, signature)?,
-        Form::Json => bodies::invocation(body, signature)?,
+    let bytes = body.len();
+    let read = move |served: &Served| {
+        let rows = match form {
+            Form::Csv => bodies::csv(&body, &served.signature)?,
+            Form::Json => bodies::invocation(&body, &served.signature)?,
+        };
+        Ok((rows, reply))
     };
-    Ok(reply(&service.answering.answer(choice, rows).await?))
+    service.answering.answer(choice, bytes, read).await
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -5,7 +5,7 @@ use http::{Request, StatusCode};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::stage::{Kind, NAME, Stage, outputs};
+use crate::stage::{Kind, NAME, Stage, outputs, pause};
 
 const JSON: &str = "application/json";
 
@@ -30,9 +30,42 @@ async fn predictions_are_the_models_own_to_the_last_bit() {
     assert!(reply.json()["timestamp"].as_str().unwrap().ends_with('Z'));
     let named = stage.post(&format!("/models/{NAME}/predict"), "application/json; charset=utf-8", body).await;
     assert_eq!(named.json()["probabilities"], reply.json()["probabilities"]);
-    let many: Vec<[f64; 3]> = (0..5000).map(|row| [f64::from(row % 7), 1.0, 2.0]).collect();
-    let reply = stage.json("/predict", &json!({"features": many})).await;
-    assert_eq!(reply.json()["predictions"].as_array().unwrap().len(), 5000, "on a thread of its own");
+}
+
+/// Large bodies of every protocol are read on threads of their own, as many at once as there are turns; small ones do not
+/// wait for them.
+#[tokio::test]
+async fn a_large_body_waits_for_its_turn_and_a_small_one_does_not() {
+    let (stage, model) = Stage::of(Kind::Numbers).await;
+    let rows: Vec<[f32; 3]> = (0..5000_u16).map(|row| [f32::from(row % 7), 1.0, 2.0]).collect();
+    let csv: String = rows.iter().map(|[a, b, c]| format!("{a},{b},{c}\n")).collect();
+    let tensor = json!({"name": "input-0", "shape": [5000, 3], "datatype": "FP32", "data": rows});
+    let infer = format!("/v2/models/{NAME}/infer");
+    let large = [
+        ("/predict", JSON, json!({"features": rows}).to_string()),
+        ("/invocations", JSON, json!({"instances": rows}).to_string()),
+        ("/invocations", "text/csv", format!("a,b,c\n{csv}")),
+        (infer.as_str(), JSON, json!({"inputs": [tensor]}).to_string()),
+    ];
+    for (path, content_type, body) in large {
+        let turn = stage.gate.turn().await;
+        let mut waiting = std::pin::pin!(stage.post(path, content_type, body));
+        let looking = async {
+            while stage.metric("regrove_queue_length").await != Some(1.0) {
+                pause().await;
+            }
+            stage.json("/predict", &json!({"features": [rows[3]]})).await
+        };
+        let small = tokio::select! {
+            reply = &mut waiting => panic!("{path} did not wait: {}", reply.status),
+            reply = looking => reply,
+        };
+        assert_eq!(small.json()["probabilities"], json!([outputs(&model, &rows[3..4])]));
+        drop(turn);
+        let reply = waiting.await.json();
+        let answers = reply.get("predictions").unwrap_or(&reply["outputs"][0]["data"]);
+        assert_eq!(answers.as_array().unwrap().len(), 5000, "{path}");
+    }
 }
 
 #[tokio::test]

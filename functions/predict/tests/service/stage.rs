@@ -1,5 +1,6 @@
 //! A control store with models in it, and the function that serves them.
 
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use axum::Router;
@@ -31,6 +32,7 @@ pub(crate) async fn pause() {
 pub(crate) struct Stage {
     pub(crate) control: Control,
     pub(crate) router: Router,
+    pub(crate) gate: Gate,
     /// Events may name files of the folder `data` in it.
     pub(crate) home: TempDir,
 }
@@ -114,10 +116,11 @@ impl Stage {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir(home.path().join("data")).unwrap();
         let control = Control::embedded(home.path());
+        let gate = Gate::new(&LimitArgs { concurrency_max: Some(NonZeroUsize::MIN), ..LimitArgs::default() });
         let ports = Ports {
             models: Models::follow(control.clone(), NAME, models_bytes_max),
             model_name: NAME.to_owned(),
-            gate: Gate::new(&LimitArgs::default()),
+            gate: gate.clone(),
             log: PredictionLog::off(),
             data: DataAccess {
                 policy: Policy::for_events(Some(allowed), Some(&home.path().join("data"))).unwrap(),
@@ -126,7 +129,7 @@ impl Stage {
             },
         };
         let router = with_defaults(&HostArgs { body_bytes_max: 4 << 20, ..HostArgs::default() }, router(ports));
-        Self { control, router, home }
+        Self { control, router, gate, home }
     }
 
     /// With version 1 of the default model in service.

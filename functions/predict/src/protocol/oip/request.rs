@@ -15,20 +15,20 @@ use crate::signature::Signature;
 /// Most inputs of a request.
 const INPUTS_MAX: usize = 100_000;
 
-/// The JSON part of a body, and the bytes behind it.
-pub(super) fn split<'a>(headers: &HeaderMap, body: &'a [u8]) -> Result<(&'a [u8], &'a [u8]), Problem> {
+/// How many bytes of a body are JSON; tensors as bytes follow them.
+pub(super) fn json_bytes(headers: &HeaderMap, body: &[u8]) -> Result<usize, Problem> {
     let Some(length) = headers.get(HEADER_LENGTH) else {
         // Clients of this protocol may leave the content type out.
         let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or("application/json");
         if reference::is_json(given) {
-            return Ok((body, &[]));
+            return Ok(body.len());
         }
         let detail =
             format!("Content-Type is `{given}`, expected application/json, or {HEADER_LENGTH} with binary data");
         return Err(Problem::new("unsupported-media-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
     };
     let length = length.to_str().ok().and_then(|text| text.trim().parse::<usize>().ok());
-    length.and_then(|length| body.split_at_checked(length)).ok_or_else(|| {
+    length.filter(|length| *length <= body.len()).ok_or_else(|| {
         let detail = format!("{HEADER_LENGTH} is not a number of bytes within the body, which has {}", body.len());
         Fault::value("wrong-tensor", String::new(), detail, "the length of the JSON part").into()
     })
