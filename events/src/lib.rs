@@ -14,6 +14,7 @@ pub mod event;
 pub mod http_binding;
 pub mod ids;
 pub mod job;
+pub mod json;
 pub mod json_format;
 pub mod log;
 pub mod score;

@@ -189,9 +189,9 @@ fn what_a_schema_accepts_is_read() -> Result {
         for data in variants(&golden.data, &|_| strange.to_vec()) {
             match Event::read(&golden.with(&data)?) {
                 Ok(_) => {}
-                Err(Unreadable::Data { ty, reason }) => {
+                Err(Unreadable::Data { ty, misfit }) => {
                     assert_eq!(ty, golden.event.ty());
-                    assert!(!golden.schema.is_valid(&data), "{}: {data}: {reason}", golden.name);
+                    assert!(!golden.schema.is_valid(&data), "{}: {data}: {misfit}", golden.name);
                 }
                 Err(other) => return Err(other.into()),
             }

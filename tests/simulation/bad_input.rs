@@ -221,13 +221,34 @@ async fn load_model_says_what_is_wrong_with_a_request() {
         (json!({"name": "Nobody"}), 404, "model-not-found"),
         (json!({"version": 7}), 404, "model-not-found"),
         (json!({"alias": "nobody"}), 404, "model-not-found"),
-        (json!({"version": "x"}), 422, "invalid-request"),
-        (json!({"version": 1, "alias": "champion"}), 422, "invalid-request"),
-        (json!([1]), 422, "invalid-request"),
-        (json!({"name": "a/b"}), 422, "invalid-request"),
     ];
     for (body, status, kind) in cases {
         assert_problem(&answer(&load, ask(body)).await, status, kind, "");
+    }
+    let shapes = [
+        ("load", json!({"version": "x"}), "/version", "whole number or `latest`"),
+        ("load", json!({"version": [1]}), "/version", "whole number or `latest`"),
+        ("load", json!({"version": 1, "alias": "champion"}), "", "exclude each other"),
+        ("load", json!([1]), "/0", "expected a string"),
+        ("load", json!({"name": "a/b"}), "/name", "letters, digits"),
+        ("rollback", json!({"reason": "x".repeat(1001)}), "/reason", "1000 characters"),
+        ("traffic", json!({"canary": {"version": 1, "percent": 101}}), "/canary/percent", "1 to 100"),
+        ("traffic", json!({"canary": {"version": 1, "percent": "all"}}), "/canary/percent", "expected u8"),
+        ("traffic", json!({"shadow": {"version": "one"}}), "/shadow/version", "whole number"),
+        ("traffic", json!({"canaries": []}), "/canaries", "unknown field"),
+    ];
+    for (what, body, pointer, says) in shapes {
+        let path = format!("/model/{what}");
+        let refused = answer(&load, raw(&path, "application/json", body.to_string())).await;
+        assert_problem(&refused, 422, "invalid-request", says);
+        assert_eq!(refused.2["pointer"], pointer, "{body}");
+    }
+    // What a page of another site can make a browser send.
+    for other in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"] {
+        for path in ["/model/load", "/model/rollback", "/model/traffic"] {
+            let refused = answer(&load, raw(path, other, "{}".to_owned())).await;
+            assert_problem(&refused, 415, "unsupported-media-type", "application/json");
+        }
     }
     for body in [json!({}), json!({"version": "1"}), json!({"alias": "champion"}), json!({"version": "latest"})] {
         let (status, _, reply) = answer(&load, ask(body)).await;

@@ -11,6 +11,7 @@ mod early_stop;
 mod forgotten_artifacts;
 mod row_shards;
 mod sweeps;
+mod switches;
 mod world;
 
 use regrove_events::event::{DatasetRequest, ModelRequest, ShardBy, TrainRequested};

@@ -22,6 +22,7 @@ pub use train::{
     ShardBy, TrainCancelled, TrainRequested,
 };
 
+use crate::json::{self, Misfit};
 use crate::{CloudEvent, Invalid};
 
 /// What every type of ours starts with.
@@ -126,12 +127,12 @@ pub enum Unreadable {
     #[error("subject `{0}` is invalid: 1 to 128 letters, digits, `.`, `_` and `-`, starting with a letter or digit")]
     Subject(String),
     /// The data does not have the type's shape.
-    #[error("data of `{ty}` is invalid: {reason}")]
+    #[error("data of `{ty}` is invalid: {misfit}")]
     Data {
         /// The event's type.
         ty: String,
         /// The field and what it should be.
-        reason: String,
+        misfit: Misfit,
     },
 }
 
@@ -195,19 +196,12 @@ each_event! {
 }
 
 fn data<T: DeserializeOwned>(event: &CloudEvent) -> Result<T, Unreadable> {
-    let wrong = |reason: String| Unreadable::Data { ty: event.ty().to_owned(), reason };
-    if !event.has_json_data() {
-        return Err(wrong("datacontenttype must be application/json".to_owned()));
-    }
-    let bytes = event.data().ok_or_else(|| wrong("there is none".to_owned()))?;
-    let json = &mut serde_json::Deserializer::from_slice(bytes);
-    let data = serde_path_to_error::deserialize(&mut *json).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = error.into_inner();
-        wrong(if path == "." { inner.to_string() } else { format!("`{path}`: {inner}") })
-    })?;
-    json.end().map_err(|error| wrong(error.to_string()))?;
-    Ok(data)
+    let read = if event.has_json_data() {
+        event.data().ok_or_else(|| Misfit::whole("there is none")).and_then(|bytes| json::read(bytes))
+    } else {
+        Err(Misfit::whole("datacontenttype must be application/json"))
+    };
+    read.map_err(|misfit| Unreadable::Data { ty: event.ty().to_owned(), misfit })
 }
 
 impl Event {

@@ -2,6 +2,7 @@
 
 use regrove_data::TargetKind;
 use regrove_events::event::{Dataset, ROW_PARTS, RowPart, ShardBy, ShardRequested, TrainRequested, TreeRange};
+use regrove_events::json::{self, Misfit};
 use regrove_events::score::{metrics_of, usual_metric};
 use regrove_forest::model_selection::{split_sizes, stratified_sizes};
 use regrove_forest::{RandomForestParams, RowParts, row_parts};
@@ -111,9 +112,12 @@ fn check_request(request: &TrainRequested) -> Result<RandomForestParams, Refused
         return refuse(format!("`params.{ROW_PARTS}` is set by `shard_by`: say \"rows\" and as many `shards`"));
     }
     let params = serde_json::Value::Object(request.forest_params());
-    let params: RandomForestParams = match serde_path_to_error::deserialize(params) {
+    let params: RandomForestParams = match json::from_value(params) {
         Ok(params) => params,
-        Err(error) => return refuse(format!("`params.{}`: {}", error.path(), error.inner())),
+        Err(Misfit { path, reason, .. }) => {
+            let place = path.map_or_else(|| "params".to_owned(), |path| format!("params.{path}"));
+            return refuse(format!("`{place}`: {reason}"));
+        }
     };
     if request.shard_by == ShardBy::Rows && request.shards > params.n_estimators {
         let (shards, trees) = (request.shards, params.n_estimators);

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{Method, StatusCode};
 use regrove_events::event::{self, JobFailed, SweepRequested, TrainRequested};
+use regrove_events::json::from_value;
 use regrove_events::log::job_stream;
 use regrove_events::{CloudEvent, Event, Job, JobState, job};
 use regrove_host::{Problem, now};
@@ -70,7 +71,7 @@ pub(crate) fn refused(error: regrove_jobs::Error) -> Problem {
         Error::Ended { .. } => ("job-ended", StatusCode::CONFLICT),
         Error::NotRetryable { .. } => ("job-not-retryable", StatusCode::CONFLICT),
         Error::NoRequest { .. } => ("job-without-request", StatusCode::CONFLICT),
-        Error::Id(reason) => return invalid(&format!("`id`: {reason}")),
+        Error::Id(reason) => return invalid(&format!("`id`: {reason}")).with("pointer", "/id"),
         Error::Log(_) => {
             let Error::Log(error) = error else { return Problem::internal(&error) };
             return error.into();
@@ -139,19 +140,15 @@ pub(crate) async fn submit_sweep(ports: &Ports, body: Value) -> Result<Ordered, 
 /// The id of a wish, made up when there is none, and what is asked for.
 fn wish<T: DeserializeOwned>(mut body: Value, kind: &str) -> Result<(String, T), Problem> {
     let Some(members) = body.as_object_mut() else {
-        return Err(invalid("the body is no JSON object: {\"dataset\": {\"uri\": \"…\"}, \"params\": {…}}"));
+        let detail = "the body is no JSON object: {\"dataset\": {\"uri\": \"…\"}, \"params\": {…}}";
+        return Err(invalid(detail).with("pointer", ""));
     };
     let id = match members.remove("id") {
         None | Some(Value::Null) => format!("{kind}-{}", Uuid::now_v7().simple()),
         Some(Value::String(id)) => id,
-        Some(other) => return Err(invalid(&format!("`id` is {other}, expected a text"))),
+        Some(other) => return Err(invalid(&format!("`id` is {other}, expected a text")).with("pointer", "/id")),
     };
-    let request = serde_path_to_error::deserialize(&body).map_err(|error| {
-        let path = error.path().to_string();
-        let inner = error.into_inner();
-        invalid(&if path == "." { inner.to_string() } else { format!("`{path}`: {inner}") })
-    })?;
-    Ok((id, request))
+    Ok((id, from_value(body)?))
 }
 
 /// Asks for a job with this request.

@@ -4,14 +4,14 @@ use std::convert::Infallible;
 
 use axum::Json;
 use axum::body::to_bytes;
-use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::extract::{FromRequestParts, Query, Request};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse as _, Response};
 use http::header::{ACCEPT, CONTENT_TYPE, SET_COOKIE, VARY};
 use http::request::Parts;
-use http::{HeaderMap, HeaderValue, StatusCode, Uri};
+use http::{HeaderMap, HeaderValue, Uri};
 use maud::Markup;
-use regrove_host::{Payload, Problem};
+use regrove_host::Problem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
@@ -121,33 +121,6 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Params<T> {
             Ok(Query(params)) => Ok(Self(params)),
             Err(rejection) => Err(action::invalid(&format!("query: {}", rejection.body_text()))),
         }
-    }
-}
-
-/// A JSON body; an empty one stands for nothing said.
-#[derive(Debug)]
-pub(crate) struct Body<T>(pub(crate) T);
-
-impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
-    type Rejection = Problem;
-
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
-        let kind = request.headers().get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-        let Payload(bytes) = Payload::from_request(request, state).await?;
-        let text = if bytes.trim_ascii().is_empty() { b"{}".as_slice() } else { &bytes };
-        if !bytes.is_empty() && kind != "application/json" {
-            let detail = format!("Content-Type is `{kind}`, expected application/json");
-            return Err(Problem::new("unsupported-media-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
-        }
-        let json = &mut serde_json::Deserializer::from_slice(text);
-        let body = serde_path_to_error::deserialize(&mut *json).map_err(|error| {
-            let path = error.path().to_string();
-            let inner = error.into_inner();
-            action::invalid(&if path == "." { inner.to_string() } else { format!("`{path}`: {inner}") })
-        })?;
-        json.end().map_err(|error| action::invalid(&error.to_string()))?;
-        Ok(Self(body))
     }
 }
 

@@ -39,15 +39,15 @@ pub(crate) async fn fetch(ports: &Ports, name: &str, selector: &Selector, wish: 
         None => foreign::fetch(ports, &version).await.map(|foreign| (foreign.model, foreign.columns))?,
     };
     let bytes = ports.control.artifacts.get(&artifact).await?;
-    let serving = tokio::task::spawn_blocking(move || serving(bytes))
+    let made = tokio::task::spawn_blocking(move || Made::of(bytes))
         .await
         .map_err(|error| Problem::internal(&error))?
         .map_err(|error| unsupported(&version, &error.to_string()))?;
-    let serving = match serving {
+    let serving = match made.serving {
         Some(bytes) => Some(ports.control.artifacts.put(bytes).await?),
         None => None,
     };
-    let example = example(ports, version.tag(JOB_TAG), &artifact).await?;
+    let example = example(ports, version.tag(JOB_TAG), &artifact).await?.unwrap_or(made.example);
     Ok(ModelLoaded {
         uri: version.uri(),
         name: version.name,
@@ -64,17 +64,29 @@ pub(crate) async fn fetch(ports: &Ports, name: &str, selector: &Selector, wish: 
         description: version.description,
         creation_timestamp: version.creation_timestamp,
         columns,
-        example,
+        example: Some(example),
         actor: wish.actor,
         reason: wish.reason,
     })
 }
 
-/// Reads the model and writes what of it is needed to serve it, which a forest with its statistics has many times over. `None`
-/// for a model without any.
-fn serving(bytes: Bytes) -> Result<Option<Vec<u8>>, regrove_forest::Error> {
-    let model = Model::from_bytes(Arc::new(bytes))?;
-    if model.has_statistics() { Ok(Some(model.to_forest()?.to_serving_bytes()?)) } else { Ok(None) }
+/// What is made of a model before it is served.
+struct Made {
+    /// What of it is needed to serve it, which a forest with its statistics has many times over; none for a model without
+    /// any.
+    serving: Option<Vec<u8>>,
+    /// What it says here of a row of zeros. Replicas compare with it where no job has recorded anything.
+    example: Example,
+}
+
+impl Made {
+    fn of(bytes: Bytes) -> Result<Self, regrove_forest::Error> {
+        let model = Model::from_bytes(Arc::new(bytes))?;
+        let serving = if model.has_statistics() { Some(model.to_forest()?.to_serving_bytes()?) } else { None };
+        let mut output = vec![0.0; model.n_outputs()];
+        model.predict_proba_rows(&vec![0.0; model.n_features()], 1, &mut output)?;
+        Ok(Self { serving, example: Example { input: vec![0.0; model.n_features()], output } })
+    }
 }
 
 /// A version that nobody wishes to switch to, verified and in the store.
@@ -138,11 +150,12 @@ mod tests {
         let params = RandomForestParams { n_estimators: 3, ..RandomForestParams::default() };
         let whole = fit(&frame, &params).unwrap();
         let written = Bytes::from(whole.to_bytes().unwrap());
-        let small = serving(written.clone()).unwrap().unwrap();
+        let serving = |bytes: Bytes| Made::of(bytes).unwrap().serving;
+        let small = serving(written.clone()).unwrap();
         assert!(small.len() < written.len());
-        assert_eq!(serving(written).unwrap().unwrap(), small);
-        assert_eq!(serving(small.into()).unwrap(), None);
+        assert_eq!(serving(written).unwrap(), small);
+        assert_eq!(serving(small.into()), None);
         let imported = onnx::import(&onnx::export(&whole).unwrap(), &onnx::Limits::default()).unwrap();
-        assert_eq!(serving(imported.as_bytes().to_vec().into()).unwrap(), None);
+        assert_eq!(serving(imported.as_bytes().to_vec().into()), None);
     }
 }

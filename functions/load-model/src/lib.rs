@@ -28,7 +28,7 @@ use http::StatusCode;
 use regrove_events::event::{Canary, ModelLoaded, ServedVersion, TrafficChanged};
 use regrove_events::log::{SERVING_PREFIX, append_decided, serving_stream};
 use regrove_events::{Cause, CloudEvent, Event, SwitchedBy, serving};
-use regrove_host::{Emitter, Payload, Problem, Received, now};
+use regrove_host::{Caller, Emitter, JsonBody, Problem, Received, now};
 use regrove_mlflow::{Record, Selector};
 use regrove_store::Control;
 use serde_json::Value;
@@ -117,19 +117,27 @@ async fn tick(State(ports): State<Arc<Ports>>, Received(tick): Received) -> Resu
 /// `POST /model/load`.
 #[utoipa::path(post, path = "/model/load", tag = "serving", summary = "Serve a version",
     request_body(content = request::Load, content_type = "application/json"),
-    responses((status = 200, body = Object), (status = 404, response = openapi::Refused), (status = 422, response = openapi::Refused)))]
-async fn load(State(ports): State<Arc<Ports>>, Payload(body): Payload) -> Result<Json<Value>, Problem> {
-    let wish = request::load(&body, &ports.model_name)?;
+    responses((status = 200, body = Object), (status = 404, response = openapi::Refused), (status = 415, response = openapi::Refused), (status = 422, response = openapi::Refused)))]
+async fn load(
+    State(ports): State<Arc<Ports>>,
+    caller: Caller,
+    JsonBody(body): JsonBody<request::Load>,
+) -> Result<Json<Value>, Problem> {
+    let wish = body.check(&ports.model_name)?;
     let candidate = candidate::fetch(&ports, &wish.name, &wish.selector, wish.wish).await?;
-    serve(&ports, candidate).await
+    serve(&ports, candidate, caller).await
 }
 
 /// `POST /model/rollback`.
 #[utoipa::path(post, path = "/model/rollback", tag = "serving", summary = "Serve the version that was served before; canary and shadow end",
     request_body(content = request::Rollback, content_type = "application/json"),
-    responses((status = 200, body = Object), (status = 404, response = openapi::Refused), (status = 409, response = openapi::Refused), (status = 422, response = openapi::Refused)))]
-async fn rollback(State(ports): State<Arc<Ports>>, Payload(body): Payload) -> Result<Json<Value>, Problem> {
-    let (name, wish) = request::rollback(&body, &ports.model_name)?;
+    responses((status = 200, body = Object), (status = 404, response = openapi::Refused), (status = 409, response = openapi::Refused), (status = 415, response = openapi::Refused), (status = 422, response = openapi::Refused)))]
+async fn rollback(
+    State(ports): State<Arc<Ports>>,
+    caller: Caller,
+    JsonBody(body): JsonBody<request::Rollback>,
+) -> Result<Json<Value>, Problem> {
+    let (name, wish) = body.check(&ports.model_name)?;
     let history = ports.control.log.read(&serving_stream(&name), 0).await?;
     let Some(before) = serving::replay(&history).before().cloned() else {
         let detail = format!("no version of `{name}` was served before the one that is");
@@ -138,15 +146,19 @@ async fn rollback(State(ports): State<Arc<Ports>>, Payload(body): Payload) -> Re
     keeping::one(&ports, &name, &ServedVersion::from(&before)).await?;
     let Wish { by, actor, reason } = wish;
     // Whatever alias it had then: a rollback stays where it went.
-    serve(&ports, ModelLoaded { by, actor, reason, alias: None, previous: None, ..before }).await
+    serve(&ports, ModelLoaded { by, actor, reason, alias: None, previous: None, ..before }, caller).await
 }
 
 /// `POST /model/traffic`.
 #[utoipa::path(post, path = "/model/traffic", tag = "serving", summary = "Say what stands beside the served version: a canary, a shadow, or nothing",
     request_body(content = request::Traffic, content_type = "application/json"),
-    responses((status = 200, body = Object), (status = 404, response = openapi::Refused), (status = 409, response = openapi::Refused), (status = 422, response = openapi::Refused)))]
-async fn traffic(State(ports): State<Arc<Ports>>, Payload(body): Payload) -> Result<Json<Value>, Problem> {
-    let wish = request::traffic(&body, &ports.model_name)?;
+    responses((status = 200, body = Object), (status = 404, response = openapi::Refused), (status = 409, response = openapi::Refused), (status = 415, response = openapi::Refused), (status = 422, response = openapi::Refused)))]
+async fn traffic(
+    State(ports): State<Arc<Ports>>,
+    caller: Caller,
+    JsonBody(body): JsonBody<request::Traffic>,
+) -> Result<Json<Value>, Problem> {
+    let wish = body.check(&ports.model_name)?;
     let canary = match &wish.canary {
         Some((selector, percent)) => {
             Some(Canary { version: candidate::version(&ports, &wish.name, selector).await?, percent: *percent })
@@ -158,7 +170,7 @@ async fn traffic(State(ports): State<Arc<Ports>>, Payload(body): Payload) -> Res
         None => None,
     };
     let change = TrafficChanged { name: wish.name, canary, shadow, actor: wish.actor, reason: wish.reason };
-    let cause = request::as_event(&change.name, "traffic", now())?;
+    let cause = request::as_event(&change.name, "traffic", caller, now())?;
     let name = change.name.clone();
     let at = Cause { function: FUNCTION, event: &cause, at: now() };
     let said = append_decided(&*ports.control.log, &serving_stream(&name), |history| {
@@ -172,8 +184,8 @@ async fn traffic(State(ports): State<Arc<Ports>>, Payload(body): Payload) -> Res
 }
 
 /// Moves the pointer because somebody asked, and tells them.
-async fn serve(ports: &Ports, candidate: ModelLoaded) -> Result<Json<Value>, Problem> {
-    let cause = request::as_event(&candidate.name, &candidate.version, now())?;
+async fn serve(ports: &Ports, candidate: ModelLoaded, caller: Caller) -> Result<Json<Value>, Problem> {
+    let cause = request::as_event(&candidate.name, &candidate.version, caller, now())?;
     let say = switch(ports, candidate.clone(), &cause).await?;
     ports.emitter.emit(say.as_slice()).await?;
     Ok(Json(request::reply(&candidate, ports.record.uri(), now())))

@@ -4,10 +4,9 @@ use http::StatusCode;
 use jiff::Timestamp;
 use regrove_events::event::{self, ModelLoaded, TrafficChanged};
 use regrove_events::{CloudEvent, SwitchedBy};
-use regrove_host::Problem;
+use regrove_host::{Caller, Problem};
 use regrove_mlflow::Selector;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 
@@ -86,7 +85,7 @@ struct VersionWish {
 
 /// A version: MLflow writes them as text, people as numbers.
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "expected a whole number or `latest`")]
 enum Number {
     Whole(u64),
     Text(String),
@@ -110,81 +109,87 @@ pub(crate) struct TrafficWish {
     pub(crate) reason: Option<String>,
 }
 
-fn wrong(detail: String) -> Problem {
-    Problem::new("invalid-request", StatusCode::UNPROCESSABLE_ENTITY, detail)
-}
-
-fn body<T: DeserializeOwned + Default>(bytes: &[u8], shape: &str) -> Result<T, Problem> {
-    if bytes.trim_ascii().is_empty() {
-        return Ok(T::default());
-    }
-    serde_json::from_slice(bytes).map_err(|error| wrong(format!("the body is not {shape}: {error}")))
+/// What is wrong with the member that a JSON Pointer names.
+fn wrong(pointer: &str, detail: String) -> Problem {
+    Problem::new("invalid-request", StatusCode::UNPROCESSABLE_ENTITY, detail).with("pointer", pointer)
 }
 
 fn name(given: Option<String>, default: &str) -> Result<String, Problem> {
     let name = given.unwrap_or_else(|| default.to_owned());
-    event::check_subject(&name).map_err(|error| wrong(format!("`name`: {error}")))?;
+    event::check_subject(&name).map_err(|error| wrong("/name", format!("`name`: {error}")))?;
     Ok(name)
 }
 
 fn wish(by: SwitchedBy, actor: Option<String>, reason: Option<String>) -> Result<Wish, Problem> {
     for (field, text) in [("actor", &actor), ("reason", &reason)] {
         if text.as_ref().is_some_and(|text| text.chars().count() > TEXT_CHARS_MAX) {
-            return Err(wrong(format!("`{field}` has more than {TEXT_CHARS_MAX} characters")));
+            let detail = format!("`{field}` has more than {TEXT_CHARS_MAX} characters");
+            return Err(wrong(&format!("/{field}"), detail));
         }
     }
     Ok(Wish { by, actor, reason })
 }
 
-fn selector(version: Option<Number>, alias: Option<String>) -> Result<Selector, Problem> {
+/// The version that the members of the object at `of` name.
+fn selector(of: &str, version: Option<Number>, alias: Option<String>) -> Result<Selector, Problem> {
     Ok(match (version, alias) {
-        (Some(_), Some(_)) => return Err(wrong("`version` and `alias` exclude each other".to_owned())),
+        (Some(_), Some(_)) => return Err(wrong(of, "`version` and `alias` exclude each other".to_owned())),
         (Some(Number::Whole(number)), None) => Selector::Version(number),
         (Some(Number::Text(text)), None) if text == "latest" => Selector::Latest,
-        (Some(Number::Text(text)), None) => Selector::Version(
-            text.parse().map_err(|_| wrong(format!("`version` is `{text}`, expected a whole number or `latest`")))?,
-        ),
+        (Some(Number::Text(text)), None) => Selector::Version(text.parse().map_err(|_| {
+            let detail = format!("`version` is `{text}`, expected a whole number or `latest`");
+            wrong(&format!("{of}/version"), detail)
+        })?),
         (None, Some(alias)) => Selector::Alias(alias.strip_prefix('@').map_or_else(|| alias.clone(), str::to_owned)),
         (None, None) => Selector::Latest,
     })
 }
 
-/// Which version of which model is to be served.
-pub(crate) fn load(bytes: &[u8], default_name: &str) -> Result<LoadWish, Problem> {
-    let body: Load = body(bytes, r#"{"name": "…", "version": 3} or {"name": "…", "alias": "champion"}"#)?;
-    Ok(LoadWish {
-        name: name(body.name, default_name)?,
-        selector: selector(body.version, body.alias)?,
-        wish: wish(SwitchedBy::Request, body.actor, body.reason)?,
-    })
+impl Load {
+    /// Which version of which model is to be served.
+    pub(crate) fn check(self, default_name: &str) -> Result<LoadWish, Problem> {
+        Ok(LoadWish {
+            name: name(self.name, default_name)?,
+            selector: selector("", self.version, self.alias)?,
+            wish: wish(SwitchedBy::Request, self.actor, self.reason)?,
+        })
+    }
 }
 
-/// Which model is to go back.
-pub(crate) fn rollback(bytes: &[u8], default_name: &str) -> Result<(String, Wish), Problem> {
-    let body: Rollback = body(bytes, r#"{"name": "…", "reason": "…"}"#)?;
-    Ok((name(body.name, default_name)?, wish(SwitchedBy::Rollback, body.actor, body.reason)?))
+impl Rollback {
+    /// Which model is to go back.
+    pub(crate) fn check(self, default_name: &str) -> Result<(String, Wish), Problem> {
+        Ok((name(self.name, default_name)?, wish(SwitchedBy::Rollback, self.actor, self.reason)?))
+    }
 }
 
-/// What is to stand beside the served version.
-pub(crate) fn traffic(bytes: &[u8], default_name: &str) -> Result<TrafficWish, Problem> {
-    let shape = r#"{"name": "…", "canary": {"version": 4, "percent": 10}, "shadow": {"version": 5}}"#;
-    let body: Traffic = body(bytes, shape)?;
-    let canary = match body.canary {
-        None => None,
-        Some(canary) if (1..=100).contains(&canary.percent) => {
-            Some((selector(canary.version, canary.alias)?, canary.percent))
-        }
-        Some(canary) => return Err(wrong(format!("`canary.percent` is {}, expected 1 to 100", canary.percent))),
-    };
-    let shadow = body.shadow.map(|shadow| selector(shadow.version, shadow.alias)).transpose()?;
-    let Wish { actor, reason, .. } = wish(SwitchedBy::Request, body.actor, body.reason)?;
-    Ok(TrafficWish { name: name(body.name, default_name)?, canary, shadow, actor, reason })
+impl Traffic {
+    /// What is to stand beside the served version.
+    pub(crate) fn check(self, default_name: &str) -> Result<TrafficWish, Problem> {
+        let canary = match self.canary {
+            None => None,
+            Some(canary) if (1..=100).contains(&canary.percent) => {
+                Some((selector("/canary", canary.version, canary.alias)?, canary.percent))
+            }
+            Some(canary) => {
+                let detail = format!("`canary.percent` is {}, expected 1 to 100", canary.percent);
+                return Err(wrong("/canary/percent", detail));
+            }
+        };
+        let shadow = self.shadow.map(|shadow| selector("/shadow", shadow.version, shadow.alias)).transpose()?;
+        let Wish { actor, reason, .. } = wish(SwitchedBy::Request, self.actor, self.reason)?;
+        Ok(TrafficWish { name: name(self.name, default_name)?, canary, shadow, actor, reason })
+    }
 }
 
-/// The request as the event that causes what follows.
-pub(crate) fn as_event(name: &str, what: &str, at: Timestamp) -> Result<CloudEvent, Problem> {
+/// The request as the event that causes what follows, in the trace of whoever asked.
+pub(crate) fn as_event(name: &str, what: &str, Caller(trace): Caller, at: Timestamp) -> Result<CloudEvent, Problem> {
     let id = format!("{name}/{what}/request");
-    Ok(CloudEvent::builder(id, "/regrove/load-model/model/load", "io.regrove.load-requested").time(at).build()?)
+    let mut request = CloudEvent::builder(id, "/regrove/load-model/model/load", "io.regrove.load-requested").time(at);
+    if let Some(trace) = trace {
+        request = request.extension("traceparent", trace.to_string());
+    }
+    Ok(request.build()?)
 }
 
 /// The answer, in the reference stack's words.

@@ -3,12 +3,13 @@
 //! A function builds an axum [`Router`](axum::Router) and hands it to [`serve`]. The host listens on the socket it was
 //! given or on `PORT`, answers `/healthz` and `/metrics`, bounds bodies, turns panics into problems, logs and traces
 //! requests, and drains on SIGTERM. Under AWS Lambda (`AWS_LAMBDA_RUNTIME_API` is set, feature `aws`) the same router
-//! answers invocations instead. [`Received`] reads a CloudEvent, [`Payload`] a body, [`Emitter`] says an event,
+//! answers invocations instead. [`Received`] reads a CloudEvent, [`Payload`] a body, [`JsonBody`] one of a type, [`Emitter`] says an event,
 //! [`Problem`] says no; [`Gate`] bounds what is taken on, [`openapi`] describes a function to its clients.
 
 mod connections;
 mod emitter;
 mod fatal;
+mod json_body;
 #[cfg(feature = "aws")]
 mod lambda;
 mod limits;
@@ -26,6 +27,7 @@ mod trace;
 
 pub use emitter::{EmitError, Emitter, http_client};
 pub use fatal::Fatal;
+pub use json_body::JsonBody;
 pub use limits::{Gate, LimitArgs};
 pub use needs::Needs;
 pub use otlp::OtlpArgs;
@@ -34,4 +36,4 @@ pub use problem::Problem;
 pub use received::Received;
 pub use serve::{BODY_BYTES_MAX, BODY_SECONDS, DRAIN_SECONDS, Error, HostArgs, now, serve, since_start, with_defaults};
 pub use telemetry::init as init_telemetry;
-pub use trace::{LINK as TRACE_LINK, TraceContext};
+pub use trace::{Caller, LINK as TRACE_LINK, TraceContext};

@@ -6,6 +6,7 @@ use axum::Json;
 use axum::response::{IntoResponse, Response};
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, StatusCode};
+use regrove_events::json::Misfit;
 use regrove_events::{Invalid, Unreadable, log, with_causes};
 use serde_json::{Map, Value, json};
 
@@ -112,7 +113,19 @@ impl From<Unreadable> for Problem {
             Unreadable::UnknownType(_) => ("unknown-event-type", StatusCode::BAD_REQUEST),
             _ => ("invalid-event-data", StatusCode::UNPROCESSABLE_ENTITY),
         };
-        Self::new(kind, status, error.to_string())
+        let problem = Self::new(kind, status, error.to_string());
+        // As in an event in structured mode.
+        match error {
+            Unreadable::Data { misfit, .. } => problem.with("pointer", format!("/data{}", misfit.pointer)),
+            _ => problem,
+        }
+    }
+}
+
+impl From<Misfit> for Problem {
+    fn from(misfit: Misfit) -> Self {
+        Self::new("invalid-request", StatusCode::UNPROCESSABLE_ENTITY, misfit.to_string())
+            .with("pointer", misfit.pointer)
     }
 }
 

@@ -1,8 +1,11 @@
 //! W3C Trace Context: who asked, carried from the request to everything that it causes.
 
+use std::convert::Infallible;
 use std::fmt;
 
+use axum::extract::FromRequestParts;
 use http::HeaderMap;
+use http::request::Parts;
 
 /// Extension of a CloudEvent that is sent again: the `traceparent` of the delivery because of which that is. The event's own
 /// `traceparent` stays that of its job.
@@ -61,6 +64,18 @@ impl TraceContext {
         }
         let trace_id = uuid::Uuid::new_v4().as_u128();
         Self { trace_id, span_id, sampled: sample_root(trace_id) }
+    }
+}
+
+/// The span that what a request causes belongs below: this process's own if it records spans, else its caller's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller(pub Option<TraceContext>);
+
+impl<S: Send + Sync> FromRequestParts<S> for Caller {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self(parts.extensions.get().copied().or_else(|| TraceContext::of(&parts.headers))))
     }
 }
 

@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::State;
-use regrove_host::Problem;
+use regrove_host::{JsonBody, Problem};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::respond::{Body, Params};
+use crate::respond::Params;
 use crate::runtime::{ABSENT, DeadLetter};
 use crate::{Ports, action};
 
@@ -86,7 +86,7 @@ impl Chosen {
         (status = 501, description = "runtime-absent")))]
 pub(crate) async fn redrive(
     State(ports): State<Arc<Ports>>,
-    Body(chosen): Body<Chosen>,
+    JsonBody(chosen): JsonBody<Chosen>,
 ) -> Result<Json<Value>, Problem> {
     Ok(Json(ports.runtime.settle("redrive", &chosen.numbers()?).await?))
 }
@@ -97,7 +97,7 @@ pub(crate) async fn redrive(
         (status = 501, description = "runtime-absent")))]
 pub(crate) async fn discard(
     State(ports): State<Arc<Ports>>,
-    Body(chosen): Body<Chosen>,
+    JsonBody(chosen): JsonBody<Chosen>,
 ) -> Result<Json<Value>, Problem> {
     Ok(Json(ports.runtime.settle("discard", &chosen.numbers()?).await?))
 }

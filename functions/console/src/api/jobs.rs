@@ -11,7 +11,7 @@ use http::{HeaderValue, StatusCode};
 use jiff::Timestamp;
 use regrove_events::JobState;
 use regrove_events::log::job_stream;
-use regrove_host::{Problem, now};
+use regrove_host::{JsonBody, Problem, now};
 use regrove_jobs::{Comparison, LIMIT_DEFAULT, Page, Query, ReplayStep, Span, Summary};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -19,7 +19,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::Ports;
 use crate::action::{self, Ordered, Replayed};
-use crate::respond::{Body, Params};
+use crate::respond::Params;
 use crate::view::{EventView, JobAndRun, MlflowView, Series};
 
 /// How long MLflow may take before a job is shown without it.
@@ -187,7 +187,10 @@ pub(crate) struct Submission {
 #[utoipa::path(post, path = "/api/jobs", tag = "jobs", request_body = Submission,
     responses((status = 202, body = Ordered), (status = 200, body = Ordered, description = "the same job was there before"),
         (status = 409, description = "job-id-taken"), (status = 422, description = "invalid-request")))]
-pub(crate) async fn submit_job(State(ports): State<Arc<Ports>>, Body(body): Body<Value>) -> Result<Response, Problem> {
+pub(crate) async fn submit_job(
+    State(ports): State<Arc<Ports>>,
+    JsonBody(body): JsonBody<Value>,
+) -> Result<Response, Problem> {
     Ok(created(action::submit(&ports, body).await?))
 }
 
@@ -218,7 +221,7 @@ pub(crate) struct StopOrder {
 pub(crate) async fn stop_job(
     State(ports): State<Arc<Ports>>,
     Path(id): Path<String>,
-    Body(order): Body<StopOrder>,
+    JsonBody(order): JsonBody<StopOrder>,
 ) -> Result<(StatusCode, Json<Ordered>), Problem> {
     Ok((StatusCode::ACCEPTED, Json(action::stop(&ports, &id, order.reason).await?)))
 }
@@ -239,7 +242,7 @@ pub(crate) struct RetryOrder {
 pub(crate) async fn retry_job(
     State(ports): State<Arc<Ports>>,
     Path(id): Path<String>,
-    Body(order): Body<RetryOrder>,
+    JsonBody(order): JsonBody<RetryOrder>,
 ) -> Result<(StatusCode, Json<Ordered>), Problem> {
     Ok((StatusCode::ACCEPTED, Json(action::retry(&ports, &id, order.id).await?)))
 }
@@ -261,7 +264,7 @@ pub(crate) struct ReplayOrder {
 pub(crate) async fn replay_job(
     State(ports): State<Arc<Ports>>,
     Path(id): Path<String>,
-    Body(order): Body<ReplayOrder>,
+    JsonBody(order): JsonBody<ReplayOrder>,
 ) -> Result<(StatusCode, Json<Replayed>), Problem> {
     Ok((StatusCode::ACCEPTED, Json(action::replay(&ports, &id, order.dry_run, order.waiting).await?)))
 }

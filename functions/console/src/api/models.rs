@@ -10,14 +10,13 @@ use http::StatusCode;
 use regrove_events::event::{self, ModelAggregated};
 use regrove_events::log::{job_stream, serving_stream};
 use regrove_events::{job, serving};
-use regrove_host::Problem;
+use regrove_host::{JsonBody, Problem};
 use regrove_jobs::Summary;
 use regrove_mlflow::{RegisteredModel, filter};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use crate::respond::Body;
 use crate::view::{ConfusionView, ModelSummary, ModelView, PointerView, SignatureView, VersionView, switches};
 use crate::{Ports, action};
 
@@ -233,7 +232,7 @@ pub(crate) struct LoadOrder {
 pub(crate) async fn load_model(
     State(ports): State<Arc<Ports>>,
     Path(name): Path<String>,
-    Body(order): Body<LoadOrder>,
+    JsonBody(order): JsonBody<LoadOrder>,
 ) -> Result<Json<Value>, Problem> {
     Ok(Json(action::load(&ports, &name, &order.version).await?))
 }
@@ -260,7 +259,7 @@ pub(crate) struct TrafficOrder {
 pub(crate) async fn change_traffic(
     State(ports): State<Arc<Ports>>,
     Path(name): Path<String>,
-    Body(order): Body<TrafficOrder>,
+    JsonBody(order): JsonBody<TrafficOrder>,
 ) -> Result<Json<Value>, Problem> {
     Ok(Json(action::traffic(&ports, &name, &order).await?))
 }
@@ -272,7 +271,7 @@ pub(crate) async fn change_traffic(
 pub(crate) async fn predict(
     State(ports): State<Arc<Ports>>,
     Path(name): Path<String>,
-    Body(rows): Body<Value>,
+    JsonBody(rows): JsonBody<Value>,
 ) -> Result<Json<Value>, Problem> {
     Ok(Json(action::predict(&ports, &name, &rows).await?))
 }

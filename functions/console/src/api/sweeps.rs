@@ -5,12 +5,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
-use regrove_host::Problem;
+use regrove_host::{JsonBody, Problem};
 use regrove_jobs::SweepView;
 use serde_json::Value;
 
 use super::jobs::created;
-use crate::respond::Body;
 use crate::{Ports, action};
 
 /// What a sweep is asked for with: `id` and the data of `sweep-requested` (`events/schemas/sweep-requested.v1.json`).
@@ -19,7 +18,7 @@ use crate::{Ports, action};
         (status = 409, description = "job-id-taken"), (status = 422, description = "invalid-request, also for more than 1,000 combinations")))]
 pub(crate) async fn submit_sweep(
     State(ports): State<Arc<Ports>>,
-    Body(body): Body<Value>,
+    JsonBody(body): JsonBody<Value>,
 ) -> Result<Response, Problem> {
     Ok(created(action::submit_sweep(&ports, body).await?))
 }

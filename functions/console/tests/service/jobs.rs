@@ -39,17 +39,19 @@ async fn a_submission_becomes_an_event_once() {
 #[tokio::test]
 async fn a_body_that_is_no_job_is_refused_by_field() {
     let world = World::new(None).await;
-    for (body, says) in [
-        (json!({}), "dataset"),
-        (json!({"dataset": {"uri": 3}}), "dataset.uri"),
-        (json!({"dataset": {"uri": "a"}, "shards": "four"}), "shards"),
-        (json!({"dataset": {"uri": "a"}, "trees": 4}), "trees"),
-        (json!({"dataset": {"uri": "a"}, "id": "<script>"}), "`id`"),
-        (json!({"dataset": {"uri": "a"}, "id": 7}), "`id`"),
-        (json!([]), "no JSON object"),
+    for (body, says, pointer) in [
+        (json!({}), "dataset", ""),
+        (json!({"dataset": {"uri": 3}}), "dataset.uri", "/dataset/uri"),
+        (json!({"dataset": {"uri": "a"}, "shards": "four"}), "shards", "/shards"),
+        (json!({"dataset": {"uri": "a"}, "trees": 4}), "trees", "/trees"),
+        (json!({"dataset": {"uri": "a"}, "id": "<script>"}), "`id`", "/id"),
+        (json!({"dataset": {"uri": "a"}, "id": 7}), "`id`", "/id"),
+        (json!([]), "no JSON object", ""),
     ] {
-        let detail = world.post("/api/jobs", &body).await.refuses(422, "invalid-request");
+        let refused = world.post("/api/jobs", &body).await;
+        let detail = refused.refuses(422, "invalid-request");
         assert!(detail.contains(says), "{body}: {detail}");
+        assert_eq!(refused.json()["pointer"], pointer, "{body}: {detail}");
     }
     let json = [("content-type", "application/json")];
     world.send(request("POST", "/api/jobs", HERE, &json, "{\"a\": ")).await.refuses(422, "invalid-request");
