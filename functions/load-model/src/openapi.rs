@@ -1,7 +1,10 @@
 //! This function's interface as OpenAPI 3.1.
 
-use regrove_host::openapi::ProblemBody;
+use regrove_host::openapi::{Bounds, ProblemBody};
 use utoipa::{OpenApi, ToResponse};
+
+/// What any body may be refused with.
+const BOUNDS: Bounds = Bounds(&[408, 413, 503]);
 
 /// The document.
 #[derive(Debug, OpenApi)]
@@ -13,6 +16,7 @@ use utoipa::{OpenApi, ToResponse};
     ),
     paths(crate::load, crate::rollback, crate::traffic, crate::receive, crate::tick),
     components(schemas(ProblemBody), responses(Refused)),
+    modifiers(&BOUNDS),
 )]
 pub(crate) struct Document;
 

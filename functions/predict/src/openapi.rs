@@ -1,11 +1,14 @@
 //! This function's interface as OpenAPI 3.1. What bodies look like is said here; they are read by `crate::json`.
 
 use regrove_forest::Label;
-use regrove_host::openapi::ProblemBody;
+use regrove_host::openapi::{Bounds, ProblemBody};
 use serde_json::Value;
 use utoipa::{OpenApi, ToResponse, ToSchema};
 
 use crate::protocol::{events, oip, reference, scoring};
+
+/// What any body may be refused with.
+const BOUNDS: Bounds = Bounds(&[408, 413, 503, 504]);
 
 /// The document.
 #[derive(Debug, OpenApi)]
@@ -25,6 +28,7 @@ use crate::protocol::{events, oip, reference, scoring};
         events::receive,
     ),
     components(schemas(ProblemBody), responses(Refused)),
+    modifiers(&BOUNDS),
 )]
 pub(crate) struct Document;
 

@@ -7,7 +7,8 @@ use axum::Router;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
-use utoipa::openapi::OpenApi;
+use utoipa::Modify;
+use utoipa::openapi::{OpenApi, Ref};
 
 /// Path of the document.
 pub const DOCUMENT_PATH: &str = "/openapi.json";
@@ -36,6 +37,23 @@ fn page() -> impl IntoResponse {
     (headers, include_str!("openapi/docs.html"))
 }
 
+/// Says of every request with a body, besides what its handler says, that it may be refused with these statuses: limits hold
+/// for all of them alike. The document has the response `Refused`.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds(pub &'static [u16]);
+
+impl Modify for Bounds {
+    fn modify(&self, document: &mut OpenApi) {
+        let operations = document.paths.paths.values_mut().filter_map(|path| path.post.as_mut());
+        for operation in operations.filter(|operation| operation.request_body.is_some()) {
+            for status in self.0 {
+                let refused = || Ref::from_response_name("Refused").into();
+                operation.responses.responses.entry(status.to_string()).or_insert_with(refused);
+            }
+        }
+    }
+}
+
 /// A problem as clients see it; see `docs/problems.md`.
 #[derive(Debug, serde::Serialize, utoipa::ToSchema)]
 #[schema(title = "Problem")]
@@ -56,4 +74,30 @@ pub struct ProblemBody {
     /// Place in the body, as a JSON Pointer.
     #[schema(example = "/features/0")]
     pub pointer: Option<String>,
+    /// Byte of a body that is no JSON.
+    pub byte: Option<usize>,
+    /// What was expected there.
+    #[schema(example = "20 numbers")]
+    pub expected: Option<String>,
+    /// Row, from 0.
+    pub row: Option<usize>,
+    /// The column's name.
+    pub column: Option<String>,
+    /// All that is wrong with the body, the first of it above too.
+    pub errors: Option<Vec<ProblemPlace>>,
+}
+
+/// What is wrong at one place of a body.
+#[derive(Debug, serde::Serialize, utoipa::ToSchema)]
+pub struct ProblemPlace {
+    /// What is wrong and how to mend it.
+    pub detail: String,
+    /// Place in the body, as a JSON Pointer.
+    pub pointer: String,
+    /// What was expected there.
+    pub expected: String,
+    /// Row, from 0.
+    pub row: Option<usize>,
+    /// The column's name.
+    pub column: Option<String>,
 }

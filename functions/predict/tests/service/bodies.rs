@@ -217,6 +217,31 @@ async fn the_document_has_every_route_and_describes_what_is_answered() {
         assert!(example.as_str().unwrap().starts_with("#/components/schemas/"), "{path}");
     }
     assert_eq!(stage.get("/docs").await.status, StatusCode::OK);
+
+    // Refusals have nothing that is not described.
+    let refused = document["paths"]["/predict"]["post"]["responses"].as_object().unwrap();
+    let statuses = ["408", "413", "422", "503", "504"];
+    assert!(statuses.iter().all(|status| refused.contains_key(*status)), "{refused:?}");
+    for body in [r#"{"features": [[1, 2]]}"#, r#"{"features": [[1, 2, 1e39]]}"#, r#"{"features": [[1, 2, "x"]]}"#, "{"]
+    {
+        let problem = stage.post("/predict", JSON, body).await.json();
+        described(&document, "ProblemBody", &problem);
+        for place in problem["errors"].as_array().into_iter().flatten() {
+            described(&document, "ProblemPlace", place);
+        }
+    }
+}
+
+/// Every member is in the schema, and all that the schema requires is there.
+#[track_caller]
+fn described(document: &Value, schema: &str, json: &Value) {
+    let schema = &document["components"]["schemas"][schema];
+    for name in json.as_object().unwrap().keys() {
+        assert!(schema["properties"][name].is_object(), "`{name}` of {json} is not described");
+    }
+    for name in schema["required"].as_array().unwrap() {
+        assert!(json.get(name.as_str().unwrap()).is_some(), "{json} lacks {name}");
+    }
 }
 
 proptest! {
