@@ -1,18 +1,8 @@
 //! The values of one column of a batch, whatever they are written as.
 
-use arrow_array::cast::AsArray as _;
-use arrow_array::types::{
-    ArrowPrimitiveType, Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
-    UInt16Type, UInt32Type, UInt64Type,
-};
-use arrow_array::{Array as _, ArrayRef, StringArray};
-use arrow_schema::DataType;
-
-use crate::Error;
-
 /// One value.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Cell<'a> {
+pub enum Cell<'a> {
     /// There is none.
     Missing,
     /// A whole number.
@@ -25,81 +15,91 @@ pub(crate) enum Cell<'a> {
     Text(&'a str),
 }
 
-/// The values of a column of a batch.
-pub(crate) enum Cells<'a> {
-    Wholes(Vec<Option<i64>>),
-    Numbers(Vec<Option<f64>>),
-    Truths(Vec<Option<bool>>),
-    Texts(&'a StringArray),
+/// Some rows of some columns.
+#[derive(Debug)]
+pub struct Batch {
+    n_rows: usize,
+    columns: Vec<Cells>,
 }
 
-impl<'a> Cells<'a> {
-    /// # Errors
-    /// [`Error::ColumnType`] for a type that cannot be learned from.
-    pub(crate) fn of(name: &str, array: &'a ArrayRef) -> Result<Self, Error> {
-        Ok(match array.data_type() {
-            DataType::Utf8 => Self::Texts(array.as_string()),
-            DataType::Boolean => Self::Truths(array.as_boolean().iter().collect()),
-            DataType::Int8 => Self::Wholes(wholes::<Int8Type>(array)),
-            DataType::Int16 => Self::Wholes(wholes::<Int16Type>(array)),
-            DataType::Int32 => Self::Wholes(wholes::<Int32Type>(array)),
-            DataType::Int64 => Self::Wholes(wholes::<Int64Type>(array)),
-            DataType::UInt8 => Self::Wholes(wholes::<UInt8Type>(array)),
-            DataType::UInt16 => Self::Wholes(wholes::<UInt16Type>(array)),
-            DataType::UInt32 => Self::Wholes(wholes::<UInt32Type>(array)),
-            // What is beyond i64 is a number like any other.
-            DataType::UInt64 => Self::Numbers(numbers::<UInt64Type>(array, wide)),
-            DataType::Float16 => Self::Numbers(numbers::<Float16Type>(array, f64::from)),
-            DataType::Float32 => Self::Numbers(numbers::<Float32Type>(array, f64::from)),
-            DataType::Float64 => Self::Numbers(numbers::<Float64Type>(array, f64::from)),
-            DataType::Null => Self::Numbers(vec![None; array.len()]),
-            other => {
-                let nested = if other.is_nested() { "nested " } else { "of type " };
-                return Err(Error::ColumnType { column: name.to_owned(), found: format!("{nested}{other}") });
-            }
-        })
+impl Batch {
+    pub(crate) fn new(n_rows: usize, columns: Vec<Cells>) -> Self {
+        Self { n_rows, columns }
     }
 
-    pub(crate) fn get(&self, row: usize) -> Cell<'_> {
+    /// How many rows.
+    pub fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    /// The columns, each with as many cells as there are rows.
+    pub fn columns(&self) -> &[Cells] {
+        &self.columns
+    }
+}
+
+/// The values of a column of a batch.
+#[derive(Debug)]
+pub enum Cells {
+    /// Whole numbers.
+    Wholes(Vec<Option<i64>>),
+    /// Numbers, none of them NaN: that is how pandas writes a missing number.
+    Numbers(Vec<Option<f64>>),
+    /// Truth values.
+    Truths(Vec<Option<bool>>),
+    /// Texts; from CSV they may stand for anything.
+    Texts(Texts),
+}
+
+impl Cells {
+    /// The value of a row.
+    pub fn get(&self, row: usize) -> Cell<'_> {
         match self {
             Self::Wholes(values) => values[row].map_or(Cell::Missing, Cell::Whole),
             Self::Numbers(values) => values[row].map_or(Cell::Missing, Cell::Number),
             Self::Truths(values) => values[row].map_or(Cell::Missing, Cell::Truth),
-            Self::Texts(values) => {
-                if values.is_null(row) {
-                    Cell::Missing
-                } else {
-                    Cell::Text(values.value(row))
-                }
-            }
+            Self::Texts(values) => values.get(row).map_or(Cell::Missing, Cell::Text),
         }
     }
 
-    pub(crate) fn len(&self) -> usize {
+    /// How many values, missing ones included.
+    pub fn len(&self) -> usize {
         match self {
             Self::Wholes(values) => values.len(),
             Self::Numbers(values) => values.len(),
             Self::Truths(values) => values.len(),
-            Self::Texts(values) => values.len(),
+            Self::Texts(values) => values.ends.len(),
         }
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 }
 
-fn wholes<T: ArrowPrimitiveType>(array: &ArrayRef) -> Vec<Option<i64>>
-where
-    i64: From<T::Native>,
-{
-    array.as_primitive::<T>().iter().map(|value| value.map(i64::from)).collect()
+/// Texts in one piece of memory, some of them missing.
+#[derive(Debug, Default)]
+pub struct Texts {
+    text: String,
+    /// Where in `text` each of them ends; with [`MISSING`], that there is none.
+    ends: Vec<usize>,
 }
 
-fn numbers<T: ArrowPrimitiveType>(array: &ArrayRef, read: fn(T::Native) -> f64) -> Vec<Option<f64>> {
-    // NaN is how pandas writes a missing number.
-    array.as_primitive::<T>().iter().map(|value| value.map(read).filter(|value| !value.is_nan())).collect()
-}
+/// The highest bit: no text is so long.
+const MISSING: usize = 1 << (usize::BITS - 1);
 
-#[expect(clippy::cast_precision_loss, reason = "rounded as any number that becomes a float")]
-fn wide(value: u64) -> f64 {
-    value as f64
+impl Texts {
+    pub(crate) fn push(&mut self, text: Option<&str>) {
+        self.text.push_str(text.unwrap_or_default());
+        self.ends.push(self.text.len() | if text.is_none() { MISSING } else { 0 });
+    }
+
+    fn get(&self, row: usize) -> Option<&str> {
+        let end = self.ends[row];
+        let start = row.checked_sub(1).map_or(0, |before| self.ends[before] & !MISSING);
+        (end & MISSING == 0).then(|| &self.text[start..end])
+    }
 }
 
 /// A text that is a number.
@@ -145,4 +145,21 @@ pub(crate) fn key<'a>(cell: Cell<'a>, buffer: &'a mut String) -> Option<&'a str>
     };
     written.unwrap_or_default();
     Some(buffer)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn texts_are_those_that_were_put_in() {
+        let mut texts = Texts::default();
+        let given = [None, Some(""), Some("ä"), None, Some("b c"), None];
+        given.iter().for_each(|text| texts.push(*text));
+        let cells = Cells::Texts(texts);
+        assert_eq!((cells.len(), cells.is_empty()), (6, false));
+        for (row, text) in given.iter().enumerate() {
+            assert_eq!(cells.get(row), text.map_or(Cell::Missing, Cell::Text), "row {row}");
+        }
+    }
 }

@@ -7,11 +7,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use arrow_array::builder::StringBuilder;
-use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{DataType, Field, Schema};
 use regrove_events::event::CsvFormat;
 
+use crate::column::{Batch, Cells, Texts};
 use crate::table::{Compression, Visit};
 use crate::{BATCH_ROWS, Error, Limits};
 
@@ -108,12 +106,9 @@ impl CsvTable {
         if self.header {
             reader.read_record(&mut record).map_err(|error| damaged(&error))?;
         }
-        let fields: Vec<Field> =
-            places.iter().map(|&place| Field::new(self.names[place].as_str(), DataType::Utf8, true)).collect();
-        let schema = Arc::new(Schema::new(fields));
         let mut row = 0;
         loop {
-            let mut columns: Vec<StringBuilder> = places.iter().map(|_| StringBuilder::new()).collect();
+            let mut columns: Vec<Texts> = places.iter().map(|_| Texts::default()).collect();
             let mut rows = 0;
             while rows < BATCH_ROWS && reader.read_record(&mut record).map_err(|error| damaged(&error))? {
                 self.limits.check_bytes(reader.position().byte())?;
@@ -126,18 +121,14 @@ impl CsvTable {
                 }
                 for (&place, column) in places.iter().zip(&mut columns) {
                     let cell = &record[place];
-                    column.append_option((!cell.is_empty() && !self.missing.contains(cell)).then_some(cell));
+                    column.push((!cell.is_empty() && !self.missing.contains(cell)).then_some(cell));
                 }
             }
             self.limits.check_bytes(reader.position().byte())?;
             if rows == 0 {
                 return Ok(());
             }
-            let arrays: Vec<ArrayRef> =
-                columns.iter_mut().map(|column| Arc::new(column.finish()) as ArrayRef).collect();
-            let options = arrow_array::RecordBatchOptions::new().with_row_count(Some(rows));
-            let batch = RecordBatch::try_new_with_options(Arc::clone(&schema), arrays, &options)
-                .map_err(|error| Error::Format { format: "CSV", reason: error.to_string() })?;
+            let batch = Batch::new(rows, columns.into_iter().map(Cells::Texts).collect());
             visit(&batch, read.load(Ordering::Relaxed))?;
         }
     }

@@ -2,7 +2,6 @@
 
 use regrove_forest::Categories;
 
-use crate::column::Cells;
 use crate::prepare::Encoder;
 use crate::{Error, Format, Table};
 
@@ -38,15 +37,14 @@ pub fn features(table: &Table, features: Features<'_>, visit: &mut VisitRows<'_>
     let (mut rows, mut buffer, mut before) = (Vec::new(), String::new(), 0);
     table.scan(&places, &mut |batch, _| {
         rows.clear();
-        rows.resize(batch.num_rows() * width, 0.0);
-        for (at, (encoder, array)) in encoders.iter().zip(batch.columns()).enumerate() {
-            let cells = Cells::of(&encoder.name, array)?;
+        rows.resize(batch.n_rows() * width, 0.0);
+        for (at, (encoder, cells)) in encoders.iter().zip(batch.columns()).enumerate() {
             for (row, out) in rows.iter_mut().skip(at).step_by(width).enumerate() {
                 *out = encoder.encode(cells.get(row), before + row as u64 + 1, &mut buffer)?;
             }
         }
         visit(&rows, before)?;
-        before += batch.num_rows() as u64;
+        before += batch.n_rows() as u64;
         Ok(())
     })
 }

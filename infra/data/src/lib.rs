@@ -33,6 +33,8 @@ mod error;
 mod features;
 mod fetch;
 mod location;
+mod parquet_column;
+mod parquet_results;
 mod parquet_table;
 mod pieces;
 mod policy;
@@ -46,6 +48,7 @@ mod table;
 mod web;
 
 pub use args::{DATA_BYTES_MAX, DataArgs, ROWS_MAX};
+pub use column::{Batch, Cell, Cells, Texts};
 pub use cut::{CutPart, FrameHead, cut};
 pub use error::Error;
 pub use features::{Features, VisitRows, features};

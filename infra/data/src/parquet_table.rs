@@ -5,11 +5,11 @@ use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::PathBuf;
 
-use arrow_schema::DataType;
-use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ArrowReaderOptions, ParquetRecordBatchReaderBuilder};
 use parquet::file::metadata::ColumnChunkMetaData;
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
 
+use crate::column::Batch;
+use crate::parquet_column::{self, ColumnReader};
 use crate::pieces::MAGIC;
 use crate::table::Visit;
 use crate::{BATCH_ROWS, Columns, Error, Limits};
@@ -24,7 +24,8 @@ const END_BYTES: u64 = 8;
 pub(crate) struct ParquetTable {
     path: PathBuf,
     names: Vec<String>,
-    types: Vec<DataType>,
+    /// Of each column the leaf that its values are in, or why it cannot be learned from.
+    leaves: Vec<Result<usize, String>>,
     rows: u64,
     chunks: Vec<Chunk>,
     limits: Limits,
@@ -41,7 +42,7 @@ struct Chunk {
     unpacked: u64,
 }
 
-fn damaged(error: impl std::fmt::Display) -> Error {
+pub(crate) fn damaged(error: impl std::fmt::Display) -> Error {
     Error::Format { format: "Parquet", reason: error.to_string() }
 }
 
@@ -51,33 +52,30 @@ impl ParquetTable {
         let file = File::open(&path).map_err(|source| Error::io(&place, source))?;
         let total = file.metadata().map_err(|source| Error::io(&place, source))?.len();
         let data_end = total - footer_bytes(&file, total)?;
-        let mut table =
-            Self { path, names: Vec::new(), types: Vec::new(), rows: 0, chunks: Vec::new(), limits: *limits };
-        let builder = table.builder()?;
-        let metadata = builder.metadata();
-        table.rows = u64::try_from(metadata.file_metadata().num_rows()).map_err(damaged)?;
-        limits.check_rows(table.rows)?;
+        let reader = reader(file)?;
+        let metadata = reader.metadata();
+        let rows = u64::try_from(metadata.file_metadata().num_rows()).map_err(damaged)?;
+        limits.check_rows(rows)?;
+        let schema = metadata.file_metadata().schema_descr();
+        let mut chunks = Vec::new();
         for group in metadata.row_groups() {
             for (leaf, column) in group.columns().iter().enumerate() {
-                table.chunks.push(Chunk {
-                    column: builder.parquet_schema().get_column_root_idx(leaf),
+                chunks.push(Chunk {
+                    column: schema.get_column_root_idx(leaf),
                     bytes: chunk_bytes(column, data_end)?,
                     unpacked: u64::try_from(column.uncompressed_size()).map_err(damaged)?,
                 });
             }
         }
-        for field in builder.schema().fields() {
-            table.names.push(field.name().clone());
-            table.types.push(field.data_type().clone());
-        }
-        Ok(table)
-    }
-
-    fn builder(&self) -> Result<ParquetRecordBatchReaderBuilder<File>, Error> {
-        let file = File::open(&self.path).map_err(|source| Error::io(self.path.display(), source))?;
-        // The types of Parquet, not those of whoever wrote it: dictionaries are read as their texts.
-        let options = ArrowReaderOptions::new().with_skip_arrow_metadata(true);
-        ParquetRecordBatchReaderBuilder::try_new_with_options(file, options).map_err(damaged)
+        let fields = schema.root_schema().get_fields();
+        let names = fields.iter().map(|field| field.name().to_owned()).collect();
+        let leaves = fields.iter().enumerate().map(|(place, field)| {
+            parquet_column::check(field)?;
+            let leaf = (0..schema.num_columns()).find(|leaf| schema.get_column_root_idx(*leaf) == place);
+            leaf.ok_or_else(|| "without values".to_owned())
+        });
+        let leaves = leaves.collect();
+        Ok(Self { path, names, leaves, rows, chunks, limits: *limits })
     }
 
     pub(crate) fn names(&self) -> &[String] {
@@ -91,32 +89,40 @@ impl ParquetTable {
     }
 
     pub(crate) fn scan(&self, places: &[usize], visit: &mut Visit<'_>) -> Result<(), Error> {
-        for &place in places {
-            let (name, found) = (&self.names[place], &self.types[place]);
-            if found.is_nested() {
-                return Err(Error::ColumnType { column: name.clone(), found: format!("nested ({found})") });
-            }
-        }
+        let leaf = |&place: &usize| {
+            self.leaves[place].clone().map_err(|found| Error::ColumnType { column: self.names[place].clone(), found })
+        };
+        let leaves = places.iter().map(leaf).collect::<Result<Vec<usize>, Error>>()?;
         // What a small file says that it holds.
         let wanted_chunks = self.chunks.iter().filter(|chunk| places.contains(&chunk.column));
         let unpacked = wanted_chunks.fold(0_u64, |sum, chunk| sum.saturating_add(chunk.unpacked));
         self.limits.check_bytes(unpacked)?;
-        let builder = self.builder()?;
-        let mask = ProjectionMask::roots(builder.parquet_schema(), places.iter().copied());
-        let reader = builder.with_batch_size(BATCH_ROWS).with_projection(mask).build().map_err(damaged)?;
-        // The reader keeps the file's order; the caller has its own.
-        let mut order: Vec<usize> = places.to_vec();
-        order.sort_unstable();
-        let wanted: Vec<usize> = places.iter().filter_map(|place| order.binary_search(place).ok()).collect();
+        let file = File::open(&self.path).map_err(|source| Error::io(self.path.display(), source))?;
+        let reader = reader(file)?;
         let mut rows = 0;
-        for batch in reader {
-            let batch = batch.map_err(damaged)?.project(&wanted).map_err(damaged)?;
-            rows += batch.num_rows() as u64;
-            let share = u128::from(unpacked) * u128::from(rows) / u128::from(self.rows.max(1));
-            visit(&batch, u64::try_from(share).unwrap_or(u64::MAX))?;
+        for index in 0..reader.num_row_groups() {
+            let group = reader.get_row_group(index).map_err(damaged)?;
+            let mut left = usize::try_from(group.metadata().num_rows()).map_err(damaged)?;
+            let open = |&leaf: &usize| ColumnReader::open(&*group, leaf);
+            let mut columns = leaves.iter().map(open).collect::<Result<Vec<ColumnReader>, Error>>()?;
+            while left > 0 {
+                let n_rows = left.min(BATCH_ROWS);
+                let cells = columns.iter_mut().map(|column| column.read(n_rows)).collect::<Result<_, Error>>()?;
+                left -= n_rows;
+                rows += n_rows as u64;
+                let share = u128::from(unpacked) * u128::from(rows) / u128::from(self.rows.max(1));
+                visit(&Batch::new(n_rows, cells), u64::try_from(share).unwrap_or(u64::MAX))?;
+            }
         }
-        Ok(())
+        if rows == self.rows {
+            return Ok(());
+        }
+        Err(damaged(format!("it says that it has {} rows, its row groups have {rows}", self.rows)))
     }
+}
+
+fn reader(file: File) -> Result<SerializedFileReader<File>, Error> {
+    SerializedFileReader::new(file).map_err(damaged)
 }
 
 /// How many bytes the footer takes at the end of a file, its length and the magic included.

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
-use arrow_array::ArrayRef;
 use regrove_forest::frame::FrameLayout;
 use regrove_forest::{Categories, Label};
 use tempfile::NamedTempFile;
@@ -270,19 +269,18 @@ fn write(
     let (mut bytes, mut buffer) = (Vec::new(), String::new());
     table.scan(places, &mut |batch, read| {
         let Some((target_cells, features)) = batch.columns().split_last() else { return Ok(()) };
-        for ((feature, encoder), array) in (0_u64..).zip(encoders).zip(features) {
+        for ((feature, encoder), cells) in (0_u64..).zip(encoders).zip(features) {
             bytes.clear();
-            column(encoder, array, before, &mut buffer, &mut bytes)?;
+            column(encoder, cells, before, &mut buffer, &mut bytes)?;
             out.write_all_at(&bytes, layout.column(feature) + before * 4).map_err(wrong)?;
         }
         bytes.clear();
-        let cells = Cells::of(&target.name, target_cells)?;
-        for row in 0..cells.len() {
-            target.append(cells.get(row), before + row as u64 + 1, &mut buffer, &mut bytes)?;
+        for row in 0..target_cells.len() {
+            target.append(target_cells.get(row), before + row as u64 + 1, &mut buffer, &mut bytes)?;
         }
         let width = if target.kind == TargetKind::Classes { 4 } else { 8 };
         out.write_all_at(&bytes, layout.target() + before * width).map_err(wrong)?;
-        before += batch.num_rows() as u64;
+        before += batch.n_rows() as u64;
         progress.advance(Stage::Prepare, read, Some(table.bytes()));
         Ok(())
     })?;
@@ -291,12 +289,11 @@ fn write(
 
 fn column(
     encoder: &Encoder,
-    array: &ArrayRef,
+    cells: &Cells,
     before: u64,
     buffer: &mut String,
     bytes: &mut Vec<u8>,
 ) -> Result<(), Error> {
-    let cells = Cells::of(&encoder.name, array)?;
     for row in 0..cells.len() {
         let value = encoder.encode(cells.get(row), before + row as u64 + 1, buffer)?;
         bytes.extend(value.to_le_bytes());

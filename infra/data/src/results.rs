@@ -3,19 +3,11 @@
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BooleanArray, Float64Array, Int64Array, RecordBatch, StringArray};
-use arrow_schema::{Field, Schema};
-use parquet::arrow::ArrowWriter;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
 use regrove_forest::Label;
 
+use crate::parquet_results::ParquetResults;
 use crate::{Error, Format};
-
-/// Values of a row group, which is held in memory until it is whole.
-const ROW_GROUP_CELLS: usize = 1 << 20;
 
 /// A column of a batch of results.
 #[derive(Debug, Clone, Copy)]
@@ -36,8 +28,7 @@ pub struct ResultWriter {
 
 enum Sink {
     Csv(Box<csv::Writer<BufWriter<File>>>),
-    /// Made with the first batch, whose labels say of what type their column is.
-    Parquet(Option<File>, Option<Box<ArrowWriter<File>>>),
+    Parquet(ParquetResults),
 }
 
 impl std::fmt::Debug for Sink {
@@ -59,7 +50,7 @@ impl ResultWriter {
                 csv.write_record(names).map_err(|error| unwritten(path, &error))?;
                 Sink::Csv(Box::new(csv))
             }
-            Format::Parquet => Sink::Parquet(Some(file), None),
+            Format::Parquet => Sink::Parquet(ParquetResults::new(file)),
         };
         Ok(Self { path: path.to_owned(), names: names.to_vec(), sink })
     }
@@ -82,25 +73,8 @@ impl ResultWriter {
                 }
                 Ok(())
             }
-            Sink::Parquet(file, writer) => {
-                let arrays: Vec<ArrayRef> = columns.iter().map(ResultColumn::array).collect();
-                let field = |(name, array): (&String, &ArrayRef)| Field::new(name, array.data_type().clone(), false);
-                let schema = Arc::new(Schema::new(self.names.iter().zip(&arrays).map(field).collect::<Vec<Field>>()));
-                let unwritten = |error: parquet::errors::ParquetError| Error::io(self.path.display(), error.into());
-                let batch = RecordBatch::try_new(Arc::clone(&schema), arrays)
-                    .map_err(|error| Error::Format { format: "results", reason: error.to_string() })?;
-                if let Some(file) = file.take() {
-                    let properties = WriterProperties::builder()
-                        .set_compression(Compression::ZSTD(ZstdLevel::default()))
-                        .set_max_row_group_row_count(Some((ROW_GROUP_CELLS / self.names.len().max(1)).max(1)))
-                        .build();
-                    let made = ArrowWriter::try_new(file, schema, Some(properties)).map_err(unwritten)?;
-                    *writer = Some(Box::new(made));
-                }
-                match writer {
-                    Some(writer) => writer.write(&batch).map_err(unwritten),
-                    None => Ok(()),
-                }
+            Sink::Parquet(results) => {
+                results.write(&self.names, columns).map_err(|error| Error::io(self.path.display(), error.into()))
             }
         }
     }
@@ -116,8 +90,13 @@ impl ResultWriter {
                 let mut out = csv.into_inner().map_err(|error| wrong(error.into_error()))?;
                 out.flush().map_err(wrong)
             }
-            Sink::Parquet(_, Some(writer)) => writer.close().map(drop).map_err(|error| wrong(error.into())),
-            Sink::Parquet(..) => Err(Error::NoRows),
+            Sink::Parquet(results) => {
+                if results.finish().map_err(|error| wrong(error.into()))? {
+                    Ok(())
+                } else {
+                    Err(Error::NoRows)
+                }
+            }
         }
     }
 }
@@ -138,29 +117,6 @@ impl ResultColumn<'_> {
         match self {
             Self::Labels(labels) => labels[row].to_string(),
             Self::Numbers(numbers) => numbers[row].to_string(),
-        }
-    }
-
-    /// The column of the narrowest type that holds all of it.
-    fn array(&self) -> ArrayRef {
-        let labels = match self {
-            Self::Numbers(numbers) => return Arc::new(Float64Array::from(numbers.to_vec())),
-            Self::Labels(labels) => labels,
-        };
-        match labels.first() {
-            Some(Label::Int(_)) => {
-                let values = |label: &Label| if let Label::Int(value) = label { Some(*value) } else { None };
-                Arc::new(labels.iter().map(values).collect::<Int64Array>())
-            }
-            Some(Label::Bool(_)) => {
-                let values = |label: &Label| if let Label::Bool(value) = label { Some(*value) } else { None };
-                Arc::new(labels.iter().map(values).collect::<BooleanArray>())
-            }
-            Some(Label::Float(_)) => {
-                let values = |label: &Label| if let Label::Float(value) = label { Some(*value) } else { None };
-                Arc::new(labels.iter().map(values).collect::<Float64Array>())
-            }
-            Some(Label::Str(_)) | None => Arc::new(StringArray::from_iter_values(labels.iter().map(Label::to_string))),
         }
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use arrow_array::ArrayRef;
 use regrove_forest::Label;
 use serde::Serialize;
 
@@ -102,10 +101,10 @@ pub fn survey(
         .collect();
     let mut n_rows = 0;
     table.scan(places, &mut |batch, read| {
-        for (watcher, array) in columns.iter_mut().zip(batch.columns()) {
-            watcher.look(array, n_rows)?;
+        for (watcher, cells) in columns.iter_mut().zip(batch.columns()) {
+            watcher.look(cells, n_rows);
         }
-        n_rows += batch.num_rows() as u64;
+        n_rows += batch.n_rows() as u64;
         progress.advance(Stage::Survey, read, Some(table.bytes()));
         Ok(())
     })?;
@@ -153,8 +152,7 @@ impl Watcher {
     }
 
     /// Looks at the next values; `before` rows have been seen.
-    fn look(&mut self, array: &ArrayRef, before: u64) -> Result<(), Error> {
-        let cells = Cells::of(&self.name, array)?;
+    fn look(&mut self, cells: &Cells, before: u64) {
         let mut buffer = String::new();
         for row in 0..cells.len() {
             let cell = cells.get(row);
@@ -168,7 +166,6 @@ impl Watcher {
             }
             self.count(key);
         }
-        Ok(())
     }
 
     /// Takes note of a value; says whether it is a number.

@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use arrow_array::RecordBatch;
 use regrove_events::event::CsvFormat;
 
+use crate::column::Batch;
 use crate::csv_table::CsvTable;
 use crate::error::names_shown;
 use crate::parquet_table::ParquetTable;
@@ -81,7 +81,7 @@ pub(crate) enum Compression {
 }
 
 /// What is done with a batch; the number is that of the bytes of the file that have been read.
-pub type Visit<'a> = dyn FnMut(&RecordBatch, u64) -> Result<(), Error> + 'a;
+pub type Visit<'a> = dyn FnMut(&Batch, u64) -> Result<(), Error> + 'a;
 
 /// A local file as a table.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use axum::body::Body;
 use http::{Request, StatusCode};
-use regrove_data::{Format, Limits, ResultColumn, ResultWriter, Table};
+use regrove_data::{Cell, Format, Limits, ResultColumn, ResultWriter, Table};
 use regrove_events::event::PredictCompleted;
 use regrove_events::{CloudEvent, Event, http_binding};
 use regrove_forest::Model;
@@ -72,9 +72,8 @@ fn read(path: &Path) -> (Vec<String>, Vec<String>, Vec<f64>) {
     };
     table
         .scan(&places, &mut |batch, _| {
-            let columns: Vec<Vec<Value>> = batch.columns().iter().map(cells).collect();
-            for row in 0..batch.num_rows() {
-                let mut cells = columns.iter().map(|column| column[row].clone());
+            for row in 0..batch.n_rows() {
+                let mut cells = batch.columns().iter().map(|column| value(column.get(row)));
                 let first = cells.next().unwrap();
                 match table.names()[0].as_str() {
                     "label" => labels.push(first.as_str().map_or_else(|| first.to_string(), str::to_owned)),
@@ -88,14 +87,13 @@ fn read(path: &Path) -> (Vec<String>, Vec<String>, Vec<f64>) {
     (table.names().to_vec(), labels, numbers)
 }
 
-fn cells(array: &arrow_array::ArrayRef) -> Vec<Value> {
-    use arrow_array::cast::AsArray as _;
-    use arrow_array::types::{Float64Type, Int64Type};
-    match array.data_type().to_string().as_str() {
-        "Utf8" => array.as_string::<i32>().iter().map(|text| json!(text.unwrap())).collect(),
-        "Int64" => array.as_primitive::<Int64Type>().iter().map(|number| json!(number.unwrap())).collect(),
-        "Float64" => array.as_primitive::<Float64Type>().iter().map(|number| json!(number.unwrap())).collect(),
-        other => panic!("a column of type {other}"),
+fn value(cell: Cell<'_>) -> Value {
+    match cell {
+        Cell::Missing => panic!("a result is missing"),
+        Cell::Whole(number) => json!(number),
+        Cell::Number(number) => json!(number),
+        Cell::Truth(truth) => json!(truth),
+        Cell::Text(text) => json!(text),
     }
 }
 
