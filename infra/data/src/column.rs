@@ -155,7 +155,9 @@ mod tests {
     fn texts_are_those_that_were_put_in() {
         let mut texts = Texts::default();
         let given = [None, Some(""), Some("ä"), None, Some("b c"), None];
-        given.iter().for_each(|text| texts.push(*text));
+        for text in given {
+            texts.push(text);
+        }
         let cells = Cells::Texts(texts);
         assert_eq!((cells.len(), cells.is_empty()), (6, false));
         for (row, text) in given.iter().enumerate() {

@@ -46,25 +46,26 @@ pub(crate) fn check(field: &Type) -> Result<(), String> {
 fn meaning(field: &Type) -> Result<Meaning, String> {
     let about = field.get_basic_info();
     let (physical, logical) = (field.get_physical_type(), about.logical_type_ref());
-    Ok(match (physical, about.converted_type(), logical) {
-        (_, _, Some(LogicalType::Unknown)) => Meaning::Nothing,
-        (Physical::FIXED_LEN_BYTE_ARRAY, _, Some(LogicalType::Float16)) => Meaning::Half,
-        (Physical::BOOLEAN | Physical::FLOAT | Physical::DOUBLE, ConvertedType::NONE, None)
-        | (Physical::BYTE_ARRAY, ConvertedType::UTF8 | ConvertedType::JSON | ConvertedType::ENUM, _)
-        | (
-            Physical::INT32 | Physical::INT64,
-            ConvertedType::INT_8 | ConvertedType::INT_16 | ConvertedType::INT_32 | ConvertedType::INT_64,
-            _,
-        )
-        | (Physical::INT32 | Physical::INT64, ConvertedType::NONE, None) => Meaning::Plain,
-        (
-            Physical::INT32 | Physical::INT64,
-            ConvertedType::UINT_8 | ConvertedType::UINT_16 | ConvertedType::UINT_32 | ConvertedType::UINT_64,
-            _,
-        ) => Meaning::Unsigned,
-        (_, _, Some(logical)) => return Err(format!("of type {logical:?}")),
-        (_, ConvertedType::NONE, None) => return Err(format!("of type {physical} without a logical one")),
-        (_, converted, None) => return Err(format!("of type {converted}")),
+    let whole = matches!(physical, Physical::INT32 | Physical::INT64);
+    Ok(match about.converted_type() {
+        _ if logical == Some(&LogicalType::Unknown) => Meaning::Nothing,
+        _ if logical == Some(&LogicalType::Float16) => Meaning::Half,
+        ConvertedType::UTF8 | ConvertedType::JSON | ConvertedType::ENUM => Meaning::Plain,
+        ConvertedType::INT_8 | ConvertedType::INT_16 | ConvertedType::INT_32 | ConvertedType::INT_64 if whole => {
+            Meaning::Plain
+        }
+        ConvertedType::UINT_8 | ConvertedType::UINT_16 | ConvertedType::UINT_32 | ConvertedType::UINT_64 if whole => {
+            Meaning::Unsigned
+        }
+        ConvertedType::NONE => match (physical, logical) {
+            (Physical::BOOLEAN | Physical::FLOAT | Physical::DOUBLE, None) => Meaning::Plain,
+            (_, None) if whole => Meaning::Plain,
+            (_, None) => return Err(format!("of type {physical} without a logical one")),
+            (_, Some(logical)) => return Err(format!("of type {logical:?}")),
+        },
+        converted => {
+            return Err(logical.map_or(format!("of type {converted}"), |logical| format!("of type {logical:?}")));
+        }
     })
 }
 

@@ -125,7 +125,7 @@ impl Values {
             Self::Wholes(values) => values.extend(labels.iter().filter_map(whole)),
             Self::Numbers(values) => values.extend(labels.iter().filter_map(float)),
             Self::Texts(values) => {
-                values.extend(labels.iter().map(|label| ByteArray::from(label.to_string().as_str())))
+                values.extend(labels.iter().map(|label| ByteArray::from(label.to_string().as_str())));
             }
         }
     }

@@ -28,7 +28,7 @@ pub struct ResultWriter {
 
 enum Sink {
     Csv(Box<csv::Writer<BufWriter<File>>>),
-    Parquet(ParquetResults),
+    Parquet(Box<ParquetResults>),
 }
 
 impl std::fmt::Debug for Sink {
@@ -50,7 +50,7 @@ impl ResultWriter {
                 csv.write_record(names).map_err(|error| unwritten(path, &error))?;
                 Sink::Csv(Box::new(csv))
             }
-            Format::Parquet => Sink::Parquet(ParquetResults::new(file)),
+            Format::Parquet => Sink::Parquet(Box::new(ParquetResults::new(file))),
         };
         Ok(Self { path: path.to_owned(), names: names.to_vec(), sink })
     }

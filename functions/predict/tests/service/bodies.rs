@@ -38,13 +38,13 @@ async fn predictions_are_the_models_own_to_the_last_bit() {
 async fn a_large_body_waits_for_its_turn_and_a_small_one_does_not() {
     let (stage, model) = Stage::of(Kind::Numbers).await;
     let rows: Vec<[f32; 3]> = (0..5000_u16).map(|row| [f32::from(row % 7), 1.0, 2.0]).collect();
-    let csv: String = rows.iter().map(|[a, b, c]| format!("{a},{b},{c}\n")).collect();
+    let lines: Vec<String> = rows.iter().map(|[a, b, c]| format!("{a},{b},{c}")).collect();
     let tensor = json!({"name": "input-0", "shape": [5000, 3], "datatype": "FP32", "data": rows});
     let infer = format!("/v2/models/{NAME}/infer");
     let large = [
         ("/predict", JSON, json!({"features": rows}).to_string()),
         ("/invocations", JSON, json!({"instances": rows}).to_string()),
-        ("/invocations", "text/csv", format!("a,b,c\n{csv}")),
+        ("/invocations", "text/csv", format!("a,b,c\n{}", lines.join("\n"))),
         (infer.as_str(), JSON, json!({"inputs": [tensor]}).to_string()),
     ];
     for (path, content_type, body) in large {

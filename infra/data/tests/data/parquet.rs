@@ -98,7 +98,7 @@ fn every_flat_type_is_read_as_it_was_written() {
         ("u8", Arc::new((0..ROWS).map(|row| at(row, 7).map(|row| row as u8)).collect::<UInt8Array>())),
         ("u16", Arc::new((0..ROWS).map(|row| at(row, 2).map(|row| row as u16)).collect::<UInt16Array>())),
         ("u32", Arc::new((0..ROWS).map(|row| Some(u32::MAX - row as u32)).collect::<UInt32Array>())),
-        ("u64", Arc::new((0..ROWS).map(|row| Some(u64::MAX - (row as u64) << 12)).collect::<UInt64Array>())),
+        ("u64", Arc::new((0..ROWS).map(|row| Some((u64::MAX - (row as u64)) << 12)).collect::<UInt64Array>())),
         ("f32", Arc::new((0..ROWS).map(|row| at(row, 5).map(|row| row as f32 / 3.0)).collect::<Float32Array>())),
         (
             "f64",
@@ -142,7 +142,7 @@ fn every_flat_type_is_read_as_it_was_written() {
                 whole(at(row, 7).map(|row| row % 256)),
                 whole(at(row, 2)),
                 whole(Some(i64::from(u32::MAX) - row)),
-                number(Some((u64::MAX - (row as u64) << 12) as f64)),
+                number(Some(((u64::MAX - (row as u64)) << 12) as f64)),
                 number(at(row, 5).map(|row| f64::from(row as f32 / 3.0))),
                 number(at(row, 9).map(|row| row as f64 / 7.0)),
                 at(row, 11).map_or(Cell::Missing, |row| Cell::Truth(row % 2 == 0)),
