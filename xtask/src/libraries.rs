@@ -14,11 +14,18 @@ use crate::shell::{self, Workspace};
 /// When `strip` or `ldd` fails, or a library is missing.
 pub(crate) fn join(workspace: &Workspace, program: &Path, root: &Path) -> Result<()> {
     shell::run(workspace.command("strip")?.arg("--strip-all").arg(program))?;
-    let listing = shell::output(workspace.command("ldd")?.arg(program))?;
-    for library in loaded(&listing)? {
+    for library in of(workspace, program)? {
         copy(&library, &root.join(library.strip_prefix("/")?))?;
     }
     Ok(())
+}
+
+/// The libraries that a program of this machine loads; none when it is static.
+///
+/// # Errors
+/// When `ldd` fails, or a library is missing.
+pub(crate) fn of(workspace: &Workspace, program: &Path) -> Result<Vec<PathBuf>> {
+    loaded(&shell::output(workspace.command("ldd")?.arg(program))?)
 }
 
 /// The paths in what `ldd` says: `libc.so.6 => /lib/x86_64-linux-gnu/libc.so.6 (0x…)`, and the loader's own without an arrow.
