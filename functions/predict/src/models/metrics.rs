@@ -1,5 +1,6 @@
 //! What is counted about models.
 
+use std::sync::Once;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
@@ -36,6 +37,9 @@ struct Compared {
     version: String,
     outcome: &'static str,
 }
+
+/// A process starts once: with its first model it is ready, later loads are none of its start.
+static STARTED: Once = Once::new();
 
 /// What came of asking a shadow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -127,7 +131,7 @@ impl Metrics {
 
     pub(super) fn loaded(&self, took: Duration) {
         self.load_seconds.set(took.as_secs_f64());
-        regrove_host::metrics::get().cold_start("model_loaded", regrove_host::since_start());
+        STARTED.call_once(|| regrove_host::metrics::get().cold_start("model_loaded", regrove_host::since_start()));
     }
 
     pub(super) fn memory(&self, (bytes, models): (u64, usize)) {

@@ -22,6 +22,8 @@ use rustix::process::{Pid, Signal, kill_process};
 
 /// How long anything here may take on a busy machine. Reaching it is a failure, never a measurement.
 const DEADLINE: Duration = Duration::from_mins(1);
+/// Between two looks, so that looking does not hold up what is looked at.
+const PAUSE: Duration = Duration::from_millis(2);
 const CLIENTS: usize = 4;
 
 /// A home with one model, version 1.

@@ -2,11 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
+use std::time::Instant;
 
+use regrove_events::event::{Artifact, ModelLoaded, ServedVersion, TrafficChanged};
+use regrove_events::log::serving_stream;
+use regrove_events::{Event, SwitchedBy, serving};
+use regrove_store::Control;
 use serde_json::{Value, json};
 
-use crate::{DEADLINE, ask, connect, home, start, terminate};
+use crate::{DEADLINE, PAUSE, ask, connect, home, predict, start, terminate};
 
 #[tokio::test]
 async fn the_access_log_has_a_line_per_request_and_joins_the_callers_trace() {
@@ -127,4 +132,78 @@ async fn drawn_predictions_are_said_to_the_sink() {
     terminate(&process);
     assert!(process.wait().unwrap().success());
     assert!(received.try_recv().is_err(), "only those are drawn");
+}
+
+/// The value of a line of `/metrics` that begins so.
+fn metric(address: SocketAddr, line: &str) -> Option<f64> {
+    let (status, _, text) = ask(&mut connect(address), "GET /metrics HTTP/1.1", "").unwrap();
+    assert_eq!(status, 200, "{text}");
+    text.lines().find_map(|found| found.strip_prefix(line)?.rsplit(' ').next()?.parse().ok())
+}
+
+/// Asks for predictions until the metric is there.
+fn until_metric(address: SocketAddr, line: &str) -> f64 {
+    let begun = Instant::now();
+    loop {
+        assert_eq!(predict(&mut connect(address)).unwrap().0, 200);
+        if let Some(value) = metric(address, line) {
+            return value;
+        }
+        assert!(begun.elapsed() < DEADLINE, "`{line}` does not come");
+        std::thread::sleep(PAUSE);
+    }
+}
+
+/// Records what happened to the model after what the log knows.
+async fn record(control: &Control, event: Event) {
+    let stream = serving_stream("Drained");
+    let version = control.log.read(&stream, 0).await.unwrap().len() as u64;
+    let at = "2026-11-27T08:00:01Z".parse().unwrap();
+    let event = event.first(&format!("more/{version}"), "/test", "Drained", at).unwrap();
+    control.log.append(&stream, version, &[event]).await.unwrap();
+}
+
+#[tokio::test]
+async fn every_metric_that_is_documented_is_there_and_a_cold_start_ends_once() {
+    let home = home().await;
+    let (mut process, address) = start(home.path(), &[]);
+    until_metric(address, "regrove_predict_requests_total");
+    let started = metric(address, "regrove_cold_start_seconds{part=\"model_loaded\"}").unwrap();
+    let control = Control::embedded(home.path());
+    let first = serving::replay(&control.log.read(&serving_stream("Drained"), 0).await.unwrap()).current.unwrap();
+    let shadow = Some(ServedVersion { version: "2".to_owned(), ..ServedVersion::from(&first) });
+    let traffic = TrafficChanged { name: "Drained".to_owned(), canary: None, shadow, actor: None, reason: None };
+    record(&control, Event::TrafficChanged(traffic)).await;
+    until_metric(address, "regrove_shadow_compared_total{model=\"Drained\",version=\"2\",outcome=\"equal\"}");
+    // The same file as another version: loaded again.
+    record(&control, Event::ModelLoaded(ModelLoaded { version: "3".to_owned(), ..first })).await;
+    until_metric(address, "regrove_model_swaps_total{model=\"Drained\"}");
+    let gone = Artifact { sha256: "0".repeat(64), bytes: 1 };
+    record(&control, Event::ModelLoaded(ModelLoaded::plain("Drained", "4", gone, SwitchedBy::Request))).await;
+    until_metric(address, "regrove_model_refused_total{model=\"Drained\",version=\"4\"}");
+    for line in [
+        "regrove_http_requests_total{method=\"POST\",path=\"/predict\",status=\"200\"}",
+        "regrove_http_request_seconds_count{path=\"/predict\"}",
+        "regrove_http_requests_in_flight ",
+        "regrove_queue_length ",
+        "regrove_cold_start_seconds{part=\"listening\"}",
+        "regrove_cold_start_seconds{part=\"model_loaded\"}",
+        "regrove_spans_dropped_total ",
+        "regrove_predict_requests_total{model=\"Drained\",version=\"1\"}",
+        "regrove_predict_rows_total{model=\"Drained\",version=\"3\"}",
+        "regrove_model_in_service{model=\"Drained\",version=\"3\",role=\"served\",sha256=",
+        "regrove_model_load_seconds ",
+        "regrove_models_loaded_bytes ",
+        "regrove_models_loaded ",
+        "regrove_prediction_log_dropped_total ",
+    ] {
+        assert!(metric(address, line).is_some(), "`{line}` is not there");
+    }
+    assert_eq!(
+        metric(address, "regrove_cold_start_seconds{part=\"model_loaded\"}").map(f64::to_bits),
+        Some(started.to_bits()),
+        "a later load is no part of the start"
+    );
+    terminate(&process);
+    assert!(process.wait().unwrap().success());
 }

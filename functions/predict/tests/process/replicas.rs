@@ -1,17 +1,14 @@
 //! Every replica follows what the log says.
 
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use regrove_events::event::ModelLoaded;
 use regrove_events::log::serving_stream;
 use regrove_events::{Event, serving};
 use regrove_store::Control;
 
-use crate::{DEADLINE, connect, home, predict, start, terminate};
-
-/// Between two looks, so that looking does not hold up what is looked at.
-const PAUSE: Duration = Duration::from_millis(2);
+use crate::{DEADLINE, PAUSE, connect, home, predict, start, terminate};
 
 /// Asks until the replica answers from the version.
 fn until_version(address: SocketAddr, version: &str) {
