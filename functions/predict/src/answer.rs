@@ -111,7 +111,7 @@ impl Answering {
         self.models.metrics().rows(&answer.served.name, &answer.served.version.version, answer.n_rows);
         self.log.draw(answer, &rows, self.models.metrics());
         if let Some(shadow) = shadow {
-            shadow::compare(&self.models, shadow, answer, rows);
+            shadow::compare(&self.models, &self.gate, shadow, answer, rows);
         }
     }
 }

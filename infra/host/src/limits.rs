@@ -77,10 +77,15 @@ impl Gate {
         router.route_layer(from_fn_with_state((self.clone(), None), pass))
     }
 
+    /// A turn to compute what nobody waits for, if one is free.
+    pub fn try_turn(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.0.computing).try_acquire_owned().ok()
+    }
+
     /// Waits for a turn to compute something large. The turn ends when the permit is dropped, so whatever computes takes
     /// it along: a request that is past its deadline is still computed.
     pub async fn turn(&self) -> OwnedSemaphorePermit {
-        if let Ok(permit) = Arc::clone(&self.0.computing).try_acquire_owned() {
+        if let Some(permit) = self.try_turn() {
             return permit;
         }
         let _queued = metrics::Up::new(&metrics::get().queue_length);

@@ -159,9 +159,11 @@ async fn turns_to_compute_are_bounded() {
         tokio::task::yield_now().await;
     }
     assert!(!other.is_finished());
+    assert!(gate.try_turn().is_none(), "none is free");
     drop(turn);
     other.await.unwrap();
     assert_eq!(queued.get(), 0);
+    assert!(gate.try_turn().is_some());
 }
 
 #[tokio::test]

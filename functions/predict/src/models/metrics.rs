@@ -50,7 +50,7 @@ pub(crate) enum Shadowed {
     Different,
     /// It could not answer.
     Failed,
-    /// It was not asked: too many were under way.
+    /// It was not asked: no turn to compute was free, or too many comparisons were under way.
     Skipped,
 }
 

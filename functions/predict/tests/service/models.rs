@@ -99,6 +99,34 @@ async fn a_shadow_is_compared_and_never_answers() {
     assert_eq!(stage.metric(&compared("failed")).await, None);
 }
 
+/// The stage has one turn to compute: as long as another has it, small requests are answered and not compared.
+#[tokio::test]
+async fn a_shadow_computes_only_in_a_turn_that_is_free() {
+    let (stage, _) = Stage::of(Kind::Numbers).await;
+    stage.until_version(NAME, "1").await;
+    let shadow = beside(&stage, "2", 1).await;
+    stage.traffic(change(None, Some(shadow))).await;
+    until_versions(&stage, &["1", "2"]).await;
+    let compared = async |outcome: &str| {
+        let line = format!("regrove_shadow_compared_total{{model=\"{NAME}\",version=\"2\",outcome=\"{outcome}\"}}");
+        stage.metric(&line).await.unwrap_or_default()
+    };
+    let turn = stage.gate.turn().await;
+    for _ in 0..3 {
+        assert_eq!(version(&stage, None).await, "1");
+    }
+    while compared("skipped").await + compared("equal").await < 3.0 {
+        pause().await;
+    }
+    assert_eq!((compared("skipped").await.to_bits(), compared("equal").await.to_bits()), (3_f64.to_bits(), 0));
+    drop(turn);
+    assert_eq!(version(&stage, None).await, "1");
+    while compared("equal").await + compared("skipped").await < 4.0 {
+        pause().await;
+    }
+    assert_eq!(compared("equal").await.to_bits(), 1_f64.to_bits(), "a free turn is taken");
+}
+
 #[tokio::test]
 async fn a_version_that_fails_its_self_check_is_not_served() {
     let (stage, _) = Stage::of(Kind::Numbers).await;
