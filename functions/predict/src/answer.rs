@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use regrove_forest::Label;
-use regrove_host::{Gate, Problem};
+use regrove_host::{Gate, Problem, TraceContext};
 
 use crate::log::PredictionLog;
 use crate::models::{Choice, Models, Served, Slot};
@@ -74,11 +74,17 @@ pub(crate) struct Answering {
 
 impl Answering {
     /// Answers a request whose rows have `bytes` bytes: `read` gets them out of it, and `write` what the model says of
-    /// them into a response.
+    /// them into a response. What is drawn of them belongs to its `trace`.
     ///
     /// # Errors
     /// What `read` finds wrong; 500 when the model fails.
-    pub(crate) async fn answer<T, W, R>(&self, choice: Choice, bytes: usize, read: R) -> Result<T, Problem>
+    pub(crate) async fn answer<T, W, R>(
+        &self,
+        choice: Choice,
+        trace: Option<TraceContext>,
+        bytes: usize,
+        read: R,
+    ) -> Result<T, Problem>
     where
         T: Send + 'static,
         W: FnOnce(&Answer) -> T,
@@ -102,14 +108,14 @@ impl Answering {
             work()?
         };
         self.models.metrics().request(&answer.served.name, &answer.served.version.version);
-        self.tell(&answer, rows, shadow);
+        self.tell(&answer, rows, shadow, trace);
         Ok(written)
     }
 
     /// Lets metrics, log and shadow know of rows that were answered.
-    pub(crate) fn tell(&self, answer: &Answer, rows: Rows, shadow: Option<Arc<Slot>>) {
+    pub(crate) fn tell(&self, answer: &Answer, rows: Rows, shadow: Option<Arc<Slot>>, trace: Option<TraceContext>) {
         self.models.metrics().rows(&answer.served.name, &answer.served.version.version, answer.n_rows);
-        self.log.draw(answer, &rows, self.models.metrics());
+        self.log.draw(answer, &rows, trace);
         if let Some(shadow) = shadow {
             shadow::compare(&self.models, &self.gate, shadow, answer, rows);
         }

@@ -15,7 +15,7 @@ use regrove_data::{
 };
 use regrove_events::event::{CsvFormat, PredictCompleted, RowsAt, RowsFrom};
 use regrove_forest::Label;
-use regrove_host::Problem;
+use regrove_host::{Problem, TraceContext};
 use tempfile::NamedTempFile;
 
 use crate::Service;
@@ -58,6 +58,7 @@ impl Drop for Asker {
 pub(crate) async fn answer(
     service: &Arc<Service>,
     choice: Choice,
+    trace: Option<TraceContext>,
     from: &RowsFrom,
     request: &str,
 ) -> Result<PredictCompleted, Problem> {
@@ -71,7 +72,8 @@ pub(crate) async fn answer(
     let tag = format!("predictions-{}", sha256.get(..TAG_DIGITS).unwrap_or(&sha256));
     let asker = Asker::default();
     let csv = from.csv.clone().unwrap_or_default();
-    let work = Work { service: Arc::clone(service), choice, location, csv, local, tag, gone: Arc::clone(&asker.0) };
+    let work =
+        Work { service: Arc::clone(service), choice, trace, location, csv, local, tag, gone: Arc::clone(&asker.0) };
     let done = tokio::task::spawn_blocking(move || work.run()).await.map_err(|error| Problem::internal(&error))?;
     match done? {
         Done::Inline(completed) => Ok(completed),
@@ -103,6 +105,7 @@ enum Done {
 struct Work {
     service: Arc<Service>,
     choice: Choice,
+    trace: Option<TraceContext>,
     location: Location,
     csv: CsvFormat,
     local: Local,
@@ -133,7 +136,7 @@ impl Work {
                 Error::Stopped
             })?;
             drop(turn);
-            self.service.answering.tell(&answer, rows, shadow.clone());
+            self.service.answering.tell(&answer, rows, shadow.clone(), self.trace);
             results.take(answer)
         });
         if let Some(problem) = internal {

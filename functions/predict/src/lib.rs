@@ -36,7 +36,7 @@ use utoipa::OpenApi as _;
 
 use crate::answer::Answering;
 pub use crate::dataset::DataAccess;
-pub use crate::log::PredictionLog;
+pub use crate::log::{NotARate, PredictionLog, Rate};
 use crate::models::Models;
 use crate::protocol::{events, oip, reference, scoring};
 pub use crate::signature::Signature;

@@ -1,72 +1,181 @@
 //! Draws predictions for the prediction log: events for whoever watches for drift. Off unless a rate is set.
 
-use std::sync::Arc;
+use std::convert::Infallible;
+use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
+use axum::extract::FromRequestParts;
+use http::request::Parts;
 use jiff::Timestamp;
+use prometheus_client::metrics::counter::Counter;
 use regrove_events::event::PredictionLogged;
 use regrove_events::{CloudEvent, Event};
-use regrove_host::{Emitter, now};
+use regrove_host::{Emitter, HostArgs, TraceContext, now};
 use serde_json::Value;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 
+use crate::Service;
 use crate::answer::Answer;
-use crate::models::Metrics;
 use crate::rows::Rows;
 
 /// Drawn predictions that wait to be sent; more are dropped and counted.
 const QUEUE_MAX: usize = 1024;
 
-/// Where drawn predictions go, and how many are drawn.
+/// The share of rows that are drawn, 0 to 1.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate(f64);
+
+/// Why a text is no [`Rate`].
+#[derive(Debug, thiserror::Error)]
+#[error("the share of rows that are drawn is a number from 0 to 1 (REGROVE_PREDICTION_LOG_RATE)")]
+pub struct NotARate;
+
+impl FromStr for Rate {
+    type Err = NotARate;
+
+    fn from_str(text: &str) -> Result<Self, NotARate> {
+        text.trim().parse().ok().filter(|rate| (0.0..=1.0).contains(rate)).map(Self).ok_or(NotARate)
+    }
+}
+
+impl Rate {
+    /// How many of the first rows are drawn.
+    #[expect(clippy::cast_precision_loss, reason = "a replica does not answer 2^53 rows")]
+    fn of_first(self, rows: u64) -> f64 {
+        (rows as f64 * self.0).floor()
+    }
+
+    /// Whether any of these rows is drawn: whenever another whole one is due, so that of any number of rows the share is
+    /// that of the rate to less than one row.
+    fn draws(self, first: u64, end: u64) -> bool {
+        self.of_first(end) > self.of_first(first)
+    }
+}
+
+/// Where drawn predictions go, and how many are drawn. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct PredictionLog(Option<Arc<Log>>);
+
 #[derive(Debug)]
-pub struct PredictionLog {
-    queue: Option<mpsc::Sender<CloudEvent>>,
-    /// One row in so many is drawn.
-    every: u64,
+struct Log {
+    rate: Rate,
     rows: AtomicU64,
     replica: String,
+    queue: mpsc::Sender<CloudEvent>,
+    dropped: Counter,
+    /// Taken by whoever ends it.
+    sending: Mutex<Option<Sending>>,
+}
+
+/// The task that sends.
+#[derive(Debug)]
+struct Sending {
+    end: oneshot::Sender<()>,
+    task: JoinHandle<()>,
 }
 
 impl PredictionLog {
     /// No log.
     pub fn off() -> Self {
-        Self { queue: None, every: 0, rows: AtomicU64::new(0), replica: String::new() }
+        dropped();
+        Self(None)
     }
 
-    /// A log of a share of the rows, 0 to 1, to the emitter's sink. Must be called within a runtime.
-    pub fn new(rate: f64, emitter: Arc<Emitter>) -> Self {
-        if rate <= 0.0 {
-            return Self::off();
+    /// A log to the host's sink; none, and no sink is needed, at a rate of 0. Must be called within a runtime.
+    ///
+    /// # Errors
+    /// As [`Emitter::open`].
+    pub fn open(rate: Rate, host: &HostArgs) -> Result<Self, regrove_host::Error> {
+        if rate.0 <= 0.0 {
+            return Ok(Self::off());
         }
-        let (queue, mut drawn) = mpsc::channel::<CloudEvent>(QUEUE_MAX);
-        tokio::spawn(async move {
-            while let Some(event) = drawn.recv().await {
-                if let Err(error) = emitter.emit(&[event]).await {
-                    tracing::warn!(%error, "a drawn prediction was not logged");
-                }
-            }
-        });
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at least 1")]
-        let every = (1.0 / rate).round().max(1.0) as u64;
+        let emitter = Emitter::open(host)?;
+        let dropped = dropped();
+        let (queue, drawn) = mpsc::channel(QUEUE_MAX);
+        let (end, ending) = oneshot::channel();
+        let task = tokio::spawn(send(drawn, emitter, ending, dropped.clone()));
         // The start of this replica tells its events from those of the others.
         let replica = format!("predict/{}/{}", std::process::id(), now().as_nanosecond());
-        Self { queue: Some(queue), every, rows: AtomicU64::new(0), replica }
+        let sending = Mutex::new(Some(Sending { end, task }));
+        Ok(Self(Some(Arc::new(Log { rate, rows: AtomicU64::new(0), replica, queue, dropped, sending }))))
+    }
+
+    /// The span to which a request's drawn rows belong; not looked for when none are drawn.
+    pub(crate) fn trace(&self, of: impl FnOnce() -> Option<TraceContext>) -> Option<TraceContext> {
+        self.0.as_ref().and_then(|_| of())
     }
 
     /// Draws from an answer.
-    pub(crate) fn draw(&self, answer: &Answer, rows: &Rows, metrics: &Metrics) {
-        let Some(queue) = &self.queue else { return };
-        let before = self.rows.fetch_add(answer.n_rows as u64, Ordering::Relaxed);
+    pub(crate) fn draw(&self, answer: &Answer, rows: &Rows, trace: Option<TraceContext>) {
+        let Some(log) = &self.0 else { return };
+        let n_rows = answer.n_rows as u64;
+        let before = log.rows.fetch_add(n_rows, Ordering::Relaxed);
+        if !log.rate.draws(before, before + n_rows) {
+            return;
+        }
         let width = answer.served.signature.len();
         let all = answer.by_row().zip(rows.values.chunks_exact(width));
         for (number, (outputs, row)) in (before..).zip(all) {
-            if !number.is_multiple_of(self.every) {
+            if !log.rate.draws(number, number + 1) {
                 continue;
             }
-            let event = logged(answer, outputs, row, &format!("{}/{number}", self.replica), now());
-            if event.is_none_or(|event| queue.try_send(event).is_err()) {
-                metrics.log_dropped.inc();
+            let event = logged(answer, outputs, row, &format!("{}/{number}", log.replica), now());
+            let event = event.and_then(|event| traced(event, trace));
+            if event.is_none_or(|event| log.queue.try_send(event).is_err()) {
+                log.dropped.inc();
             }
+        }
+    }
+
+    /// Sends what is queued, within some time. What is left then is dropped and counted, and so is what is drawn later.
+    pub async fn end(&self, within: Duration) {
+        let Some(log) = &self.0 else { return };
+        let sending = log.sending.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(Sending { end, mut task }) = sending else { return };
+        // Nobody hears it when nothing is left to send.
+        let _ = end.send(());
+        if tokio::time::timeout(within, &mut task).await.is_err() {
+            // One is under way, the others wait behind it.
+            let left = 1 + log.queue.max_capacity() - log.queue.capacity();
+            task.abort();
+            log.dropped.inc_by(left as u64);
+            tracing::warn!(left, "drawn predictions were not logged before the end");
+        }
+    }
+}
+
+/// The counter of drawn predictions that were not logged.
+fn dropped() -> Counter {
+    let dropped = Counter::default();
+    let help = "Drawn predictions that were not logged: the sink was too slow or refused them";
+    regrove_host::metrics::get().register("prediction_log_dropped", help, dropped.clone());
+    dropped
+}
+
+/// Sends what is drawn, until it is told to end and the queue is empty.
+async fn send(
+    mut drawn: mpsc::Receiver<CloudEvent>,
+    emitter: Emitter,
+    mut ending: oneshot::Receiver<()>,
+    dropped: Counter,
+) {
+    let mut ends = false;
+    loop {
+        let event = tokio::select! {
+            event = drawn.recv() => event,
+            _ = &mut ending, if !ends => {
+                ends = true;
+                drawn.close();
+                continue;
+            }
+        };
+        let Some(event) = event else { return };
+        if let Err(error) = emitter.emit(&[event]).await {
+            dropped.inc();
+            tracing::warn!(%error, "a drawn prediction was not logged");
         }
     }
 }
@@ -86,4 +195,61 @@ fn logged(answer: &Answer, outputs: &[f64], row: &[f32], id: &str, at: Timestamp
         probabilities: classifier.then(|| outputs.to_vec()),
     };
     Event::PredictionLogged(data).first(id, "/regrove/predict", &answer.served.name, at).ok()
+}
+
+/// The event as part of the trace of its request.
+fn traced(mut event: CloudEvent, trace: Option<TraceContext>) -> Option<CloudEvent> {
+    if let Some(trace) = trace {
+        event.set_extension("traceparent", trace.to_string()).ok()?;
+    }
+    Some(event)
+}
+
+/// The span of an HTTP request, else its caller's, if drawn rows are to say it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Trace(pub(crate) Option<TraceContext>);
+
+impl FromRequestParts<Arc<Service>> for Trace {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Infallible> {
+        let span = || parts.extensions.get().copied().or_else(|| TraceContext::of(&parts.headers));
+        Ok(Self(service.answering.log.trace(span)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_any_number_of_rows_the_share_is_that_of_the_rate() {
+        for (text, of_thousand) in [
+            ("0", 0),
+            ("0.001", 1),
+            ("0.25", 250),
+            ("0.4", 400),
+            ("0.6", 600),
+            ("0.75", 750),
+            ("0.999", 999),
+            ("1", 1000),
+        ] {
+            let rate: Rate = text.parse().unwrap();
+            let mut drawn = 0_u32;
+            for row in 0..1000_u32 {
+                drawn += u32::from(rate.draws(row.into(), u64::from(row) + 1));
+                let due = f64::from(row + 1) * rate.0;
+                assert!((f64::from(drawn) - due).abs() < 1.0, "{text}: {drawn} of {row}");
+            }
+            assert_eq!(drawn, of_thousand, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_share_is_no_rate() {
+        for wrong in ["", "x", "-0.1", "1.01", "25", "25%", "NaN", "inf", "-inf"] {
+            let error = wrong.parse::<Rate>().unwrap_err().to_string();
+            assert!(error.contains("REGROVE_PREDICTION_LOG_RATE") && error.contains("from 0 to 1"), "{wrong}: {error}");
+        }
+    }
 }

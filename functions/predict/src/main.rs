@@ -1,12 +1,12 @@
 //! The `predict` function's process.
 
-use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
 use regrove_data::DataArgs;
-use regrove_host::{Emitter, Fatal, Gate, HostArgs, LimitArgs};
+use regrove_host::{Fatal, Gate, HostArgs, LimitArgs};
 use regrove_predict::models::Models;
-use regrove_predict::{DataAccess, Ports, PredictionLog, router};
+use regrove_predict::{DataAccess, Ports, PredictionLog, Rate, router};
 use regrove_store::{Control, StoreArgs};
 
 /// Answers predictions from the models that the serving pointers name.
@@ -31,8 +31,8 @@ struct Args {
     #[arg(long, env = "REGROVE_MODELS_BYTES_MAX", default_value_t = 512 << 20, value_name = "BYTES")]
     models_bytes_max: u64,
     /// Share of rows that are drawn, 0 to 1, and said to `K_SINK` as prediction-logged events
-    #[arg(long, env = "REGROVE_PREDICTION_LOG_RATE", default_value_t = 0.0, value_name = "SHARE")]
-    prediction_log_rate: f64,
+    #[arg(long, env = "REGROVE_PREDICTION_LOG_RATE", default_value = "0", value_name = "SHARE")]
+    prediction_log_rate: Rate,
 }
 
 #[tokio::main]
@@ -44,19 +44,15 @@ async fn main() -> Result<(), Fatal> {
         DataAccess { policy: args.data.policy()?, limits: args.data.limits(), spool: args.store.home.join("spool") };
     let control = Control::open(&args.store)?;
     let host = args.host.needing(&control, None);
-    // Without a log there is nothing to say, and no sink is needed.
-    let log = if args.prediction_log_rate > 0.0 {
-        PredictionLog::new(args.prediction_log_rate, Arc::new(Emitter::open(&host)?))
-    } else {
-        PredictionLog::off()
-    };
+    let log = PredictionLog::open(args.prediction_log_rate, &host)?;
     let ports = Ports {
         models: Models::follow(control, &args.model_name, args.models_bytes_max),
         model_name: args.model_name,
         gate: Gate::new(&args.limits),
-        log,
+        log: log.clone(),
         data,
     };
-    regrove_host::serve(&host, router(ports)).await?;
-    Ok(())
+    let served = regrove_host::serve(&host, router(ports)).await;
+    log.end(Duration::from_secs(host.drain_seconds)).await;
+    Ok(served?)
 }

@@ -77,7 +77,6 @@ pub(crate) struct Metrics {
     bytes: Gauge,
     models: Gauge,
     shadow: Family<Compared, Counter>,
-    pub(crate) log_dropped: Counter,
 }
 
 impl Metrics {
@@ -92,7 +91,6 @@ impl Metrics {
             bytes: Gauge::default(),
             models: Gauge::default(),
             shadow: Family::default(),
-            log_dropped: Counter::default(),
         };
         let host = regrove_host::metrics::get();
         host.register("predict_requests", "Requests answered, by version", metrics.requests.clone());
@@ -106,8 +104,6 @@ impl Metrics {
         host.register("models_loaded_bytes", "Bytes of the models in memory", metrics.bytes.clone());
         host.register("models_loaded", "Models in memory", metrics.models.clone());
         host.register("shadow_compared", "Answers compared with the shadow's", metrics.shadow.clone());
-        let help = "Drawn predictions that were not logged: the sink was too slow or refused them";
-        host.register("prediction_log_dropped", help, metrics.log_dropped.clone());
         metrics
     }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use regrove_events::event::{PredictCompleted, PredictRequested};
 use regrove_events::{Cause, Event, event, http_binding, ids};
-use regrove_host::{Problem, Received, now};
+use regrove_host::{Problem, Received, TraceContext, now};
 use serde_json::Value;
 
 use crate::Service;
@@ -42,6 +42,7 @@ pub(crate) async fn receive(
         None => models.get(name, Some(received.id().as_bytes())).await?,
         Some(version) => Choice::from(models.version(name, version).await?),
     };
+    let trace = service.answering.log.trace(|| TraceContext::parse(&received.attribute("traceparent")?));
     let id = ids::predict_completed(received.source(), received.id());
     let completed = match &wish.dataset {
         Some(_) if wish.features.is_some() => {
@@ -52,11 +53,11 @@ pub(crate) async fn receive(
             )
             .into());
         }
-        Some(from) => dataset::answer(&service, choice, from, &id).await?,
+        Some(from) => dataset::answer(&service, choice, trace, from, &id).await?,
         None => {
             let bytes = received.data().map_or(0, Bytes::len);
             let read = move |served: &Served| Ok((inline(&wish, &served.signature)?, complete));
-            service.answering.answer(choice, bytes, read).await?
+            service.answering.answer(choice, trace, bytes, read).await?
         }
     };
     let completed = Event::PredictCompleted(completed);

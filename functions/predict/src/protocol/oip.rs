@@ -22,6 +22,7 @@ pub(crate) use self::request::read;
 use crate::Service;
 use crate::answer::Answer;
 use crate::frame;
+use crate::log::Trace;
 use crate::models::{Choice, Served};
 
 /// Bytes of the JSON part, where bytes of tensors follow it.
@@ -144,10 +145,11 @@ pub(crate) async fn version_ready(
 pub(crate) async fn infer(
     State(service): State<Arc<Service>>,
     Path(name): Path<String>,
+    trace: Trace,
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
-    answer(&service, &name, None, &headers, body).await.map_err(speak)
+    answer(&service, (&name, None), trace, &headers, body).await.map_err(speak)
 }
 
 /// `POST /v2/models/{name}/versions/{version}/infer`.
@@ -158,16 +160,17 @@ pub(crate) async fn infer(
 pub(crate) async fn infer_version(
     State(service): State<Arc<Service>>,
     Path((name, version)): Path<(String, String)>,
+    trace: Trace,
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
-    answer(&service, &name, Some(&version), &headers, body).await.map_err(speak)
+    answer(&service, (&name, Some(&version)), trace, &headers, body).await.map_err(speak)
 }
 
 async fn answer(
     service: &Service,
-    name: &str,
-    version: Option<&str>,
+    (name, version): (&str, Option<&str>),
+    Trace(trace): Trace,
     headers: &HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
@@ -180,5 +183,5 @@ async fn answer(
         let wanted = request.wanted(served.model.n_classes() > 0)?;
         Ok((rows, move |answer: &Answer| reply::write(answer, &request, &wanted)))
     };
-    service.answering.answer(choice, bytes, read).await
+    service.answering.answer(choice, trace, bytes, read).await
 }

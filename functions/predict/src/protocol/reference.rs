@@ -15,6 +15,7 @@ use super::write;
 use crate::Service;
 use crate::answer::Answer;
 use crate::bodies;
+use crate::log::Trace;
 use crate::models::Served;
 
 /// `POST /predict`.
@@ -24,10 +25,11 @@ use crate::models::Served;
     responses((status = 200, body = crate::openapi::Prediction), (status = 400, response = crate::openapi::Refused), (status = 422, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
 pub(crate) async fn predict(
     State(service): State<Arc<Service>>,
+    trace: Trace,
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
-    answer(&service, &service.model_name, &headers, body).await
+    answer(&service, &service.model_name, trace, &headers, body).await
 }
 
 /// `POST /models/{name}/predict`.
@@ -38,10 +40,11 @@ pub(crate) async fn predict(
 pub(crate) async fn predict_named(
     State(service): State<Arc<Service>>,
     Path(name): Path<String>,
+    trace: Trace,
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
-    answer(&service, &name, &headers, body).await
+    answer(&service, &name, trace, &headers, body).await
 }
 
 /// `GET /model/info`.
@@ -62,12 +65,18 @@ pub(crate) async fn info_named(
     Ok(Json(describe(&service.answering.models.get(&name, None).await?.served)))
 }
 
-async fn answer(service: &Service, name: &str, headers: &HeaderMap, body: Bytes) -> Result<Response, Problem> {
+async fn answer(
+    service: &Service,
+    name: &str,
+    Trace(trace): Trace,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
     check_content_type(headers)?;
     let choice = service.answering.models.get(name, Service::session(headers)).await?;
     let bytes = body.len();
     let read = move |served: &Served| Ok((bodies::features(&body, &served.signature)?, reply));
-    service.answering.answer(choice, bytes, read).await
+    service.answering.answer(choice, trace, bytes, read).await
 }
 
 /// The reference stack refuses a body without a JSON content type like one that is not JSON.

@@ -15,6 +15,7 @@ use super::{reference, write};
 use crate::Service;
 use crate::answer::Answer;
 use crate::json::{Kind, Scanner};
+use crate::log::Trace;
 use crate::models::Served;
 use crate::refusal::Fault;
 use crate::rows::{Order, Reader, Rows, not};
@@ -71,13 +72,14 @@ pub(crate) async fn version() -> &'static str {
     responses((status = 200, body = crate::openapi::Scores), (status = 400, response = crate::openapi::Refused), (status = 415, response = crate::openapi::Refused)))]
 pub(crate) async fn invocations(
     State(service): State<Arc<Service>>,
+    trace: Trace,
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
-    answer(&service, &headers, body).await.map_err(speak)
+    answer(&service, trace, &headers, body).await.map_err(speak)
 }
 
-async fn answer(service: &Service, headers: &HeaderMap, body: Bytes) -> Result<Response, Problem> {
+async fn answer(service: &Service, Trace(trace): Trace, headers: &HeaderMap, body: Bytes) -> Result<Response, Problem> {
     let form = form(headers)?;
     let choice = service.answering.models.get(&service.model_name, Service::session(headers)).await?;
     let bytes = body.len();
@@ -88,7 +90,7 @@ async fn answer(service: &Service, headers: &HeaderMap, body: Bytes) -> Result<R
         };
         Ok((rows, reply))
     };
-    service.answering.answer(choice, bytes, read).await
+    service.answering.answer(choice, trace, bytes, read).await
 }
 
 #[derive(Debug, Clone, Copy)]

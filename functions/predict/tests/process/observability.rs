@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::Command;
 use std::time::Instant;
 
 use regrove_events::event::{Artifact, ModelLoaded, ServedVersion, TrafficChanged};
@@ -44,8 +45,19 @@ type Posted = (BTreeMap<String, String>, Value);
 
 /// Somebody who takes what is posted to `path`.
 fn collector(path: &'static str) -> (String, std::sync::mpsc::Receiver<Posted>) {
+    let (listener, address) = listener();
+    (address, collect(listener, path))
+}
+
+/// An address at which nobody answers yet.
+fn listener() -> (TcpListener, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("http://{}", listener.local_addr().unwrap());
+    (listener, address)
+}
+
+/// Takes what is posted to `path` there.
+fn collect(listener: TcpListener, path: &'static str) -> std::sync::mpsc::Receiver<Posted> {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         for stream in listener.incoming() {
@@ -67,7 +79,7 @@ fn collector(path: &'static str) -> (String, std::sync::mpsc::Receiver<Posted>) 
             drop(sender.send((headers, serde_json::from_slice(&body).unwrap())));
         }
     });
-    (address, receiver)
+    receiver
 }
 
 #[tokio::test]
@@ -117,7 +129,7 @@ async fn drawn_predictions_are_said_to_the_sink() {
         answered.extend(rows.into_iter().zip(list("predictions")).zip(list("probabilities")));
     }
     let mut ids = Vec::new();
-    for number in [0, 4, 8] {
+    for number in [3, 7, 11] {
         let (headers, data) = received.recv_timeout(DEADLINE).unwrap();
         assert_eq!((&*headers["ce-type"], &*headers["ce-subject"]), ("io.regrove.prediction-logged", "Drained"));
         let ((row, prediction), probabilities) = &answered[number];
@@ -132,6 +144,95 @@ async fn drawn_predictions_are_said_to_the_sink() {
     terminate(&process);
     assert!(process.wait().unwrap().success());
     assert!(received.try_recv().is_err(), "only those are drawn");
+}
+
+#[tokio::test]
+async fn a_drawn_prediction_belongs_to_the_trace_of_its_request() {
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let rows = r#"{"features": [[1, 2]]}"#;
+    let posts = [
+        ("POST /predict HTTP/1.1\r\ntraceparent: ", rows),
+        ("POST /invocations HTTP/1.1\r\ntraceparent: ", r#"{"instances": [[1, 2]]}"#),
+        (
+            "POST /v2/models/Drained/infer HTTP/1.1\r\ntraceparent: ",
+            r#"{"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]}"#,
+        ),
+        (
+            "POST / HTTP/1.1\r\nce-specversion: 1.0\r\nce-id: 1\r\nce-source: /me\r\nce-subject: Drained\r\n\
+             ce-type: io.regrove.predict-requested\r\nce-traceparent: ",
+            rows,
+        ),
+    ];
+    let home = home().await;
+    for exported in [false, true] {
+        let (sink, received) = collector("/broker");
+        let sink = format!("{sink}/broker");
+        let (endpoint, _spans) = collector("/v1/traces");
+        let mut environment = vec![("REGROVE_PREDICTION_LOG_RATE", "1"), ("K_SINK", sink.as_str())];
+        if exported {
+            environment.push(("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint));
+        }
+        let (mut process, address) = start(home.path(), &environment);
+        let mut stream = connect(address);
+        for (head, body) in posts {
+            let (status, _, text) = ask(&mut stream, &format!("{head}{trace}"), body).unwrap();
+            assert_eq!(status, 200, "{text}");
+            let said = received.recv_timeout(DEADLINE).unwrap().0.remove("ce-traceparent").unwrap();
+            // Below the span of the request if there is one, else below the caller's.
+            assert_eq!((&said[..36], said == trace), (&trace[..36], !exported), "{head}");
+        }
+        assert_eq!(predict(&mut stream).unwrap().0, 200);
+        let untold = received.recv_timeout(DEADLINE).unwrap().0.contains_key("ce-traceparent");
+        assert_eq!(untold, exported, "without a caller's trace there is only that of the span");
+        drop(stream);
+        terminate(&process);
+        assert!(process.wait().unwrap().success());
+    }
+}
+
+/// A sink that takes nothing before the process has stopped to serve.
+#[tokio::test]
+async fn what_is_drawn_before_sigterm_is_said_after_it_or_counted() {
+    let body = r#"{"features": [[1, 2], [2, 2], [3, 2], [4, 2], [5, 2]]}"#;
+    let home = home().await;
+    for answers in [true, false] {
+        let (listener, sink) = listener();
+        let sink = format!("{sink}/broker");
+        let drain = if answers { "300" } else { "1" };
+        let environment =
+            [("REGROVE_PREDICTION_LOG_RATE", "1"), ("K_SINK", sink.as_str()), ("REGROVE_DRAIN_SECONDS", drain)];
+        let (mut process, address) = start(home.path(), &environment);
+        assert_eq!(ask(&mut connect(address), "POST /predict HTTP/1.1", body).unwrap().0, 200);
+        terminate(&process);
+        while TcpStream::connect(address).is_ok() {
+            std::thread::sleep(PAUSE);
+        }
+        if answers {
+            let received = collect(listener, "/broker");
+            assert!(process.wait().unwrap().success());
+            for _ in 0..5 {
+                received.recv_timeout(DEADLINE).unwrap();
+            }
+            continue;
+        }
+        let mut log = String::new();
+        process.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+        assert!(process.wait().unwrap().success());
+        let lines = log.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        let left: Vec<Value> = lines.filter_map(|line| line.get("left").cloned()).collect();
+        assert_eq!(left, [json!(5)], "{log}");
+    }
+}
+
+#[test]
+fn a_rate_that_is_none_is_refused_before_anything_else() {
+    for wrong in ["1.5", "-0.1", "NaN", "25%"] {
+        let mut predict = Command::new(env!("CARGO_BIN_EXE_predict"));
+        let ended = predict.env("REGROVE_PREDICTION_LOG_RATE", wrong).output().unwrap();
+        let said = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!(ended.status.code(), Some(2), "{wrong}: {said}");
+        assert!(said.contains("REGROVE_PREDICTION_LOG_RATE") && said.contains("from 0 to 1"), "{said}");
+    }
 }
 
 /// The value of a line of `/metrics` that begins so.
