@@ -1,24 +1,25 @@
 //! The models that are served: follows the serving pointers in the log, and swaps without dropping a request.
 
 mod cache;
+mod follow;
 mod metrics;
 mod route;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use http::StatusCode;
 use regrove_events::event::ServedVersion;
-use regrove_events::log::{self, Position, SERVING_PREFIX, serving_stream};
+use regrove_events::log::{self, serving_stream};
 use regrove_events::{Serving, serving};
 use regrove_forest::Model;
 use regrove_host::Problem;
 use regrove_store::Control;
-use tokio::sync::Mutex;
 
 pub(crate) use crate::models::cache::Slot;
 use crate::models::cache::{Cache, Unserved};
+use crate::models::follow::Follower;
 pub(crate) use crate::models::metrics::{Metrics, Shadowed};
 pub use crate::models::route::Choice;
 use crate::models::route::Route;
@@ -72,8 +73,8 @@ struct Inner {
     cache: Cache,
     /// Replaced as a whole: a request looks at one state.
     table: RwLock<Table>,
-    /// Held by whoever changes the table.
-    changing: Mutex<()>,
+    /// The names that are being brought to what the log says; each lock is held by whoever does that.
+    changing: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
     metrics: Metrics,
 }
 
@@ -89,17 +90,7 @@ impl Models {
             metrics: Metrics::new(),
         };
         let models = Self(Arc::new(inner));
-        let (weak, first) = (Arc::downgrade(&models.0), first.to_owned());
-        tokio::spawn(async move {
-            let mut after = None;
-            // Ends when nobody asks any more.
-            while let Some(inner) = weak.upgrade() {
-                if let Err(error) = step(Self(inner), &first, &mut after).await {
-                    tracing::warn!(%error, "cannot follow the serving pointers");
-                    tokio::time::sleep(RETRY_WAIT).await;
-                }
-            }
-        });
+        tokio::spawn(Follower::new(&models, first).run());
         models
     }
 
@@ -200,10 +191,26 @@ impl Models {
         }
     }
 
+    /// The lock of a name. Those that nobody has are forgotten: whoever asks chooses the names.
+    fn changing(&self, name: &str) -> Arc<tokio::sync::Mutex<()>> {
+        let mut changing = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        changing.retain(|_, lock| Arc::strong_count(lock) > 1);
+        Arc::clone(changing.entry(name.to_owned()).or_default())
+    }
+
+    /// Whether a name is in the table or about to be. In this order: a name leaves the one after it has come into the other.
+    fn is_known(&self, name: &str) -> bool {
+        let changing = self.0.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let changes = changing.get(name).is_some_and(|lock| Arc::strong_count(lock) > 1);
+        drop(changing);
+        changes || self.table().contains_key(name)
+    }
+
     /// Brings one name to what the log says. `None` when nothing is served under it.
     async fn update(&self, name: &str) -> Result<Option<Arc<Route>>, Stuck> {
         let inner = &*self.0;
-        let _changing = inner.changing.lock().await;
+        let lock = self.changing(name);
+        let _changing = lock.lock().await;
         let old = self.table().get(name).cloned();
         let (seen, known) = old.as_ref().map_or((0, Serving::default()), |old| (old.seen, old.serving.clone()));
         let news = inner.control.log.read(&serving_stream(name), seen).await?;
@@ -226,9 +233,8 @@ impl Models {
         };
         let route = Arc::new(Route::new(seen, serving, stable, canary, shadow));
         inner.metrics.routed(name, old.as_deref(), &route);
-        let mut table = (*self.table()).clone();
-        table.insert(name.to_owned(), Arc::clone(&route));
-        *inner.table.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(table);
+        let mut table = inner.table.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::make_mut(&mut table).insert(name.to_owned(), Arc::clone(&route));
         Ok(Some(route))
     }
 
@@ -284,45 +290,6 @@ enum Stuck {
     /// None of its versions can be served.
     #[error("no version can be served: {0}")]
     Refused(String),
-}
-
-/// Opens the first model, then waits for news and applies them.
-async fn step(models: Models, first: &str, after: &mut Option<Position>) -> Result<(), Stuck> {
-    let log = Arc::clone(&models.0.control.log);
-    let Some(seen) = *after else {
-        let head = log.head().await?;
-        follow(&models, first).await?;
-        *after = Some(head);
-        return Ok(());
-    };
-    if !log.wait(seen, NEWS_WAIT).await? {
-        return Ok(());
-    }
-    let entries = log.tail(seen, BATCH).await?;
-    let mut names: Vec<&str> = entries.iter().filter_map(|entry| entry.stream.strip_prefix(SERVING_PREFIX)).collect();
-    names.sort_unstable();
-    names.dedup();
-    // A name that is being read for the first time may have been read before this news: once it is in the table, it is known.
-    let known = {
-        let _changing = models.0.changing.lock().await;
-        models.table()
-    };
-    for name in names {
-        // Names that nobody has asked for are read when somebody does.
-        if name == first || known.contains_key(name) {
-            follow(&models, name).await?;
-        }
-    }
-    *after = entries.last().map_or(Some(seen), |entry| Some(entry.position));
-    Ok(())
-}
-
-/// Updates a name; one that cannot be served is said in the log and left for the next news.
-async fn follow(models: &Models, name: &str) -> Result<(), Stuck> {
-    match models.update(name).await {
-        Ok(_) | Err(Stuck::Refused(_)) => Ok(()),
-        Err(error) => Err(error),
-    }
 }
 
 fn unavailable(detail: String) -> Problem {

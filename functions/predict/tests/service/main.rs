@@ -16,4 +16,5 @@ mod invocations;
 mod models;
 mod news;
 mod stage;
+mod stalled;
 mod tensors;
