@@ -1,7 +1,7 @@
 //! Reads JSON in one pass, straight into what it means: no tree of values between the bytes and the kernel.
 //!
-//! Strict as RFC 8259 has it: no NaN, no trailing comma, no second member of the same name. Nothing recurses, so nothing
-//! can be nested too deep for the stack.
+//! Strict as RFC 8259 has it: no NaN, no trailing comma, no second member of the same name, not even in what is ignored.
+//! Nothing recurses, so nothing can be nested too deep for the stack.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -243,13 +243,7 @@ impl<'a> Scanner<'a> {
         }
         let mut names = Names::default();
         loop {
-            self.peek();
-            let at = self.at;
-            let name = self.string()?;
-            if !names.insert(&name) {
-                return Err(Stop::Duplicate { at, name: name.into_owned() });
-            }
-            self.take(b':', "`:`")?;
+            let name = self.member(&mut names)?;
             each(self, &name)?;
             match self.peek() {
                 Some(b',') => self.at += 1,
@@ -264,7 +258,7 @@ impl<'a> Scanner<'a> {
 
     /// Reads past a value of any kind.
     pub(crate) fn skip(&mut self) -> Read<()> {
-        let mut open: Vec<u8> = Vec::new();
+        let mut open: Vec<Open<'a>> = Vec::new();
         loop {
             match self.kind()? {
                 Kind::Null => self.null()?,
@@ -287,32 +281,33 @@ impl<'a> Scanner<'a> {
     }
 
     /// Goes into a list or object; `false` when it is empty and already behind.
-    fn enter(&mut self, open: &mut Vec<u8>) -> Read<bool> {
-        let close = if self.byte() == Some(b'[') { b']' } else { b'}' };
+    fn enter(&mut self, open: &mut Vec<Open<'a>>) -> Read<bool> {
+        let mut names = (self.byte() == Some(b'{')).then(Names::default);
+        let close = if names.is_some() { b'}' } else { b']' };
         self.at += 1;
         if self.peek() == Some(close) {
             self.at += 1;
             return Ok(false);
         }
-        open.push(close);
-        if close == b'}' {
-            self.member()?;
+        if let Some(names) = &mut names {
+            self.member(names)?;
         }
+        open.push(Open { close, names });
         Ok(true)
     }
 
     /// After a value: goes on to the next one, or out of what ends here. `true` when nothing is open any more.
-    fn leave(&mut self, open: &mut Vec<u8>) -> Read<bool> {
-        while let Some(&close) = open.last() {
+    fn leave(&mut self, open: &mut Vec<Open<'a>>) -> Read<bool> {
+        while let Some(Open { close, names }) = open.last_mut() {
             match self.peek() {
                 Some(b',') => {
                     self.at += 1;
-                    if close == b'}' {
-                        self.member()?;
+                    if let Some(names) = names {
+                        self.member(names)?;
                     }
                     return Ok(false);
                 }
-                Some(byte) if byte == close => {
+                Some(byte) if byte == *close => {
                     self.at += 1;
                     open.pop();
                 }
@@ -322,29 +317,43 @@ impl<'a> Scanner<'a> {
         Ok(true)
     }
 
-    fn member(&mut self) -> Read<()> {
-        self.string()?;
-        self.take(b':', "`:`")
+    /// A member's name, which the object must not have yet.
+    fn member(&mut self, names: &mut Names<'a>) -> Read<Cow<'a, str>> {
+        self.peek();
+        let at = self.at;
+        let name = self.string()?;
+        if !names.insert(name.clone()) {
+            return Err(Stop::Duplicate { at, name: name.into_owned() });
+        }
+        self.take(b':', "`:`")?;
+        Ok(name)
     }
 }
 
-/// Names seen in one object.
-#[derive(Default)]
-struct Names {
-    few: Vec<String>,
-    many: BTreeSet<String>,
+/// A list or object that is being skipped.
+struct Open<'a> {
+    close: u8,
+    /// None for a list.
+    names: Option<Names<'a>>,
 }
 
-impl Names {
+/// Names seen in one object; copied only where they have escapes.
+#[derive(Default)]
+struct Names<'a> {
+    few: Vec<Cow<'a, str>>,
+    many: BTreeSet<Cow<'a, str>>,
+}
+
+impl<'a> Names<'a> {
     /// `false` when the name was there.
-    fn insert(&mut self, name: &str) -> bool {
+    fn insert(&mut self, name: Cow<'a, str>) -> bool {
         if self.few.len() < FEW_NAMES && self.many.is_empty() {
-            let new = !self.few.iter().any(|known| known == name);
-            self.few.push(name.to_owned());
+            let new = !self.few.contains(&name);
+            self.few.push(name);
             return new;
         }
         self.many.extend(self.few.drain(..));
-        self.many.insert(name.to_owned())
+        self.many.insert(name)
     }
 }
 

@@ -12,6 +12,7 @@ mod categories;
 mod corpus;
 mod datasets;
 mod events;
+mod hostile;
 mod invocations;
 mod models;
 mod news;
