@@ -21,6 +21,8 @@ use tower::Layer as _;
 
 /// How long an idle connection is kept, and how long a request's head may take.
 const IDLE_MAX: Duration = Duration::from_secs(95);
+/// How long a client of HTTP/2 may take to answer a ping.
+const PONG_WITHIN: Duration = Duration::from_secs(20);
 /// How long to wait after an error of the socket, such as too many open files.
 const ACCEPT_RETRY: Duration = Duration::from_millis(50);
 /// While draining, connections are closed once no request has come for this long.
@@ -60,7 +62,7 @@ impl Connections {
         let farewell = Farewell { phase: watched, requests: Arc::clone(&requests) };
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(IDLE_MAX);
-        builder.http2().timer(TokioTimer::new());
+        keep_alive(&mut builder, IDLE_MAX, PONG_WITHIN);
         Self {
             router: router.layer(from_fn_with_state(farewell, say_farewell)),
             builder,
@@ -151,6 +153,12 @@ impl Connections {
     }
 }
 
+/// Asks clients of HTTP/2 that say nothing for some time whether they are still there, and lets go those that do not answer.
+/// Unlike a connection of HTTP/1.1, an idle one whose client does stays: nothing of it waits for a request's head.
+fn keep_alive(builder: &mut auto::Builder<TokioExecutor>, idle_max: Duration, pong_within: Duration) {
+    builder.http2().timer(TokioTimer::new()).keep_alive_interval(idle_max).keep_alive_timeout(pong_within);
+}
+
 async fn say_farewell(
     axum::extract::State(farewell): axum::extract::State<Farewell>,
     request: Request,
@@ -163,4 +171,35 @@ async fn say_farewell(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    const TYPE_PING: u8 = 6;
+
+    #[tokio::test]
+    async fn a_client_of_http_2_that_has_gone_is_asked_and_let_go() {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        keep_alive(&mut builder, Duration::from_millis(20), Duration::from_millis(20));
+        let (mut client, server) = tokio::io::duplex(1 << 16);
+        let service = TowerToHyperService::new(Router::new());
+        let connection = builder.serve_connection(TokioIo::new(server), service).into_owned();
+        let served = tokio::spawn(connection);
+        // It comes and is never heard of again: preface, empty SETTINGS. Source: RFC 9113, 3.4 and 4.1.
+        client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
+        let mut said = Vec::new();
+        client.read_to_end(&mut said).await.unwrap();
+        assert!(served.await.unwrap().is_err(), "nobody answers");
+        let (mut rest, mut types) = (&said[..], Vec::new());
+        while let [a, b, c, ty, tail @ ..] = rest {
+            types.push(*ty);
+            let length = u32::from_be_bytes([0, *a, *b, *c]) as usize;
+            rest = tail.get(5 + length..).unwrap_or_default();
+        }
+        assert!(types.contains(&TYPE_PING), "frames of types {types:?}");
+    }
 }

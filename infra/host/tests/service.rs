@@ -6,7 +6,6 @@ use std::io::Write as _;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{get, post};
@@ -203,12 +202,4 @@ async fn the_interface_is_described_and_shown_offline() {
     assert_eq!(page.headers()["content-type"], "text/html; charset=utf-8");
     let html = page.text().await.unwrap();
     assert!(!html.contains("http://") && !html.contains("https://"), "nothing comes from elsewhere");
-}
-
-#[tokio::test]
-async fn http_2_is_spoken_too() {
-    let address = start(&HostArgs::default(), echo()).await;
-    let client = reqwest::Client::builder().no_proxy().http2_prior_knowledge().timeout(Duration::from_secs(30));
-    let answer = client.build().unwrap().post(format!("http://{address}/echo")).body("two").send().await.unwrap();
-    assert_eq!((answer.version(), answer.text().await.unwrap().as_str()), (http::Version::HTTP_2, "two"));
 }
