@@ -188,12 +188,12 @@ mod tests {
         let (mut client, server) = tokio::io::duplex(1 << 16);
         let service = TowerToHyperService::new(Router::new());
         let connection = builder.serve_connection(TokioIo::new(server), service).into_owned();
-        let served = tokio::spawn(connection);
+        let ended = tokio::spawn(connection);
         // It comes and is never heard of again: preface, empty SETTINGS. Source: RFC 9113, 3.4 and 4.1.
         client.write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0").await.unwrap();
         let mut said = Vec::new();
         client.read_to_end(&mut said).await.unwrap();
-        assert!(served.await.unwrap().is_err(), "nobody answers");
+        assert!(ended.await.unwrap().is_err(), "nobody answers");
         let (mut rest, mut types) = (&said[..], Vec::new());
         while let [a, b, c, ty, tail @ ..] = rest {
             types.push(*ty);

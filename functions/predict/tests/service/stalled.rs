@@ -1,7 +1,6 @@
 //! A store that gives out one model slowly.
 
 use std::fs::File;
-use std::os::fd::OwnedFd;
 
 use http::StatusCode;
 use regrove_events::event::{Artifact, ModelLoaded};
@@ -25,7 +24,7 @@ fn stalled(stage: &Stage) -> (Artifact, std::path::PathBuf) {
 async fn until_read(path: &std::path::Path) -> File {
     loop {
         match open(path, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()) {
-            Ok(end) => return File::from(OwnedFd::from(end)),
+            Ok(end) => return File::from(end),
             Err(rustix::io::Errno::NXIO) => pause().await,
             Err(error) => panic!("{error}"),
         }
