@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use regrove_events::event::PredictionLogged;
 use regrove_events::{CloudEvent, Event};
-use regrove_host::{Emitter, HostArgs, TraceContext, now};
+use regrove_host::{Caller, Emitter, HostArgs, TraceContext, now};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -213,8 +213,7 @@ impl FromRequestParts<Arc<Service>> for Trace {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Infallible> {
-        let span = || parts.extensions.get().copied().or_else(|| TraceContext::of(&parts.headers));
-        Ok(Self(service.answering.log.trace(span)))
+        Ok(Self(service.answering.log.trace(|| Caller::of(parts).0)))
     }
 }
 

@@ -71,11 +71,18 @@ impl TraceContext {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caller(pub Option<TraceContext>);
 
+impl Caller {
+    /// That of a request.
+    pub fn of(parts: &Parts) -> Self {
+        Self(parts.extensions.get().copied().or_else(|| TraceContext::of(&parts.headers)))
+    }
+}
+
 impl<S: Send + Sync> FromRequestParts<S> for Caller {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(Self(parts.extensions.get().copied().or_else(|| TraceContext::of(&parts.headers))))
+        Ok(Self::of(parts))
     }
 }
 
