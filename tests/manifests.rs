@@ -170,9 +170,22 @@ fn kubernetes_own_kinds_pass_kubernetes_own_schemas() {
         .map(|(file, _)| file)
         .collect();
     assert!(files.len() >= 3, "{files:?}");
+    // What the overlays make of them and add to them; of RabbitMQ's own kind there is no schema here.
+    let overlaid = tempfile::tempdir().unwrap();
+    for folder in ["overlays/kafka", "overlays/rabbitmq", "overlays/s3"] {
+        let mut objects = kustomized(folder);
+        objects.retain(|object| knative(object).is_none() && object["kind"] != "RabbitmqBrokerConfig");
+        assert!(!objects.is_empty(), "{folder}");
+        for (number, object) in objects.iter().enumerate() {
+            let file = overlaid.path().join(format!("{}-{number}.yaml", folder.replace('/', "-")));
+            fs::write(file, object.to_string()).unwrap();
+        }
+    }
+    let overlaid = fs::read_dir(overlaid.path()).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     let output = Command::new(Path::new(&venv).join("bin/kubernetes-validate"))
         .arg("--strict")
         .args(&files)
+        .args(&overlaid)
         .current_dir(root())
         .output()
         .unwrap();
@@ -424,8 +437,73 @@ fn every_manifest_is_in_exactly_one_kustomization() {
             listed.extend(list(&kustomization, "/resources").iter().map(|path| folder.join(path.as_str().unwrap())));
         }
     }
+    listed.extend(kept());
     listed.sort();
     assert_eq!(listed, manifest_files());
+}
+
+/// What a hook applies, so that skaffold, which deletes whatever it has deployed, does not delete it.
+fn kept() -> Vec<PathBuf> {
+    let script = read(&root().join("k8s/cluster/keep.sh"));
+    let applied = script.lines().filter_map(|line| line.split_once(" apply -f "));
+    applied.map(|(_, file)| Path::new("k8s/cluster").join(file)).filter(|file| file.extension().is_some()).collect()
+}
+
+/// A namespace takes all that is in it along, a claim its data.
+#[test]
+fn what_skaffold_deletes_has_no_data() {
+    let data = ["Namespace", "PersistentVolumeClaim", "PersistentVolume", "Secret"];
+    let modules = documents(&root().join("skaffold.yaml"));
+    let folders = modules.iter().flat_map(|module| list(module, "/manifests/kustomize/paths"));
+    let folders =
+        folders.map(|path| path.as_str().unwrap()).chain(["overlays/kafka", "overlays/rabbitmq", "overlays/s3"]);
+    for folder in folders {
+        for object in kustomized(folder) {
+            assert!(!data.contains(&text(&object, "/kind")), "{folder}: {}", text(&object, "/metadata/name"));
+            // Claims of a StatefulSet stay unless it says otherwise.
+            assert!(object.pointer("/spec/persistentVolumeClaimRetentionPolicy").is_none(), "{folder}");
+        }
+    }
+    assert!(modules.iter().all(|module| module.pointer("/manifests/rawYaml").is_none()));
+    let kept: Vec<String> = kept()
+        .iter()
+        .flat_map(|file| documents(&root().join(file)))
+        .map(|object| text(&object, "/kind").to_owned())
+        .collect();
+    assert_eq!(kept, ["Namespace", "PersistentVolumeClaim"]);
+}
+
+/// The local runtime has stores of its own; in a cluster a function that is not told of Redis would keep a state of its own.
+#[test]
+fn no_function_starts_in_a_cluster_without_its_stores() {
+    let objects = kustomized("k8s");
+    for name in functions().keys() {
+        let is_it = |object: &&Value| knative(object).is_some() && text(object, "/metadata/name") == name;
+        let service = objects.iter().filter(|object| object["kind"] == "Service").find(is_it).unwrap();
+        let variables = list(service, "/spec/template/spec/containers/0/env").iter();
+        let stores: BTreeMap<&str, &Value> = variables
+            .filter(|variable| variable.pointer("/valueFrom/configMapKeyRef/name") == Some(&json!("regrove-config")))
+            .map(|variable| (text(variable, "/name"), &variable["valueFrom"]["configMapKeyRef"]["optional"]))
+            .collect();
+        let asks_mlflow = ["console", "load-model", "register"].contains(&name.as_str());
+        let wanted: &[&str] = if asks_mlflow { &["MLFLOW_TRACKING_URI", "REDIS_URL"] } else { &["REDIS_URL"] };
+        assert_eq!(stores.keys().copied().collect::<Vec<_>>(), wanted, "{name}");
+        assert!(stores.values().all(|optional| **optional == false), "{name}: {stores:?}");
+    }
+}
+
+/// Behind the default-deny policy MLflow reaches S3 only where its artifacts are there.
+#[test]
+fn the_profile_s3_lets_mlflow_out() {
+    let modules = documents(&root().join("skaffold.yaml"));
+    let stores = modules.iter().find(|module| text(module, "/metadata/name") == "stores").unwrap();
+    let s3 = list(stores, "/profiles").iter().find(|profile| text(profile, "/name") == "s3").unwrap();
+    let added: BTreeSet<&str> = list(s3, "/patches").iter().map(|patch| text(patch, "/value")).collect();
+    assert_eq!(added, BTreeSet::from(["k8s/mlflow/values-s3.yaml", "overlays/s3"]));
+    let [policy] = kustomized("overlays/s3").try_into().unwrap();
+    let policy: Value = policy;
+    assert_eq!(policy["spec"]["podSelector"]["matchLabels"], json!({"app.kubernetes.io/name": "mlflow"}));
+    assert_eq!(policy["spec"]["egress"], json!([{"ports": [{"protocol": "TCP", "port": 443}]}]));
 }
 
 /// The objects that `kubectl kustomize` makes of a folder.
@@ -501,12 +579,25 @@ fn skaffold_deploys_every_kustomization() {
         let profile = list(functions, "/profiles").iter().find(|profile| folder.ends_with(text(profile, "/name")));
         assert_eq!(paths(profile.unwrap()), set(["k8s/guards", folder]), "{class}");
     }
-    let ports: BTreeSet<_> = modules
-        .iter()
-        .flat_map(|module| list(module, "/portForward"))
-        .map(|forward| forward["localPort"].clone().to_string())
-        .collect();
-    assert!(ports.is_superset(&set(["8000", "8081", "8265", "8989"])), "{ports:?}");
+    let forwarded = |forward: &Value| (forward["localPort"].to_string(), text(forward, "/resourceName").to_owned());
+    let ports: BTreeMap<_, _> = modules.iter().flat_map(|module| list(module, "/portForward")).map(forwarded).collect();
+    let wanted = [("8000", "kourier"), ("8081", "broker-ingress"), ("8265", "console-page"), ("8989", "mlflow")];
+    assert_eq!(ports, wanted.map(|(port, name)| (port.to_owned(), name.to_owned())).into());
+    // Another broker has another ingress.
+    for (profile, ingress) in [
+        ("kafka", [("resourceName", "kafka-broker-ingress")].as_slice()),
+        ("rabbitmq", &[("namespace", "regrove"), ("resourceName", "default-broker-ingress")]),
+    ] {
+        let profile = list(functions, "/profiles").iter().find(|found| text(found, "/name") == profile).unwrap();
+        let mut patched: Vec<(&str, &str)> = Vec::new();
+        for patch in list(profile, "/patches") {
+            let (list, member) = text(patch, "/path").rsplit_once('/').unwrap();
+            assert_eq!(functions.pointer(list).unwrap()["localPort"], 8081, "{list}");
+            patched.push((member, text(patch, "/value")));
+        }
+        patched.sort_unstable();
+        assert_eq!(patched, ingress);
+    }
 }
 
 /// Whoever is selected by no policy may talk to nobody; whoever needs something is allowed exactly that.

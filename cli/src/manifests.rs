@@ -13,8 +13,7 @@ use crate::output::{Output, Usage};
 const KUSTOMIZATION: &str = "kustomization.yaml";
 
 /// The manifests of this repository, as they were when this program was built.
-const EMBEDDED: [(&str, &str); 11] = [
-    ("k8s/namespace.yaml", include_str!("../../k8s/namespace.yaml")),
+const EMBEDDED: [(&str, &str); 10] = [
     ("k8s/broker.yaml", include_str!("../../k8s/broker.yaml")),
     ("k8s/functions/aggregate.yaml", include_str!("../../k8s/functions/aggregate.yaml")),
     ("k8s/functions/train-shard.yaml", include_str!("../../k8s/functions/train-shard.yaml")),

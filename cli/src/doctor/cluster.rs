@@ -230,7 +230,7 @@ fn passwords(secret: &Value) -> Finding {
     if secret.pointer("/data/REDIS_PASSWORD").is_some() {
         return Finding::well(what, "has a password for Redis");
     }
-    let mend = "k8s/cluster/secrets.sh makes it; a Redis without a password needs none";
+    let mend = "k8s/cluster/keep.sh makes it; a Redis without a password needs none";
     Finding::doubt(what, "has no REDIS_PASSWORD", mend)
 }
 

@@ -2,7 +2,7 @@
 
 use clap::Parser;
 use regrove_console::{AccessArgs, Ports, ReachArgs, router};
-use regrove_host::HostArgs;
+use regrove_host::{Fatal, HostArgs};
 use regrove_mlflow::MlflowArgs;
 use regrove_store::StoreArgs;
 
@@ -27,11 +27,15 @@ struct Args {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Fatal> {
     let args = Args::parse();
     regrove_host::init_telemetry();
-    let ports = Ports::open(&args.store, &args.mlflow, &args.access, &args.reach, args.host.sink.clone())?;
-    regrove_host::serve(&args.host, router(ports)).await?;
+    // Orders are events.
+    let sink = args.host.sink.clone().ok_or(regrove_host::Error::NoSink)?;
+    let ports = Ports::open(&args.store, &args.mlflow, &args.access, &args.reach, Some(sink))?;
+    // Without MLflow pages say so: that is when people look at them.
+    let host = args.host.needing(ports.control(), None);
+    regrove_host::serve(&host, router(ports)).await?;
     Ok(())
 }
 

@@ -87,6 +87,11 @@ impl Ports {
             sessions: access.sessions(),
         })
     }
+
+    /// Event log and artifacts.
+    pub fn control(&self) -> &Control {
+        &self.control
+    }
 }
 
 /// Where events go, to see whether anybody is there.

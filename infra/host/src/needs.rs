@@ -9,7 +9,7 @@ use std::time::Duration;
 use http::StatusCode;
 use regrove_events::with_causes;
 use regrove_mlflow::Record;
-use regrove_store::Control;
+use regrove_store::{Control, StoreKind};
 use tokio::sync::watch;
 
 use crate::Problem;
@@ -23,16 +23,21 @@ type Check = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + S
 
 /// Things outside that a function needs. What has answered once may go away again: requests then say so themselves.
 #[derive(Clone, Default)]
-pub struct Needs(Vec<(&'static str, Check)>);
+pub struct Needs {
+    checks: Vec<(&'static str, Check)>,
+    /// Where the state is, for a function that has any.
+    pub(crate) store: Option<StoreKind>,
+}
 
 impl fmt::Debug for Needs {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.debug_list().entries(self.0.iter().map(|(setting, _)| setting)).finish()
+        out.debug_list().entries(self.checks.iter().map(|(setting, _)| setting)).finish()
     }
 }
 
 impl Needs {
     pub(crate) fn control(&mut self, control: &Control) {
+        self.store = Some(control.kind());
         let control = control.clone();
         self.add("REDIS_URL", move || {
             let control = control.clone();
@@ -52,13 +57,13 @@ impl Needs {
     where
         F: Future<Output = Result<(), String>> + Send + 'static,
     {
-        self.0.push((setting, Arc::new(move || Box::pin(check()))));
+        self.checks.push((setting, Arc::new(move || Box::pin(check()))));
     }
 
     /// Starts to look, with this pause after a failure. Must be called within a runtime.
     pub(crate) fn watch(&self, pause: Duration) -> Readiness {
         let (sender, state) = watch::channel(None);
-        let needs = self.0.clone();
+        let needs = self.checks.clone();
         tokio::spawn(async move {
             for (setting, check) in needs {
                 while let Err(reason) = check().await {

@@ -12,7 +12,7 @@ use http::StatusCode;
 use jiff::Timestamp;
 use listenfd::ListenFd;
 use regrove_mlflow::Record;
-use regrove_store::Control;
+use regrove_store::{Control, StoreKind};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -144,6 +144,11 @@ pub enum Error {
     /// Lambda has invocations for a program that cannot take them.
     #[error("AWS_LAMBDA_RUNTIME_API is set, but this program was built without the feature `aws`")]
     WithoutAws,
+    /// The state would be in files of one instance, and gone with it.
+    #[error(
+        "REDIS_URL is not set: on AWS Lambda no two invocations need share a disk, so the state has to be in Redis"
+    )]
+    NoRedis,
     /// Lambda's runtime API failed.
     #[error("AWS Lambda's runtime API at {address} failed")]
     Lambda {
@@ -174,6 +179,9 @@ pub fn since_start() -> Duration {
 /// [`Error`]; the caller ends the process with it.
 pub async fn serve(args: &HostArgs, router: Router) -> Result<(), Error> {
     if let Some(address) = &args.lambda_runtime_api {
+        if args.needs.store == Some(StoreKind::Embedded) {
+            return Err(Error::NoRedis);
+        }
         return Box::pin(on_lambda(args, address, router)).await;
     }
     let mut terminate = signal(SignalKind::terminate()).map_err(Error::Signal)?;

@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Makes the Secrets of namespace regrove with a random Redis password and console token, unless they exist. Nothing secret is
-# in the repository, on a command line, or in the output. To use a Redis of your own, make `regrove-secrets`
+# Makes what is to outlive `skaffold delete` and the end of `skaffold dev`, unless it exists: the namespace, whose deletion would
+# take Redis' claim along; MLflow's claim; the Secrets, with a random Redis password and console token. Nothing secret is in the
+# repository, on a command line, or in the output. To use a Redis of your own, make `regrove-secrets`
 # yourself before the first deployment, and set REDIS_URL in k8s/kustomization.yaml. The Secret's keys, all optional:
 # REDIS_USERNAME, REDIS_PASSWORD; REGROVE_TOKEN; MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")"
 
 kube=(kubectl)
 if [[ -n "${SKAFFOLD_KUBE_CONTEXT:-}" ]]; then
@@ -12,6 +13,7 @@ if [[ -n "${SKAFFOLD_KUBE_CONTEXT:-}" ]]; then
 fi
 
 "${kube[@]}" apply -f namespace.yaml
+"${kube[@]}" apply -f mlflow-claim.yaml
 
 if ! "${kube[@]}" -n regrove get secret redis-auth -o name --ignore-not-found | grep -q .; then
   # Hexadecimal: safe in a URL and in redis.conf.
