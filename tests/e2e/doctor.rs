@@ -113,7 +113,7 @@ esac
     assert_eq!(said.code, Some(1));
     let findings = said.json();
     assert_eq!(finding(&findings, "knative-serving")["verdict"], "well");
-    assert_eq!(finding(&findings, "domain")["detail"], "it is example.com");
+    assert_eq!(finding(&findings, "domain")["verdict"], "doubt");
     assert_eq!(finding(&findings, "Broker")["verdict"], "wrong");
     assert_eq!(finding(&findings, "Secret")["verdict"], "doubt");
     assert_eq!(finding(&findings, "MLflow's host names")["verdict"], "wrong");

@@ -87,6 +87,58 @@ async fn a_function_is_ready_when_redis_and_mlflow_have_answered() {
     assert_eq!(status, StatusCode::OK);
 }
 
+/// Every function, with what it needs besides a store.
+const FUNCTIONS: [(&str, &[&str]); 6] = [
+    ("aggregate", &["K_SINK"]),
+    ("train-shard", &["K_SINK"]),
+    ("register", &["K_SINK", "MLFLOW_TRACKING_URI"]),
+    ("load-model", &["K_SINK", "MLFLOW_TRACKING_URI"]),
+    ("predict", &[]),
+    ("console", &["K_SINK"]),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_function_is_ready_while_its_store_does_not_answer() {
+    let nowhere = "redis://127.0.0.1:1/0";
+    let settings =
+        [("REDIS_URL", nowhere), ("MLFLOW_TRACKING_URI", "http://127.0.0.1:1"), ("K_SINK", "http://127.0.0.1:1/")];
+    for (name, _) in FUNCTIONS {
+        let function = Function::start(name, &settings);
+        until(&format!("a refusal of {name} that names Redis"), async || {
+            let (status, problem) = function.health().await?;
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{name}: {problem}");
+            problem["detail"].as_str().is_some_and(|detail| detail.starts_with("REDIS_URL: ")).then_some(())
+        })
+        .await;
+    }
+}
+
+#[test]
+fn every_function_names_a_missing_or_wrong_setting_at_start() {
+    for (name, needs) in FUNCTIONS {
+        let sink = ("K_SINK", "http://127.0.0.1:1/");
+        if needs.contains(&"K_SINK") {
+            let (code, said) = refusal(name, &[]);
+            assert_eq!(code, Some(1), "{name}: {said}");
+            assert!(said.contains("K_SINK is not set: bind this function to a broker"), "{name}: {said}");
+        }
+        let mut wrong = vec![("REDIS_URL", "http://redis", 1, "REDIS_URL `http://redis` is invalid")];
+        wrong.push(("REGROVE_BODY_BYTES_MAX", "many", 2, "invalid value 'many'"));
+        if needs.contains(&"MLFLOW_TRACKING_URI") {
+            wrong.push(("MLFLOW_TRACKING_URI", "ftp://mlflow", 1, "MLFLOW_TRACKING_URI"));
+        }
+        for (setting, value, exit, says) in wrong {
+            let (code, said) = refusal(name, &[sink, (setting, value)]);
+            assert_eq!(code, Some(exit), "{name} with {setting}: {said}");
+            assert!(said.contains(says), "{name} with {setting}: {said}");
+        }
+        // Its files would be gone with the instance.
+        let (code, said) = refusal(name, &[sink, ("AWS_LAMBDA_RUNTIME_API", "127.0.0.1:1")]);
+        assert_eq!(code, Some(1), "{name}: {said}");
+        assert!(said.contains("REDIS_URL is not set"), "{name}: {said}");
+    }
+}
+
 #[test]
 fn a_missing_or_wrong_setting_is_named_at_start() {
     let (code, said) = refusal("aggregate", &[]);

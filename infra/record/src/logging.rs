@@ -313,8 +313,9 @@ fn log_tag(tx: &Transaction<'_>, run_id: &str, tag: &Pair) -> Result<(), Refusal
     put_pair(tx, "run_tags", run_id, tag)
 }
 
-/// A parameter is written once; the same value again is no change.
+/// A parameter is written once; the same value again is no change. Of long values MLflow keeps the beginning.
 fn log_param(tx: &Transaction<'_>, run_id: &str, param: &Pair) -> Result<(), Refusal> {
+    let param = &Pair { key: param.key.clone(), value: param.value.chars().take(PARAM_CHARS_MAX).collect() };
     let known: Option<String> = tx
         .prepare_cached("SELECT value FROM run_params WHERE owner = ? AND key = ?")?
         .query_row([run_id, &param.key], |row| row.get(0))
@@ -334,12 +335,6 @@ fn check_params(params: &[Pair]) -> Result<(), Refusal> {
     let mut seen = BTreeSet::new();
     for param in params {
         check_key("param", &param.key)?;
-        if param.value.chars().count() > PARAM_CHARS_MAX {
-            return Err(Refusal::invalid(format!(
-                "Param value of '{}' exceeds the maximum length of {PARAM_CHARS_MAX} characters",
-                param.key
-            )));
-        }
         if !seen.insert(&param.key) {
             return Err(Refusal::invalid(format!(
                 "Duplicate parameter keys have been submitted: ['{}']. \

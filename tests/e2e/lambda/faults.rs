@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use base64::prelude::{BASE64_STANDARD, Engine as _};
 use regrove_events::JobState;
 use regrove_sqs::Queue;
 use serde_json::{Value, json};
@@ -165,4 +166,46 @@ async fn the_template_is_what_the_manifests_say() {
     let tick: Value =
         serde_json::from_str(template.properties("TickSchedule")["Target"]["Input"].as_str().unwrap()).unwrap();
     assert_eq!(tick["type"], regrove_knative::manifest::PING_EVENT_TYPE);
+}
+
+/// At SQS's own limit: a large request goes by way of the bucket, and what is not there as it was put there is said.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_message_holds_goes_through_the_bucket() {
+    let stack = Stack::start(StackOptions::default()).await;
+    let mut large = small("Large", 1);
+    // A job whose failure is as large as its request.
+    large.params.insert("criterion".to_owned(), json!("g".repeat(300_000)));
+    assert_eq!(stack.claims().await, 0);
+    stack.request("large", &large).await;
+    let job = stack.job_when("large", "has ended", |job| job.state.is_terminal()).await;
+    assert_eq!((job.state, job.request.map(|request| request.params)), (JobState::Failed, Some(large.params)));
+    assert!(stack.claims().await > 0);
+    stack.settled().await;
+    for queue in stack.queues.routes().queues() {
+        assert_eq!(stack.depth(&queue.dead_letter_queue()).await, 0, "{}", queue.name);
+    }
+    // MLflow keeps the beginning of so long a parameter.
+    let runs = record::runs(&stack.tracking_uri, "large").await;
+    let kept = runs[0].data.params.iter().find(|param| param.key == "criterion").unwrap();
+    assert_eq!(kept.value, "g".repeat(6000));
+
+    let elsewhere = stack.put("others/1", b"{}").await;
+    let other_bytes = stack.put(&format!("claims/{}", "A".repeat(43)), b"{}").await;
+    let gone = other_bytes.replace("AAA", "BBB");
+    for (id, reference, says) in [
+        ("gone", gone.as_str(), "it is gone"),
+        ("changed", &other_bytes, "its bytes belong to"),
+        // Not ours to follow: an event without data.
+        ("elsewhere", &elsewhere, "there is none"),
+        ("foreign", "s3://somebody-else/claims/1", "there is none"),
+    ] {
+        let claim = json!({"specversion": "1.0", "id": id, "source": "/e2e", "type": "io.regrove.train-requested",
+            "subject": id, "datacontenttype": "application/json", "dataref": reference});
+        stack.send_raw("aggregate.fifo", Some(id), &claim.to_string()).await;
+        let (text, reason) = stack.take("aggregate-dlq.fifo").await;
+        assert_eq!(text, claim.to_string());
+        let told = BASE64_STANDARD.decode(&reason["knativeerrordata"]).unwrap();
+        let told = String::from_utf8(told).unwrap();
+        assert!(told.contains(says), "{id}: {told}");
+    }
 }

@@ -232,6 +232,15 @@ impl Stack {
         counts
     }
 
+    /// Puts an object into the bucket, past the functions.
+    pub(crate) async fn put(&self, key: &str, bytes: &'static [u8]) -> String {
+        let bucket = self.template.bucket();
+        let url = format!("{}/{bucket}/{key}", self.endpoint);
+        let put = reqwest::Client::new().put(url).body(bytes).send().await.unwrap();
+        assert!(put.status().is_success());
+        format!("s3://{bucket}/{key}")
+    }
+
     /// Names of the objects in the bucket.
     pub(crate) async fn claims(&self) -> usize {
         let listing = reqwest::get(format!("{}/{}?list-type=2", self.endpoint, self.template.bucket())).await.unwrap();
