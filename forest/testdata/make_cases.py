@@ -77,9 +77,8 @@ def measures(y, output, regressor, n_classes):
     }
 
 
-def describe(case, trees, output, model, y):
-    """Adds what a fitted model of these trees is and answers."""
-    case["trees"] = [
+def hashes(trees):
+    return [
         {
             "node_count": int(tree.tree_.node_count),
             "feature_sha256": sha256(tree.tree_.feature, "<i8"),
@@ -89,8 +88,19 @@ def describe(case, trees, output, model, y):
         }
         for tree in trees
     ]
-    case["output_sha256"] = sha256(output, "<f8")
-    case["feature_importances"] = model.feature_importances_.tolist()
+
+
+def fitted(trees, output, model):
+    return {
+        "trees": hashes(trees),
+        "output_sha256": sha256(output, "<f8"),
+        "feature_importances": model.feature_importances_.tolist(),
+    }
+
+
+def describe(case, trees, output, model, y):
+    """Adds what a fitted model of these trees is and answers."""
+    case |= fitted(trees, output, model)
     case["oob_score"] = float(model.oob_score_) if case["params"].get("oob_score") else None
     case["measures"] = measures(y, output, not case["n_classes"], case["n_classes"])
     return case

@@ -29,15 +29,22 @@ struct Rows {
     missing: f64,
 }
 
+/// A model as scikit-learn fits it.
 #[derive(Deserialize)]
-struct Case {
-    #[serde(flatten)]
-    data: Rows,
+struct Fitted {
     estimator: String,
     params: serde_json::Map<String, serde_json::Value>,
     trees: Vec<Hashes>,
     output_sha256: String,
     feature_importances: Vec<f64>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    #[serde(flatten)]
+    data: Rows,
+    #[serde(flatten)]
+    fitted: Fitted,
     oob_score: Option<f64>,
     measures: serde_json::Value,
     split: Option<(Vec<usize>, Vec<usize>)>,
@@ -69,6 +76,22 @@ fn sha256_i64(numbers: &[i32]) -> String {
     sha256(numbers.iter().flat_map(|number| i64::from(*number).to_le_bytes()))
 }
 
+fn round(x: &mut [f64], decimals: Option<i32>) {
+    let Some(decimals) = decimals else { return };
+    let scale = 10_f64.powi(decimals);
+    for value in x {
+        *value = (*value * scale).round_ties_even() / scale;
+    }
+}
+
+fn thin_out(x: &mut [f64], missing: f64, stream: &mut RandomState) {
+    for value in x {
+        if stream.random_sample() < missing {
+            *value = f64::NAN;
+        }
+    }
+}
+
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_precision_loss,
@@ -78,18 +101,9 @@ fn data(case: &Rows) -> Frame {
     let (n, width) = (case.n_samples, case.n_features);
     let mut stream = RandomState::new(case.seed);
     let mut x: Vec<f64> = (0..n * width).map(|_| stream.standard_normal()).collect();
-    if let Some(decimals) = case.decimals {
-        let scale = 10_f64.powi(decimals);
-        for value in &mut x {
-            *value = (*value * scale).round_ties_even() / scale;
-        }
-    }
+    round(&mut x, case.decimals);
     let y: Vec<f64> = x.chunks_exact(width).map(|row| 2.0 * row[0] - row[width - 1] + stream.random_sample()).collect();
-    for value in &mut x {
-        if stream.random_sample() < case.missing {
-            *value = f64::NAN;
-        }
-    }
+    thin_out(&mut x, case.missing, &mut stream);
     let columns = (0..width).flat_map(|feature| x.iter().skip(feature).step_by(width)).map(|value| *value as f32);
     let target = if case.n_classes == 0 {
         Target::Values(y)
@@ -117,32 +131,46 @@ fn check_measures(expected: &serde_json::Value, got: &serde_json::Value, seed: u
     }
 }
 
+impl Fitted {
+    fn params(&self) -> RandomForestParams {
+        let mut params = self.params.clone();
+        params.insert("estimator".to_owned(), self.estimator.clone().into());
+        serde_json::from_value(params.into()).unwrap()
+    }
+}
+
+fn check_trees(forest: &Forest, trees: &[Hashes], what: &str) {
+    assert_eq!(forest.n_trees(), trees.len(), "trees of {what}");
+    for (at, (tree, expected)) in forest.trees().iter().zip(trees).enumerate() {
+        assert_eq!(tree.node_count(), expected.node_count, "nodes of tree {at} of {what}");
+        let same =
+            |got: String, expected: &str, array: &str| assert_eq!(got, expected, "{array} of tree {at} of {what}");
+        same(sha256_i64(&tree.feature), &expected.feature_sha256, "features");
+        same(sha256_f64(&tree.threshold), &expected.threshold_sha256, "thresholds");
+        same(sha256_i64(&tree.children_left), &expected.children_left_sha256, "left children");
+        same(sha256_f64(&tree.value), &expected.value_sha256, "values");
+    }
+}
+
+/// Fits what scikit-learn fitted; holds trees, answers of forest and file, and importances against its own.
+fn check_fitted(frame: &Frame, fitted: &Fitted, what: &str) -> (Forest, Vec<f64>) {
+    let forest = fit(frame, &fitted.params()).unwrap();
+    check_trees(&forest, &fitted.trees, what);
+    let rows = frame.rows();
+    let model = Model::from_bytes(Arc::new(forest.to_serving_bytes().unwrap())).unwrap();
+    let mut output = vec![0.0; frame.n_samples() * forest.n_outputs()];
+    model.predict_proba_rows(&rows, frame.n_samples(), &mut output).unwrap();
+    assert_eq!(sha256_f64(&output), fitted.output_sha256, "outputs of {what}");
+    let own = if forest.n_classes() == 0 { forest.predict_values(&rows) } else { forest.predict_proba(&rows) };
+    assert_eq!(own.unwrap(), output, "outputs of forest and file of {what}");
+    assert_eq!(forest.feature_importances(), fitted.feature_importances, "importances of {what}");
+    (forest, output)
+}
+
 fn check(case: &Case) {
     let seed = case.data.seed;
     let frame = data(&case.data);
-    let mut params = case.params.clone();
-    params.insert("estimator".to_owned(), case.estimator.clone().into());
-    let params: RandomForestParams = serde_json::from_value(params.into()).unwrap();
-    let forest: Forest = fit(&frame, &params).unwrap();
-    for (at, (tree, expected)) in forest.trees().iter().zip(&case.trees).enumerate() {
-        assert_eq!(tree.node_count(), expected.node_count, "nodes of tree {at} of case {seed}");
-        assert_eq!(sha256_i64(&tree.feature), expected.feature_sha256, "features of tree {at} of case {seed}");
-        assert_eq!(sha256_f64(&tree.threshold), expected.threshold_sha256, "thresholds of tree {at} of case {seed}");
-        assert_eq!(
-            sha256_i64(&tree.children_left),
-            expected.children_left_sha256,
-            "children of tree {at} of case {seed}"
-        );
-        assert_eq!(sha256_f64(&tree.value), expected.value_sha256, "values of tree {at} of case {seed}");
-    }
-    let rows = frame.rows();
-    let model = Model::from_bytes(Arc::new(forest.to_serving_bytes().unwrap())).unwrap();
-    let mut output = vec![0.0; case.data.n_samples * forest.n_outputs()];
-    model.predict_proba_rows(&rows, case.data.n_samples, &mut output).unwrap();
-    assert_eq!(sha256_f64(&output), case.output_sha256, "outputs of case {seed}");
-    let own = if case.data.n_classes == 0 { forest.predict_values(&rows) } else { forest.predict_proba(&rows) };
-    assert_eq!(own.unwrap(), output, "outputs of forest and file of case {seed}");
-    assert_eq!(forest.feature_importances(), case.feature_importances, "importances of case {seed}");
+    let (forest, output) = check_fitted(&frame, &case.fitted, &format!("case {seed}"));
     if let Some(score) = case.oob_score {
         assert!((forest.oob(&frame).unwrap().score - score).abs() <= 1e-12, "out-of-bag score of case {seed}");
     }
@@ -210,8 +238,19 @@ struct Drawn {
     classification_data: Vec<Data>,
     areas: Vec<Areas>,
     evaluations: Vec<Evaluation>,
+    large: Vec<Large>,
     trees: Vec<Case>,
     forests: Vec<Case>,
+}
+
+/// A forest on data of `make_classification` that are rounded and thinned out.
+#[derive(Deserialize)]
+struct Large {
+    data: Data,
+    decimals: Option<i32>,
+    missing: f64,
+    #[serde(flatten)]
+    fitted: Fitted,
 }
 
 #[derive(Deserialize)]
@@ -254,14 +293,17 @@ fn close(got: &[f64], expected: &[f64], what: &str) {
     }
 }
 
+impl Data {
+    fn uri(&self) -> String {
+        let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        let query: Vec<String> = self.params.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
+        let generator = if self.coef.is_some() { "make_regression" } else { "make_classification" };
+        format!("{generator}?{}", query.join("&"))
+    }
+}
+
 fn check_data(data: &Data) {
-    let query: Vec<String> = data
-        .params
-        .iter()
-        .map(|(name, value)| format!("{name}={}", value.as_str().map_or_else(|| value.to_string(), str::to_owned)))
-        .collect();
-    let generator = if data.coef.is_some() { "make_regression" } else { "make_classification" };
-    let uri = format!("{generator}?{}", query.join("&"));
+    let uri = data.uri();
     let (x, y, coef) = match Synthetic::parse(&uri).unwrap() {
         Synthetic::Classification(params) => {
             let data = make_classification(&params).unwrap();
@@ -314,13 +356,24 @@ fn check_evaluation(case: &Evaluation) {
 /// A forest grown in two goes is the forest grown in one.
 fn check_warm_start(case: &Case) {
     let frame = data(&case.data);
-    let mut params = case.params.clone();
-    params.insert("estimator".to_owned(), case.estimator.clone().into());
-    let whole: RandomForestParams = serde_json::from_value(params.into()).unwrap();
+    let whole = case.fitted.params();
     let first = RandomForestParams { n_estimators: 1, ..whole.clone() };
     let first = fit(&frame, &first).unwrap();
     let warm = fit_more(first, &frame, &whole, &FitOptions::default()).unwrap();
     assert_eq!(warm, fit(&frame, &whole).unwrap(), "warm start of case {}", case.data.seed);
+}
+
+/// Two classes and enough rows that columns are ranked: the search that big data take.
+fn check_large(large: &Large) {
+    let what = format!("{:?} of {:?}", large.fitted.params, large.data.params);
+    let Synthetic::Classification(params) = Synthetic::parse(&large.data.uri()).unwrap() else {
+        panic!("{what}: no classification")
+    };
+    let mut data = make_classification(&params).unwrap();
+    assert_eq!(sha256_f64(&data.x), large.data.x, "features of {what}");
+    round(&mut data.x, large.decimals);
+    thin_out(&mut data.x, large.missing, &mut RandomState::new(params.random_state));
+    check_fitted(&data.into_frame().unwrap(), &large.fitted, &what);
 }
 
 /// A seed for this run: `REGROVE_TEST_SEED`, or the clock.
@@ -351,6 +404,7 @@ fn what_is_drawn_in_this_run_is_scikit_learns() {
     drawn.classification_data.iter().chain(&drawn.regression_data).for_each(check_data);
     drawn.areas.iter().for_each(check_areas);
     drawn.evaluations.iter().for_each(check_evaluation);
+    drawn.large.iter().for_each(check_large);
     drawn.trees.iter().chain(&drawn.forests).for_each(check);
     drawn.forests.iter().take(20).for_each(check_warm_start);
     assert_eq!(drawn.forests.len(), N_DRAWN as usize);

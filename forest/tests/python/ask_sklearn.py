@@ -73,6 +73,41 @@ def areas(rng):
     return {"n_classes": n_classes, "y": y.tolist(), "proba": proba.ravel().tolist(), "expected": found}
 
 
+def large(rng, n_features, max_features):
+    """Two classes, so many rows that cuts are searched by ranks, and few enough features per node."""
+    informative = int(rng.randint(2, 8))
+    params = {
+        "n_samples": int(rng.randint(5_000, 30_000)) if n_features < 100 else 5_000,
+        "n_features": n_features,
+        "n_informative": informative,
+        "n_redundant": int(rng.randint(n_features - informative + 1)) if n_features < 100 else 20,
+        "n_clusters_per_class": 1,
+        "flip_y": float(rng.choice([0.01, 0.2])),
+        "class_sep": float(rng.choice([1.0, 0.3])),
+        "random_state": int(rng.randint(2**31)),
+    }
+    x, y = datasets.make_classification(**params)
+    case = {"data": {"params": params, "x": sha256(x), "y": sha256(y.astype(float))}}
+    case |= {"decimals": [None, 1, 3][rng.randint(3)], "missing": float(rng.choice([0.0, 0.01]))}
+    if case["decimals"] is not None:
+        x = np.rint(x * 10.0 ** case["decimals"]) / 10.0 ** case["decimals"]
+    x[np.random.RandomState(params["random_state"]).random_sample(x.shape) < case["missing"]] = np.nan
+    case["estimator"] = "RandomForestClassifier"
+    bootstrap = bool(rng.randint(3))
+    case["params"] = {
+        "n_estimators": int(rng.randint(2, 4)),
+        "max_features": max_features,
+        "max_depth": [None, None, 9][rng.randint(3)],
+        "max_leaf_nodes": [None, None, 200][rng.randint(3)],
+        "bootstrap": bootstrap,
+        # Without bootstrap rows would weigh fractions, which the search by ranks does not take.
+        "class_weight": [None, "balanced"][rng.randint(2)] if bootstrap else None,
+        "random_state": int(rng.randint(2**31)),
+    }
+    model = ensemble.RandomForestClassifier(**case["params"], n_jobs=2).fit(x, y)
+    return case | make_cases.fitted(model.estimators_, model.predict_proba(x), model)
+
+
 ESTIMATORS = {
     "RandomForestClassifier": ensemble.RandomForestClassifier,
     "RandomForestRegressor": ensemble.RandomForestRegressor,
@@ -154,6 +189,12 @@ if __name__ == "__main__":
                 "classification_data": [classification_data(rng) for _ in range(60)],
                 "areas": [areas(rng) for _ in range(40)],
                 "evaluations": [evaluation(rng, name) for name in ESTIMATORS for _ in range(6)],
+                "large": [
+                    *(large(rng, int(rng.randint(8, 41)), ["sqrt", "log2", 0.3][at % 3]) for at in range(6)),
+                    # More than 16 and more than 32 features for each that a node looks at.
+                    large(rng, 300, "sqrt"),
+                    large(rng, 300, 5),
+                ],
                 "trees": [single_tree(case) for case in grown[: n_forests // 4]],
                 "forests": grown,
             }
