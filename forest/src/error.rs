@@ -1,9 +1,9 @@
 //! What can go wrong, with the names of the fields concerned.
 
-use crate::frame::FrameError;
+use crate::frame::{FrameError, Label};
 use crate::model_file::ModelFileError;
 use crate::onnx::ImportError;
-use crate::params::ParamError;
+use crate::params::{Estimator, ParamError};
 
 /// Every failure of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +46,15 @@ pub enum Error {
         /// The value.
         value: f64,
     },
+    /// Nothing can be learned from the target.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// More rows than a tree can number.
+    #[error("{n_samples} rows; a tree numbers rows with 32 bits, so at most {max} can be learned from", max = u32::MAX)]
+    TooManyRows {
+        /// Rows of the data set.
+        n_samples: usize,
+    },
     /// What was asked is not possible for these arguments.
     #[error("{0}")]
     Unsupported(String),
@@ -60,6 +69,31 @@ pub enum Error {
     /// An error of linfa's data set handling.
     #[error(transparent)]
     Linfa(#[from] linfa::error::Error),
+}
+
+/// Why an estimator cannot learn from a target.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum TargetError {
+    /// A regressor was given class labels.
+    #[error("{0:?} needs numbers as target, not class labels")]
+    NotNumbers(Estimator),
+    /// A classifier was given numbers.
+    #[error("{0:?} needs class labels as target, not numbers")]
+    NotClasses(Estimator),
+    /// A number that cannot be averaged.
+    #[error("row {row}: the target {value} is not finite")]
+    NotFinite {
+        /// Row, counted from 1.
+        row: usize,
+        /// Its target.
+        value: f64,
+    },
+    /// A classifier was given a target without classes.
+    #[error("the target has no classes")]
+    NoClass,
+    /// A classifier was given rows of a single class.
+    #[error("the target has one class only, `{0}`; a classifier needs two")]
+    OneClass(Label),
 }
 
 /// Why shards cannot be concatenated to a forest.

@@ -52,7 +52,7 @@ pub mod random;
 pub mod row_parts;
 pub mod tree;
 
-pub use error::{Error, MergeError};
+pub use error::{Error, MergeError, TargetError};
 pub use forest::{FitOptions, Forest, OutOfBag, fit, fit_more, fit_part, fit_range, fit_tree};
 pub use frame::{Categories, Frame, FrameLimits, Label, Target};
 pub use kernel::Level;

@@ -8,7 +8,6 @@ use rayon::prelude::*;
 
 use super::Forest;
 use super::rows::RowSampler;
-use crate::Error;
 use crate::frame::{Frame, Target};
 use crate::grow::{self, Cancel, Ground, Plan, RowWeights, Workspace};
 use crate::kernel::Level;
@@ -16,6 +15,7 @@ use crate::linfa_tree;
 use crate::params::{Estimator, ParamError, RandomForestParams};
 use crate::row_parts::{self, RowParts};
 use crate::tree::Tree;
+use crate::{Error, TargetError};
 
 /// What a caller may want to know or do while trees grow.
 #[derive(Default, Clone, Copy)]
@@ -225,19 +225,15 @@ impl Workspaces {
 fn check_target(frame: &Frame, estimator: Estimator) -> Result<(), Error> {
     check_row_numbers(frame.n_samples())?;
     match frame.target() {
-        Target::Values(_) if !estimator.is_regressor() => {
-            refuse(format!("{estimator:?} needs class labels as target, not numbers"))
-        }
+        Target::Values(_) if !estimator.is_regressor() => Err(TargetError::NotClasses(estimator).into()),
         Target::Values(values) => match values.iter().position(|value| !value.is_finite()) {
-            Some(row) => refuse(format!("row {}: the target {} is not finite", row + 1, values[row])),
+            Some(row) => Err(TargetError::NotFinite { row: row + 1, value: values[row] }.into()),
             None => Ok(()),
         },
-        Target::Classes { .. } if estimator.is_regressor() => {
-            refuse(format!("{estimator:?} needs numbers as target, not class labels"))
-        }
+        Target::Classes { .. } if estimator.is_regressor() => Err(TargetError::NotNumbers(estimator).into()),
         Target::Classes { classes, .. } => match classes.as_slice() {
-            [] => refuse("the target has no classes".to_owned()),
-            [only] => refuse(format!("the target has one class only, `{only}`; a classifier needs two")),
+            [] => Err(TargetError::NoClass.into()),
+            [only] => Err(TargetError::OneClass(only.clone()).into()),
             _ => Ok(()),
         },
     }
@@ -245,14 +241,7 @@ fn check_target(frame: &Frame, estimator: Estimator) -> Result<(), Error> {
 
 /// Whether every row has a number.
 fn check_row_numbers(n_samples: usize) -> Result<(), Error> {
-    if u32::try_from(n_samples).is_ok() {
-        return Ok(());
-    }
-    refuse(format!("{n_samples} rows; a tree numbers rows with 32 bits, so at most {} can be learned from", u32::MAX))
-}
-
-fn refuse(reason: String) -> Result<(), Error> {
-    Err(Error::Unsupported(reason))
+    if u32::try_from(n_samples).is_ok() { Ok(()) } else { Err(Error::TooManyRows { n_samples }) }
 }
 
 #[cfg(test)]
