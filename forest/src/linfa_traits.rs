@@ -1,7 +1,7 @@
 //! The estimators behind linfa's traits: `RandomForest::from(params).fit(&dataset)?.predict(&dataset)` for labels,
 //! `ForestRegression::from(params)` for numbers. Which estimator it is, the parameters say.
 
-use linfa::dataset::{AsSingleTargets, DatasetBase, Label as LinfaLabel};
+use linfa::dataset::{AsSingleTargets, DatasetBase, Label as LinfaLabel, Records};
 use linfa::traits::{Fit, PredictInplace};
 use linfa::{Float, ParamGuard};
 use ndarray::{Array1, ArrayBase, Data, Ix2};
@@ -70,6 +70,7 @@ where
     type Object = FittedForest<L>;
 
     fn fit(&self, dataset: &DatasetBase<ArrayBase<D, Ix2>, T>) -> Result<FittedForest<L>, Error> {
+        refuse_weights(dataset)?;
         let targets = dataset.as_single_targets();
         let mut classes: Vec<L> = targets.iter().cloned().collect();
         classes.sort();
@@ -81,6 +82,14 @@ where
         };
         let frame = frame(dataset.records(), dataset.feature_names(), target)?;
         Ok(FittedForest { forest: fit(&frame, &self.0)?, classes })
+    }
+}
+
+/// Weights of samples would be ignored without a word.
+fn refuse_weights<R: Records, T>(dataset: &DatasetBase<R, T>) -> Result<(), Error> {
+    match dataset.weights.len() {
+        0 => Ok(()),
+        n_weights => Err(Error::SampleWeights(n_weights)),
     }
 }
 
@@ -191,6 +200,7 @@ where
     type Object = FittedRegression;
 
     fn fit(&self, dataset: &DatasetBase<ArrayBase<D, Ix2>, T>) -> Result<FittedRegression, Error> {
+        refuse_weights(dataset)?;
         let values = dataset.as_single_targets().iter().map(|value| value.to_f64().unwrap_or(f64::NAN)).collect();
         let frame = frame(dataset.records(), dataset.feature_names(), Target::Values(values))?;
         Ok(FittedRegression(fit(&frame, &self.0)?))

@@ -107,3 +107,20 @@ fn a_classifier_is_no_regression_and_values_must_be_finite() {
     let error = regression.fit(&Dataset::new(x, values)).unwrap_err().to_string();
     assert!(error.contains("row 4") && error.contains("not finite"), "{error}");
 }
+
+#[test]
+fn sample_weights_are_refused_and_not_ignored() {
+    let (x, y) = records(20);
+    let targets: Array1<usize> = y.iter().map(|class| *class as usize).collect();
+    let values: Array1<f64> = y.iter().map(|class| f64::from(*class)).collect();
+    let weights = Array1::from_elem(20, 1.0);
+    let forest = RandomForest::from(params());
+    let error = forest.fit(&Dataset::new(x.clone(), targets.clone()).with_weights(weights.clone())).unwrap_err();
+    assert!(matches!(error, Error::SampleWeights(20)), "{error:?}");
+    assert!(error.to_string().contains("`class_weight` weighs the classes"), "{error}");
+    let regression = ForestRegression::from(RandomForestParams::of(Estimator::RandomForestRegressor));
+    let error = regression.fit(&Dataset::new(x.clone(), values).with_weights(weights)).unwrap_err();
+    assert!(matches!(error, Error::SampleWeights(20)), "{error:?}");
+    // What linfa has where nobody gave weights.
+    forest.fit(&Dataset::new(x, targets).with_weights(Array1::zeros(0))).unwrap();
+}
