@@ -10,6 +10,7 @@ import warnings
 
 import numpy as np
 from sklearn import ensemble, metrics
+from sklearn.base import is_regressor
 from sklearn.model_selection import StratifiedKFold, train_test_split
 
 N_CASES = 96
@@ -41,7 +42,8 @@ def parameters(rng, regressor, n_samples, n_features):
         "min_samples_split": pick(2, 2, 5, 0.1),
         "min_samples_leaf": pick(1, 1, 1, 3, 0.05),
         "min_weight_fraction_leaf": pick(0.0, 0.0, 0.05),
-        "max_features": pick("sqrt", "log2", None, 0.5, 1, 1.0),
+        # A count may be larger than there are features, then all are looked at.
+        "max_features": pick("sqrt", "log2", None, 0.5, 1, 1.0, int(rng.randint(1, n_features + 3))),
         "max_leaf_nodes": pick(None, None, 5, 20),
         "min_impurity_decrease": pick(0.0, 0.0, 0.0, 0.01),
         "bootstrap": bool(rng.randint(2)),
@@ -50,11 +52,20 @@ def parameters(rng, regressor, n_samples, n_features):
     }
     params["criterion"] = "squared_error" if regressor else pick("gini", "gini", "entropy", "log_loss")
     if params["bootstrap"]:
-        params["max_samples"] = pick(None, None, 0.5, n_samples // 3)
+        params["max_samples"] = pick(None, None, 0.5, n_samples // 3, n_samples + n_samples // 3)
         params["oob_score"] = bool(rng.randint(2))
     if not regressor:
         params["class_weight"] = pick(None, None, "balanced", "balanced_subsample", {"0": 2.0, "1": 0.3})
     return params
+
+
+def arguments(case):
+    """The parameters as scikit-learn takes them: every label's weight, under a number."""
+    weights = case["params"].get("class_weight")
+    if not isinstance(weights, dict):
+        return dict(case["params"])
+    every = {label: weights.get(str(label), 1.0) for label in range(case["n_classes"])}
+    return case["params"] | {"class_weight": every}
 
 
 def measures(y, output, regressor, n_classes):
@@ -77,6 +88,11 @@ def measures(y, output, regressor, n_classes):
     }
 
 
+def missing_go_to_left(tree):
+    """What cuts do with missing values; leaves do nothing with them."""
+    return tree.missing_go_to_left.astype(int) * (tree.children_left >= 0)
+
+
 def hashes(trees):
     return [
         {
@@ -84,6 +100,11 @@ def hashes(trees):
             "feature_sha256": sha256(tree.tree_.feature, "<i8"),
             "threshold_sha256": sha256(tree.tree_.threshold, "<f8"),
             "children_left_sha256": sha256(tree.tree_.children_left, "<i8"),
+            "children_right_sha256": sha256(tree.tree_.children_right, "<i8"),
+            "missing_go_to_left_sha256": sha256(missing_go_to_left(tree.tree_), "<i8"),
+            "impurity_sha256": sha256(tree.tree_.impurity, "<f8"),
+            "n_node_samples_sha256": sha256(tree.tree_.n_node_samples, "<i8"),
+            "weighted_n_node_samples_sha256": sha256(tree.tree_.weighted_n_node_samples, "<f8"),
             "value_sha256": sha256(tree.tree_.value, "<f8"),
         }
         for tree in trees
@@ -98,10 +119,25 @@ def fitted(trees, output, model):
     }
 
 
-def describe(case, trees, output, model, y):
+def with_holes(case, x):
+    """The rows with every fifth value or so missing, whatever was missing in training."""
+    return np.where(np.random.RandomState(case["seed"] ^ 1).random_sample(x.shape) < 0.2, np.nan, x)
+
+
+def answer(model, x):
+    return model.predict(x) if is_regressor(model) else model.predict_proba(x)
+
+
+def describe(case, trees, output, model, x, y):
     """Adds what a fitted model of these trees is and answers."""
     case |= fitted(trees, output, model)
-    case["oob_score"] = float(model.oob_score_) if case["params"].get("oob_score") else None
+    # With constraints scikit-learn refuses missing values.
+    holes = None if "monotonic_cst" in case["params"] else answer(model, with_holes(case, x))
+    case["output_with_holes_sha256"] = None if holes is None else sha256(holes, "<f8")
+    asked = case["params"].get("oob_score")
+    case["oob_score"] = float(model.oob_score_) if asked else None
+    held_out = getattr(model, "oob_prediction_" if not case["n_classes"] else "oob_decision_function_", None)
+    case["oob_output_sha256"] = sha256(held_out, "<f8") if asked else None
     case["measures"] = measures(y, output, not case["n_classes"], case["n_classes"])
     return case
 
@@ -124,16 +160,13 @@ def make(number):
     x, y = data(case)
     if not regressor and np.bincount(y, minlength=case["n_classes"]).min() < 2:
         return None
-    if not regressor and case["n_classes"] == 2 and not case["missing"] and rng.randint(2):
+    # scikit-learn knows such constraints for numbers and two classes, without missing values.
+    if case["n_classes"] in (0, 2) and not case["missing"] and rng.randint(2):
         params["monotonic_cst"] = [int(sign) for sign in rng.randint(-1, 2, case["n_features"])]
     case["params"] = params
-    arguments = dict(params)
-    if isinstance(params.get("class_weight"), dict):
-        weights = {int(label): weight for label, weight in params["class_weight"].items()}
-        arguments["class_weight"] = {label: weights.get(label, 1.0) for label in range(case["n_classes"])}
-    model = getattr(ensemble, estimator)(**arguments).fit(x, y)
-    output = model.predict(x) if regressor else model.predict_proba(x)
-    describe(case, model.estimators_, output, model, y)
+    model = getattr(ensemble, estimator)(**arguments(case)).fit(x, y)
+    output = answer(model, x)
+    describe(case, model.estimators_, output, model, x, y)
     if not regressor:
         train, test = train_test_split(np.arange(len(y)), stratify=y, test_size=0.25, random_state=number)
         case["split"] = [train.tolist(), test.tolist()]

@@ -45,7 +45,9 @@ struct Case {
     data: Rows,
     #[serde(flatten)]
     fitted: Fitted,
+    output_with_holes_sha256: Option<String>,
     oob_score: Option<f64>,
+    oob_output_sha256: Option<String>,
     measures: serde_json::Value,
     split: Option<(Vec<usize>, Vec<usize>)>,
     #[serde(default)]
@@ -58,6 +60,11 @@ struct Hashes {
     feature_sha256: String,
     threshold_sha256: String,
     children_left_sha256: String,
+    children_right_sha256: String,
+    missing_go_to_left_sha256: String,
+    impurity_sha256: String,
+    n_node_samples_sha256: String,
+    weighted_n_node_samples_sha256: String,
     value_sha256: String,
 }
 
@@ -72,8 +79,8 @@ fn sha256_f64(numbers: &[f64]) -> String {
     sha256(numbers.iter().flat_map(|number| number.to_le_bytes()))
 }
 
-fn sha256_i64(numbers: &[i32]) -> String {
-    sha256(numbers.iter().flat_map(|number| i64::from(*number).to_le_bytes()))
+fn sha256_i64<N: Copy + Into<i64>>(numbers: &[N]) -> String {
+    sha256(numbers.iter().flat_map(|number| (*number).into().to_le_bytes()))
 }
 
 fn round(x: &mut [f64], decimals: Option<i32>) {
@@ -148,6 +155,15 @@ fn check_trees(forest: &Forest, trees: &[Hashes], what: &str) {
         same(sha256_i64(&tree.feature), &expected.feature_sha256, "features");
         same(sha256_f64(&tree.threshold), &expected.threshold_sha256, "thresholds");
         same(sha256_i64(&tree.children_left), &expected.children_left_sha256, "left children");
+        same(sha256_i64(&tree.children_right), &expected.children_right_sha256, "right children");
+        let missing: Vec<i32> = (0..tree.node_count())
+            .map(|node| i32::from(tree.missing_go_to_left[node] && !tree.is_leaf(node)))
+            .collect();
+        same(sha256_i64(&missing), &expected.missing_go_to_left_sha256, "sides of missing values");
+        same(sha256_f64(&tree.impurity), &expected.impurity_sha256, "impurities");
+        same(sha256_i64(&tree.n_node_samples), &expected.n_node_samples_sha256, "row counts");
+        let weights = sha256_f64(&tree.weighted_n_node_samples);
+        same(weights, &expected.weighted_n_node_samples_sha256, "row weights");
         same(sha256_f64(&tree.value), &expected.value_sha256, "values");
     }
 }
@@ -167,12 +183,35 @@ fn check_fitted(frame: &Frame, fitted: &Fitted, what: &str) -> (Forest, Vec<f64>
     (forest, output)
 }
 
+/// Rows with missing values, whether or not there were any in training.
+fn check_holes(forest: &Forest, frame: &Frame, case: &Case) {
+    let Some(expected) = &case.output_with_holes_sha256 else { return };
+    let mut stream = RandomState::new(case.data.seed ^ 1);
+    let mut rows = frame.rows();
+    for value in &mut rows {
+        if stream.random_sample() < 0.2 {
+            *value = f32::NAN;
+        }
+    }
+    let own = if forest.n_classes() == 0 { forest.predict_values(&rows) } else { forest.predict_proba(&rows) };
+    assert_eq!(&sha256_f64(&own.unwrap()), expected, "outputs for missing values of case {}", case.data.seed);
+    let model = Model::from_bytes(Arc::new(forest.to_serving_bytes().unwrap())).unwrap();
+    let mut output = vec![0.0; frame.n_samples() * forest.n_outputs()];
+    model.predict_proba_rows(&rows, frame.n_samples(), &mut output).unwrap();
+    assert_eq!(&sha256_f64(&output), expected, "outputs of the file for missing values of case {}", case.data.seed);
+}
+
 fn check(case: &Case) {
     let seed = case.data.seed;
     let frame = data(&case.data);
     let (forest, output) = check_fitted(&frame, &case.fitted, &format!("case {seed}"));
-    if let Some(score) = case.oob_score {
-        assert!((forest.oob(&frame).unwrap().score - score).abs() <= 1e-12, "out-of-bag score of case {seed}");
+    check_holes(&forest, &frame, case);
+    if let (Some(score), Some(output)) = (case.oob_score, &case.oob_output_sha256) {
+        let oob = forest.oob(&frame).unwrap();
+        assert_eq!(&sha256_f64(&oob.decision_function), output, "out-of-bag outputs of case {seed}");
+        // The share of right answers is exact; r2 is a quotient of sums that NumPy forms in another order.
+        let tolerance = if forest.n_classes() == 0 { 1e-12 * score.abs().max(1.0) } else { 0.0 };
+        assert!((oob.score - score).abs() <= tolerance, "out-of-bag score of case {seed}: {} for {score}", oob.score);
     }
     let measures = match frame.target() {
         Target::Values(values) => serde_json::to_value(metrics::regression(values, &output).unwrap()),
@@ -239,8 +278,19 @@ struct Drawn {
     areas: Vec<Areas>,
     evaluations: Vec<Evaluation>,
     large: Vec<Large>,
+    one_row: Vec<OneRow>,
+    warm_starts: Vec<Vec<Hashes>>,
     trees: Vec<Case>,
     forests: Vec<Case>,
+}
+
+/// A regressor on a single row, of which there is no measure.
+#[derive(Deserialize)]
+struct OneRow {
+    #[serde(flatten)]
+    data: Rows,
+    #[serde(flatten)]
+    fitted: Fitted,
 }
 
 /// A forest on data of `make_classification` that are rounded and thinned out.
@@ -353,13 +403,14 @@ fn check_evaluation(case: &Evaluation) {
     );
 }
 
-/// A forest grown in two goes is the forest grown in one.
-fn check_warm_start(case: &Case) {
+/// A forest grown in two goes is scikit-learn's warm start, and the forest grown in one.
+fn check_warm_start((case, trees): (&Case, &Vec<Hashes>)) {
     let frame = data(&case.data);
     let whole = case.fitted.params();
     let first = RandomForestParams { n_estimators: 1, ..whole.clone() };
     let first = fit(&frame, &first).unwrap();
     let warm = fit_more(first, &frame, &whole, &FitOptions::default()).unwrap();
+    check_trees(&warm, trees, &format!("warm start of case {}", case.data.seed));
     assert_eq!(warm, fit(&frame, &whole).unwrap(), "warm start of case {}", case.data.seed);
 }
 
@@ -405,7 +456,11 @@ fn what_is_drawn_in_this_run_is_scikit_learns() {
     drawn.areas.iter().for_each(check_areas);
     drawn.evaluations.iter().for_each(check_evaluation);
     drawn.large.iter().for_each(check_large);
+    for case in &drawn.one_row {
+        check_fitted(&data(&case.data), &case.fitted, &format!("{} of one row", case.fitted.estimator));
+    }
     drawn.trees.iter().chain(&drawn.forests).for_each(check);
-    drawn.forests.iter().take(20).for_each(check_warm_start);
+    assert_eq!(drawn.warm_starts.len(), 20);
+    drawn.forests.iter().zip(&drawn.warm_starts).for_each(check_warm_start);
     assert_eq!(drawn.forests.len(), N_DRAWN as usize);
 }

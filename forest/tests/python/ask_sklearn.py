@@ -169,13 +169,27 @@ def single_tree(of_forest):
         params["class_weight"] = "balanced"
     case["params"] = params
     x, y = make_cases.data(case)
-    arguments = dict(params)
-    if isinstance(params.get("class_weight"), dict):
-        weights = params["class_weight"]
-        arguments["class_weight"] = {label: weights.get(str(label), 1.0) for label in range(case["n_classes"])}
-    model = ESTIMATORS[case["estimator"]](**arguments).fit(x, y)
-    output = model.predict(x) if regressor else model.predict_proba(x)
-    return make_cases.describe(case, [model], output, model, y)
+    model = ESTIMATORS[case["estimator"]](**make_cases.arguments(case)).fit(x, y)
+    return make_cases.describe(case, [model], make_cases.answer(model, x), model, x, y)
+
+
+def warm_start(of_forest):
+    """The trees of a forest that is fitted with one tree, and then with the others."""
+    x, y = make_cases.data(of_forest)
+    arguments = make_cases.arguments(of_forest)
+    model = ESTIMATORS[of_forest["estimator"]](**arguments | {"n_estimators": 1}, warm_start=True).fit(x, y)
+    model.set_params(n_estimators=arguments["n_estimators"]).fit(x, y)
+    return make_cases.hashes(model.estimators_)
+
+
+def one_row(name):
+    """Regressors learn from a single row; what they are is one leaf."""
+    case = {"seed": 1, "n_samples": 1, "n_features": 3, "n_classes": 0, "decimals": None, "missing": 0.0}
+    x, y = make_cases.data(case)
+    params = {"random_state": 7} | ({} if name.startswith("Decision") else {"n_estimators": 2})
+    model = ESTIMATORS[name](**params).fit(x, y)
+    trees = getattr(model, "estimators_", [model])
+    return case | {"estimator": name, "params": params} | make_cases.fitted(trees, model.predict(x), model)
 
 
 if __name__ == "__main__":
@@ -195,6 +209,8 @@ if __name__ == "__main__":
                     large(rng, 300, "sqrt"),
                     large(rng, 300, 5),
                 ],
+                "one_row": [one_row(name) for name in ESTIMATORS if name.endswith("Regressor")],
+                "warm_starts": [warm_start(case) for case in grown[:20]],
                 "trees": [single_tree(case) for case in grown[: n_forests // 4]],
                 "forests": grown,
             }
