@@ -3,7 +3,9 @@
 #![expect(clippy::unwrap_used, reason = "tests: a failure is the answer")]
 
 use regrove_forest::params::{ClassWeight, Criterion, FeatureRoot, MaxFeatures, RowCount};
-use regrove_forest::{Estimator, FitOptions, Frame, Label, RandomForestParams, Target, fit, fit_range};
+use regrove_forest::{
+    Error, Estimator, FitOptions, Frame, Label, RandomForestParams, Target, TargetError, fit, fit_range,
+};
 use serde_json::json;
 
 fn read(value: serde_json::Value) -> Result<RandomForestParams, serde_json::Error> {
@@ -107,7 +109,7 @@ fn values_out_of_range_are_refused_with_their_range() {
         assert_eq!(read(value).unwrap().check().unwrap_err().to_string(), message);
     }
     let nan = RandomForestParams { max_features: MaxFeatures::Fraction(f64::NAN), ..RandomForestParams::default() };
-    assert!(nan.check().is_err());
+    assert_eq!(nan.check().unwrap_err().to_string(), format!("`max_features` must be {features}, got NaN"));
 }
 
 fn frame(labels: &[i64]) -> Frame {
@@ -141,6 +143,16 @@ fn data_that_cannot_be_learned_are_refused() {
     let numbers = Frame::new(vec!["a".to_owned()], vec![1.0], "y", Target::Values(vec![f64::NAN])).unwrap();
     assert_eq!(message(&numbers, json!({"estimator": "RandomForestRegressor"})), "row 1: the target NaN is not finite");
     assert_eq!(message(&numbers, json!({})), "RandomForestClassifier needs class labels as target, not numbers");
+    let target = |frame: &Frame, value| match fit(frame, &read(value).unwrap()) {
+        Err(Error::Target(error)) => error,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(target(&one, json!({})), TargetError::OneClass(Label::Int(3)));
+    assert_eq!(target(&frame(&[7]), json!({})), TargetError::OneClass(Label::Int(7)), "one row");
+    let regressor = Estimator::RandomForestRegressor;
+    assert_eq!(target(&two, json!({"estimator": regressor})), TargetError::NotNumbers(regressor));
+    assert!(matches!(target(&numbers, json!({"estimator": regressor})), TargetError::NotFinite { row: 1, .. }));
+    assert_eq!(target(&numbers, json!({})), TargetError::NotClasses(Estimator::RandomForestClassifier));
     let empty = fit_range(&two, &RandomForestParams::default(), 5..5, &FitOptions::default()).unwrap_err();
     assert_eq!(empty.to_string(), "`range` must be a non-empty part of 0..100 trees, got 5..5");
 }
@@ -163,4 +175,17 @@ fn hard_data_are_learned() {
     }
     let forest = fit(&frame(&[-5, -5, 70, 70]), &params(json!({"n_estimators": 3, "bootstrap": false}))).unwrap();
     assert!(forest.predict(&[f32::INFINITY]).unwrap_err().to_string().starts_with("row 0, feature `a`: inf"));
+}
+
+/// What scikit-learn makes of a single row, the differential test asks it; here also with bins and constraints.
+#[test]
+fn regressors_learn_from_one_row() {
+    let numbers = Frame::new(vec!["a".to_owned()], vec![1.0], "y", Target::Values(vec![-2.5])).unwrap();
+    for more in [json!({}), json!({"splitter": "hist"}), json!({"monotonic_cst": [1]})] {
+        let mut params = json!({"estimator": "RandomForestRegressor", "n_estimators": 2});
+        params.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let forest = fit(&numbers, &read(params).unwrap()).unwrap();
+        assert!(forest.trees().iter().all(|tree| tree.node_count() == 1), "{more}");
+        assert_eq!(forest.predict_values(&[9.0]).unwrap(), [-2.5], "{more}");
+    }
 }

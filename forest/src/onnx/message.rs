@@ -96,6 +96,10 @@ pub(super) struct Attribute {
     i: Option<i64>,
     #[prost(bytes = "vec", optional, tag = "4")]
     s: Option<Vec<u8>>,
+    /// The export writes none.
+    #[cfg(test)]
+    #[prost(message, optional, tag = "5")]
+    t: Option<Tensor>,
     #[prost(float, repeated, tag = "7")]
     floats: Vec<f32>,
     #[prost(int64, repeated, tag = "8")]
@@ -120,6 +124,11 @@ impl Attribute {
     #[cfg(test)]
     pub(super) fn name(&self) -> &str {
         &self.name
+    }
+
+    #[cfg(test)]
+    pub(super) fn tensor(name: &str, tensor: Tensor) -> Self {
+        Self { t: Some(tensor), ..Self::of(name, 4) }
     }
 
     pub(super) fn int(name: &str, value: i64) -> Self {

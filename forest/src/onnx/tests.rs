@@ -5,6 +5,9 @@ use super::{ImportError, Limits, import};
 use crate::{Error, Frame, FrameLimits, RandomForestParams, fit};
 use prost::Message as _;
 
+/// More of anything than a file can hold.
+const BILLION: i64 = 1_000_000_000;
+
 /// A stump on feature 1: two leaves, values 1 and 2.
 fn stump() -> Vec<Attribute> {
     vec![
@@ -23,9 +26,8 @@ fn stump() -> Vec<Attribute> {
     ]
 }
 
-/// The stump with one attribute in place of, or beside, its own.
-fn stump_with(attribute: Attribute) -> Vec<Attribute> {
-    let mut attributes = stump();
+/// These attributes with one in place of, or beside, its own.
+fn with(mut attributes: Vec<Attribute>, attribute: Attribute) -> Vec<Attribute> {
     attributes.retain(|own| own.name() != attribute.name());
     attributes.push(attribute);
     attributes
@@ -36,11 +38,15 @@ fn trees(attributes: Vec<Attribute>, output: &str) -> NodeMessage {
 }
 
 fn bytes(node: Vec<NodeMessage>, initializer: Vec<Tensor>, n_features: i64) -> Vec<u8> {
+    bytes_for(ValueInfo::new("X", Tensor::FLOAT, &[None, Some(n_features)]), node, initializer)
+}
+
+fn bytes_for(input: ValueInfo, node: Vec<NodeMessage>, initializer: Vec<Tensor>) -> Vec<u8> {
     let graph = Graph {
         node,
         name: "test".to_owned(),
         initializer,
-        input: vec![ValueInfo::new("X", Tensor::FLOAT, &[None, Some(n_features)])],
+        input: vec![input],
         output: vec![ValueInfo::new("y", Tensor::FLOAT, &[None, Some(1)])],
     };
     let opset_import = vec![OperatorSet::new("", 13), OperatorSet::new("ai.onnx.ml", 1)];
@@ -56,7 +62,7 @@ fn refusal(bytes: &[u8], limits: &Limits) -> ImportError {
 
 /// What is said about a stump with this attribute.
 fn stump_refusal(attribute: Attribute) -> String {
-    refusal(&bytes(vec![trees(stump_with(attribute), "y")], vec![], 2), &Limits::default()).to_string()
+    refusal(&bytes(vec![trees(with(stump(), attribute), "y")], vec![], 2), &Limits::default()).to_string()
 }
 
 /// What is said about a graph of these operators around a stump that gives `t`.
@@ -142,7 +148,6 @@ fn attributes_of_wrong_kind_length_or_value_are_refused() {
 
 #[test]
 fn what_is_claimed_and_not_there_costs_nothing() {
-    const BILLION: i64 = 1_000_000_000;
     let said = stump_refusal(Attribute::int("n_targets", BILLION));
     assert_eq!(said, "too many numbers per row: at most 65536 are taken in");
     let said = stump_refusal(Attribute::ints("nodes_featureids", vec![BILLION, 0, 0]));
@@ -248,4 +253,124 @@ fn a_file_cut_or_flipped_anywhere_gives_an_error_or_a_model_that_answers() {
         }
     }
     assert!(matches!(import(&[], &Limits::default()), Err(Error::Onnx(ImportError::Malformed(_)))));
+}
+
+#[test]
+fn inputs_of_a_wrong_type_or_shape_are_refused() {
+    let said = |elem_type, dims: &[Option<i64>]| {
+        let model = bytes_for(ValueInfo::new("X", elem_type, dims), vec![trees(stump(), "y")], vec![]);
+        refusal(&model, &Limits::default()).to_string()
+    };
+    for (elem_type, name) in [(0, "undefined"), (8, "string"), (9, "bool"), (10, "float16")] {
+        let expected = "the graph: input `X` must be a tensor of float32, float64, int32 or int64, its element type is";
+        assert_eq!(said(elem_type, &[None, Some(2)]), format!("{expected} {elem_type}"), "{name}");
+    }
+    assert_eq!(said(Tensor::FLOAT, &[None, Some(2), Some(1)]), "the graph: input `X` has 3 dimensions, not 2");
+}
+
+/// The stump as a classifier: classes 3 and 5.
+fn classifier() -> Vec<Attribute> {
+    let mut attributes = stump();
+    attributes.retain(|own| own.name().starts_with("nodes_"));
+    attributes.extend([
+        Attribute::ints("classlabels_int64s", vec![3, 5]),
+        Attribute::ints("class_treeids", vec![0, 0]),
+        Attribute::ints("class_nodeids", vec![1, 2]),
+        Attribute::ints("class_ids", vec![0, 1]),
+        Attribute::floats("class_weights", vec![1.0, 1.0]),
+    ]);
+    attributes
+}
+
+fn classifier_bytes(attributes: Vec<Attribute>) -> Vec<u8> {
+    let node = NodeMessage::new("TreeEnsembleClassifier", "ai.onnx.ml", &["X"], &["y", "p"], attributes);
+    bytes(vec![node], vec![], 2)
+}
+
+#[test]
+fn classifiers_with_wrong_nodes_attributes_or_claims_are_refused() {
+    let model = import(&classifier_bytes(classifier()), &Limits::default()).unwrap();
+    assert_eq!((model.classes().len(), model.n_features()), (2, 2));
+    let said = |attribute| refusal(&classifier_bytes(with(classifier(), attribute)), &Limits::default()).to_string();
+    let ints = |name: &str, numbers: &[i64]| said(Attribute::ints(name, numbers.to_vec()));
+    let of = |what: &str| format!("attribute `{what} of TreeEnsembleClassifier: ");
+    let lost = "tree 0, node 0: its true branch leads to a node that is not there";
+    assert_eq!(ints("nodes_truenodeids", &[7, 0, 0]), lost);
+    assert_eq!(ints("class_nodeids", &[1, 9]), "tree 0, node 9: it has a weight but is not there");
+    assert_eq!(ints("class_ids", &[0, 2]), of("class_ids`") + "must be in 0..2, got 2");
+    assert_eq!(ints("classlabels_int64s", &[3]), of("classlabels_int64s`") + "must name two classes or more");
+    let wrong_kind = said(Attribute::floats("nodes_nodeids", vec![0.0; 3]));
+    assert_eq!(wrong_kind, of("nodes_nodeids`") + "must be a list of whole numbers");
+    let wrong_kind = said(Attribute::ints("class_weights", vec![1, 1]));
+    assert_eq!(wrong_kind, of("class_weights`") + "must be a list of float32 numbers");
+    let far = "tree 0, node 0: its false branch leads to a node that is not there";
+    assert_eq!(ints("nodes_nodeids", &[0, 1, BILLION]), far);
+    assert_eq!(ints("nodes_featureids", &[BILLION, 0, 0]), "too many features: at most 1048576 are taken in");
+}
+
+/// The stump as a `TreeEnsemble` of ai.onnx.ml 5: one inner node, two leaves.
+fn version5() -> Vec<Attribute> {
+    let ints = |name: &str, numbers: &[i64]| Attribute::ints(name, numbers.to_vec());
+    let floats = |name: &str, numbers: &[f64]| Attribute::tensor(name, Tensor::floats(name, numbers));
+    vec![
+        Attribute::int("n_targets", 1),
+        ints("tree_roots", &[0]),
+        ints("nodes_featureids", &[1]),
+        Attribute::tensor("nodes_modes", Tensor::ints("nodes_modes", vec![0])),
+        floats("nodes_splits", &[0.5]),
+        ints("nodes_truenodeids", &[0]),
+        ints("nodes_trueleafs", &[1]),
+        ints("nodes_falsenodeids", &[1]),
+        ints("nodes_falseleafs", &[1]),
+        ints("leaf_targetids", &[0, 0]),
+        floats("leaf_weights", &[1.0, 2.0]),
+    ]
+}
+
+fn version5_bytes(attributes: Vec<Attribute>) -> Vec<u8> {
+    bytes(vec![NodeMessage::new("TreeEnsemble", "ai.onnx.ml", &["X"], &["y"], attributes)], vec![], 2)
+}
+
+fn version5_refusal(attribute: Attribute) -> String {
+    refusal(&version5_bytes(with(version5(), attribute)), &Limits::default()).to_string()
+}
+
+#[test]
+fn ensembles_of_version_5_with_wrong_nodes_are_refused() {
+    let model = import(&version5_bytes(version5()), &Limits::default()).unwrap();
+    let mut out = [0.0; 3];
+    model.predict_proba_rows(&[9.0, 0.5, 9.0, 0.6, 0.0, f32::NAN], 3, &mut out).unwrap();
+    assert_eq!(out.map(f64::to_bits), [1.0_f64, 2.0, 2.0].map(f64::to_bits));
+    let ints = |name: &str, numbers: &[i64]| version5_refusal(Attribute::ints(name, numbers.to_vec()));
+    let lost = "tree 0, node 0: a branch leads to a node or leaf that is not there";
+    assert_eq!(ints("nodes_truenodeids", &[7]), lost);
+    assert_eq!(ints("nodes_falsenodeids", &[-1]), lost);
+    assert_eq!(ints("nodes_trueleafs", &[0]), "tree 0, node 0: it is on a cycle");
+    assert_eq!(ints("tree_roots", &[1]), "attribute `tree_roots` of TreeEnsemble: must be in 0..1, got 1");
+    assert_eq!(ints("tree_roots", &[]), "attribute `tree_roots` of TreeEnsemble: there are no trees");
+}
+
+#[test]
+fn ensembles_of_version_5_with_wrong_attributes_or_claims_are_refused() {
+    let of = |what: &str| format!("attribute `{what} of TreeEnsemble: ");
+    let tensor = |name: &str, tensor: Tensor| version5_refusal(Attribute::tensor(name, tensor));
+    let ints = |name: &str, numbers: &[i64]| version5_refusal(Attribute::ints(name, numbers.to_vec()));
+    let floats = |name: &str| version5_refusal(Attribute::floats(name, vec![0.0]));
+    assert_eq!(floats("nodes_truenodeids"), of("nodes_truenodeids`") + "must be a list of whole numbers");
+    assert_eq!(floats("nodes_splits"), of("nodes_splits`") + "must be a tensor");
+    let splits = tensor("nodes_splits", Tensor::ints("s", vec![0]));
+    assert_eq!(splits, of("nodes_splits`") + "must be a tensor of float32 or float64");
+    let modes = |tensor_of| tensor("nodes_modes", tensor_of);
+    assert_eq!(modes(Tensor::floats("m", &[0.0])), of("nodes_modes`") + "must be a tensor of uint8");
+    assert_eq!(modes(Tensor::ints("m", vec![9])), of("nodes_modes`") + "9 is unknown");
+    assert_eq!(ints("nodes_falseleafs", &[1, 1]), of("nodes_falseleafs`") + "has 2 elements, expected 1");
+    assert_eq!(ints("leaf_targetids", &[0, 1]), of("leaf_targetids`") + "must be in 0..1, got 1");
+    let minimum = version5_refusal(Attribute::int("aggregate_function", 2));
+    assert_eq!(minimum, of("aggregate_function`") + "MIN cannot be imported, SUM and AVERAGE can");
+    let claimed = modes(Tensor::claiming("m", &[BILLION], &[0]));
+    assert_eq!(claimed, "not an ONNX model: a tensor of shape [1000000000] has 1 elements");
+    assert_eq!(ints("tree_roots", &[BILLION]), of("tree_roots`") + "must be in 0..1, got 1000000000");
+    assert_eq!(ints("nodes_featureids", &[BILLION]), "too many features: at most 1048576 are taken in");
+    let targets = version5_refusal(Attribute::int("n_targets", BILLION));
+    assert_eq!(targets, "too many numbers per row: at most 65536 are taken in");
 }
