@@ -1,7 +1,7 @@
 //! Forests of random parameters on random data, data sets, scores and importances against scikit-learn's: cases that were
 //! drawn once (`testdata/make_cases.py`), and cases drawn anew in every run (`tests/python/ask_sklearn.py`).
 
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "tests: a failure is the answer")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests: a failure is the answer")]
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
