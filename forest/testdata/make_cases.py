@@ -131,9 +131,7 @@ def answer(model, x):
 def describe(case, trees, output, model, x, y):
     """Adds what a fitted model of these trees is and answers."""
     case |= fitted(trees, output, model)
-    # With constraints scikit-learn refuses missing values.
-    holes = None if "monotonic_cst" in case["params"] else answer(model, with_holes(case, x))
-    case["output_with_holes_sha256"] = None if holes is None else sha256(holes, "<f8")
+    case["output_with_holes_sha256"] = sha256(answer(model, with_holes(case, x)), "<f8")
     asked = case["params"].get("oob_score")
     case["oob_score"] = float(model.oob_score_) if asked else None
     held_out = getattr(model, "oob_prediction_" if not case["n_classes"] else "oob_decision_function_", None)
@@ -160,8 +158,8 @@ def make(number):
     x, y = data(case)
     if not regressor and np.bincount(y, minlength=case["n_classes"]).min() < 2:
         return None
-    # scikit-learn knows such constraints for numbers and two classes, without missing values.
-    if case["n_classes"] in (0, 2) and not case["missing"] and rng.randint(2):
+    # scikit-learn knows such constraints for numbers and two classes.
+    if case["n_classes"] in (0, 2) and rng.randint(2):
         params["monotonic_cst"] = [int(sign) for sign in rng.randint(-1, 2, case["n_features"])]
     case["params"] = params
     model = getattr(ensemble, estimator)(**arguments(case)).fit(x, y)
