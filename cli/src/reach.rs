@@ -64,6 +64,16 @@ pub(crate) struct Reach {
         help_heading = "Addresses"
     )]
     pub(crate) namespace: String,
+    /// Domain of the functions' host names, `FUNCTION.NAMESPACE.DOMAIN`
+    #[arg(
+        long,
+        global = true,
+        env = "REGROVE_DOMAIN",
+        default_value = "localhost",
+        value_name = "NAME",
+        help_heading = "Addresses"
+    )]
+    pub(crate) domain: String,
     /// A console to ask about jobs and to give orders to, instead of the event log and the broker
     #[arg(long, global = true, env = "REGROVE_CONSOLE", value_name = "URL", help_heading = "Addresses")]
     pub(crate) console: Option<Url>,
@@ -82,6 +92,11 @@ pub(crate) struct Reach {
 impl Reach {
     pub(crate) fn control(&self) -> anyhow::Result<Control> {
         Ok(Control::open(&self.store)?)
+    }
+
+    /// The host name of a function behind the gateway.
+    pub(crate) fn host(&self, function: &str) -> String {
+        format!("{function}.{}.{}", self.namespace, self.domain)
     }
 
     /// Sends an event to the broker, or to the queues in its place.
@@ -111,8 +126,7 @@ impl Reach {
         body: Option<&Value>,
     ) -> anyhow::Result<Value> {
         let address = self.gateway.join(path)?;
-        let host = format!("{function}.{}.localhost", self.namespace);
-        let mut request = client()?.request(method, address).header(HOST, host);
+        let mut request = client()?.request(method, address).header(HOST, self.host(function));
         if let Some(body) = body {
             request = request.json(body);
         }

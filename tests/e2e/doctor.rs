@@ -4,7 +4,9 @@ use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
-use http::StatusCode;
+use axum::extract::Request;
+use axum::response::{IntoResponse as _, Response};
+use http::{StatusCode, header};
 use regrove_test_support::RedisServer;
 use serde_json::Value;
 
@@ -65,6 +67,55 @@ async fn without_anything_everything_is_named() {
     assert!(!said.out.contains("s3cret") && !said.err.contains("s3cret"), "{said:?}");
 }
 
+/// Broker, gateway and MLflow of a cluster at once: its clock stands in 1994, its functions are under example.com, and its
+/// MLflow knows another name than 127.0.0.1. Its address.
+async fn odd_cluster() -> String {
+    async fn answer(request: Request) -> Response {
+        let host = request.headers()[header::HOST].to_str().unwrap();
+        let (status, body) = match request.uri().path() {
+            "/regrove/default" => (StatusCode::METHOD_NOT_ALLOWED, ""),
+            "/healthz" if host == "predict.regrove.example.com" => (StatusCode::OK, "ok"),
+            "/version" => (StatusCode::OK, "3.7.0"),
+            path if path.starts_with("/api/") => {
+                (StatusCode::FORBIDDEN, "Invalid Host header - possible DNS rebinding attack detected")
+            }
+            _ => (StatusCode::NOT_FOUND, ""),
+        };
+        (status, [(header::DATE, "Sun, 06 Nov 1994 08:49:37 GMT")], body).into_response()
+    }
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await.unwrap() });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_clock_a_refused_host_and_another_domain_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let address = odd_cluster().await;
+    let broker = format!("{address}/regrove/default");
+    let examine = async |domain: &[&str]| {
+        let mut command = regrove::command(folder.path());
+        command.args(["doctor", "--json", "--broker", &broker, "--gateway", &address]);
+        command.args(["--mlflow-tracking-uri", &address]).args(domain);
+        regrove::run(command).await.json()
+    };
+    let said = examine(&[]).await;
+    for clock in ["clock of broker", "clock of gateway"] {
+        let skew = finding(&said, clock);
+        assert_eq!(skew["verdict"], "doubt", "{skew}");
+        assert!(skew["mend"].as_str().unwrap().contains("NTP"), "{skew}");
+    }
+    let mlflow = finding(&said, "MLflow");
+    assert_eq!(mlflow["verdict"], "wrong");
+    assert!(mlflow["detail"].as_str().unwrap().starts_with("MLflow refuses the host name 127.0.0.1"), "{mlflow}");
+    assert!(mlflow["mend"].as_str().unwrap().contains("MLFLOW_SERVER_ALLOWED_HOSTS"), "{mlflow}");
+    let gateway = finding(&said, "gateway");
+    assert_eq!(gateway["detail"], "no function has this host name");
+    assert!(gateway["mend"].as_str().unwrap().contains("--domain"), "{gateway}");
+    assert_eq!(finding(&examine(&["--domain", "example.com"]).await, "gateway")["verdict"], "well");
+}
+
 /// An aggregate hears of one dead letter, and writes its log there.
 async fn log_of_one_dead_letter(log: &Path) {
     let redis = RedisServer::start().unwrap();
@@ -113,7 +164,11 @@ esac
     assert_eq!(said.code, Some(1));
     let findings = said.json();
     assert_eq!(finding(&findings, "knative-serving")["verdict"], "well");
-    assert_eq!(finding(&findings, "domain")["verdict"], "doubt");
+    let domain = finding(&findings, "domain");
+    assert_eq!(
+        (domain["verdict"].as_str(), domain["detail"].as_str()),
+        (Some("doubt"), Some("it is example.com, and this command asks for localhost"))
+    );
     assert_eq!(finding(&findings, "Broker")["verdict"], "wrong");
     assert_eq!(finding(&findings, "Secret")["verdict"], "doubt");
     assert_eq!(finding(&findings, "MLflow's host names")["verdict"], "wrong");

@@ -30,7 +30,8 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: Args, reach: &Reach, output: &Output) -> anyhow::Result<()> {
     let mut findings = here::examine(reach, &args.mlflow, Timestamp::now).await;
     if args.cluster {
-        let cluster = Cluster { kubectl: args.kubectl, namespace: reach.namespace.clone() };
+        let (namespace, domain) = (reach.namespace.clone(), reach.domain.clone());
+        let cluster = Cluster { kubectl: args.kubectl, namespace, domain };
         findings.extend(cluster.examine(Timestamp::now).await);
     }
     output.result(&findings, || findings.iter().map(line).collect::<Vec<_>>().join("\n"))?;

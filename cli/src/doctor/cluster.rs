@@ -12,8 +12,6 @@ use crate::kubectl::KubectlArgs;
 
 /// The release line that `k8s/cluster/knative.sh` installs; a test holds them together.
 const KNATIVE: &str = "1.22";
-/// The domain by which addresses are the same here and there.
-const DOMAIN: &str = "localhost";
 /// What functions read their passwords from.
 const SECRET: &str = "regrove-secrets";
 
@@ -29,6 +27,8 @@ pub(crate) struct Cluster {
     pub(crate) kubectl: KubectlArgs,
     /// Where the functions are.
     pub(crate) namespace: String,
+    /// What the functions' host names are asked for under.
+    pub(crate) domain: String,
 }
 
 impl Cluster {
@@ -43,7 +43,8 @@ impl Cluster {
                 return vec![Finding::wrong("cluster", error, mend)];
             }
         }
-        findings.push(self.look("domain", &["configmap", "config-domain", "-n", "knative-serving"], domain).await);
+        let config = ["configmap", "config-domain", "-n", "knative-serving"];
+        findings.push(self.look("domain", &config, |config| domain(config, &self.domain)).await);
         let names = ["brokers.eventing.knative.dev", "triggers.eventing.knative.dev", "services.serving.knative.dev"];
         match self.get(&[&names.join(","), "-n", &self.namespace]).await {
             Ok(objects) => findings.extend(objects_of(&objects)),
@@ -142,27 +143,25 @@ fn versions(namespaces: &Value) -> Vec<Finding> {
     vec![of("knative-serving"), of("knative-eventing")]
 }
 
-fn domain(config: &Value) -> Finding {
+/// Whether functions have the host names that they are asked for by.
+fn domain(config: &Value, asked: &str) -> Finding {
     let what = "domain";
     let data = config.get("data").and_then(Value::as_object);
     // Keys that begin with an underscore are Knative's own documentation.
     let domains: Vec<&str> =
         data.into_iter().flatten().map(|(name, _)| name.as_str()).filter(|name| !name.starts_with('_')).collect();
-    if domains.contains(&DOMAIN) {
-        return Finding::well(what, DOMAIN);
+    if domains.contains(&asked) {
+        return Finding::well(what, asked);
+    }
+    if let Some(one) = domains.first() {
+        // Right for a cluster that people reach by a name of their own.
+        let detail = format!("it is {}, and this command asks for {asked}", domains.join(", "));
+        return Finding::doubt(what, detail, format!("say --domain {one}, or REGROVE_DOMAIN={one}"));
     }
     let mend = format!(
-        "kubectl -n knative-serving patch configmap config-domain --type merge --patch '{{\"data\":{{\"{DOMAIN}\":\"\"}}}}'"
+        "kubectl -n knative-serving patch configmap config-domain --type merge --patch '{{\"data\":{{\"{asked}\":\"\"}}}}'"
     );
-    if domains.is_empty() {
-        return Finding::wrong(what, "none is set", mend);
-    }
-    // Right for a cluster that people reach by a name of their own.
-    let detail = format!(
-        "it is {}: functions have no address under {DOMAIN}, as the forwarded ports need it",
-        domains.join(", ")
-    );
-    Finding::doubt(what, detail, mend)
+    Finding::wrong(what, "none is set", mend)
 }
 
 /// Brokers, triggers and functions, by what their conditions say.

@@ -100,7 +100,7 @@ async fn broker(reach: &Reach, now: &impl Fn() -> Timestamp) -> Vec<Finding> {
 
 /// A function by its host name: 404 tells that the domain is another one.
 async fn gateway(reach: &Reach, now: &impl Fn() -> Timestamp) -> Vec<Finding> {
-    let host = format!("{PROBED}.{}.localhost", reach.namespace);
+    let host = reach.host(PROBED);
     let what = format!("gateway {} for {host}", reach.gateway);
     let address = match reach.gateway.join("/healthz") {
         Ok(address) => address,
@@ -118,8 +118,8 @@ async fn gateway(reach: &Reach, now: &impl Fn() -> Timestamp) -> Vec<Finding> {
     let state = if status.is_success() {
         Finding::well(what, "answers")
     } else if status == StatusCode::NOT_FOUND {
-        let mend = "the cluster's domain has to be `localhost`: `regrove doctor --cluster` looks at it; or --namespace is \
-                    another one";
+        let mend = "--domain has to be the cluster's, which `regrove doctor --cluster` looks at; or --namespace is another \
+                    one";
         Finding::wrong(what, "no function has this host name", mend)
     } else {
         let said = answer.text().await.unwrap_or_default();

@@ -72,14 +72,17 @@ fn an_empty_namespace_is_three_things_to_mend() {
 }
 
 #[test]
-fn another_domain_is_found_with_the_command_that_mends_it() {
-    assert_eq!(domain(&json!({"data": {"localhost": "", "_example": "…"}})).verdict, Verdict::Well);
-    let other = domain(&json!({"data": {"example.com": "", "_example": "…"}}));
-    assert_eq!(other.verdict, Verdict::Doubt);
-    assert!(other.detail.starts_with("it is example.com: "), "{}", other.detail);
-    assert!(other.mend.unwrap().contains("'{\"data\":{\"localhost\":\"\"}}'"));
-    let none = domain(&json!({}));
+fn a_domain_of_ones_own_is_well_when_it_is_asked_for() {
+    let own = json!({"data": {"example.com": "", "_example": "…"}});
+    assert_eq!(domain(&own, "example.com").verdict, Verdict::Well);
+    assert_eq!(domain(&json!({"data": {"localhost": "", "_example": "…"}}), "localhost").verdict, Verdict::Well);
+    let other = domain(&own, "localhost");
+    let said = "it is example.com, and this command asks for localhost";
+    assert_eq!((other.verdict, other.detail.as_str()), (Verdict::Doubt, said));
+    assert_eq!(other.mend.as_deref(), Some("say --domain example.com, or REGROVE_DOMAIN=example.com"));
+    let none = domain(&json!({"data": {"_example": "…"}}), "localhost");
     assert_eq!((none.verdict, none.detail.as_str()), (Verdict::Wrong, "none is set"));
+    assert!(none.mend.unwrap().contains("'{\"data\":{\"localhost\":\"\"}}'"));
 }
 
 #[test]
