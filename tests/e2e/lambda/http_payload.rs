@@ -1,8 +1,13 @@
 //! What Lambda sends for an HTTP request, and reads as an answer.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
-use super::stack::{Stack, StackOptions};
+use super::emulator::Lambda;
+use super::stack::{Stack, StackOptions, package};
+use super::template::Template;
+use crate::polling::until;
 
 /// A Function URL's payload, format 2.0 (AWS Lambda Developer Guide, "Invoking Lambda function URLs").
 pub(crate) fn function_url(method: &str, path: &str, body: Option<&Value>) -> Value {
@@ -82,4 +87,29 @@ async fn refusals_are_answers_too() {
     let error = predict.invoke(json!({"hello": "world"})).await.unwrap_err();
     assert!(error["errorMessage"].as_str().unwrap().contains("neither of a Function URL"), "{error}");
     assert_eq!(predict.invoke(function_url("GET", "/healthz", None)).await.unwrap()["statusCode"], 200);
+}
+
+/// Lambda has no readiness: a request says that Redis does not answer, and which.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_does_not_answer_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    package(&folder);
+    let parameters = [("RedisUrl", "redis://:s3cret@127.0.0.1:1/0"), ("MlflowTrackingUri", "http://127.0.0.1:1")];
+    let functions = Template::read(&parameters).functions();
+    for (name, path) in [("predict", "/predict"), ("load-model", "/model/load")] {
+        let function = functions.iter().find(|function| function.name == name).unwrap();
+        let home = folder.path().join("tmp").display().to_string();
+        let lambda = Lambda::start(function, folder.path(), &BTreeMap::from([("REGROVE_HOME".to_owned(), home)])).await;
+        let question = function_url("POST", path, Some(&json!({"features": [[1]]})));
+        let answer = lambda.invoke(question).await.unwrap();
+        assert_eq!(answer["statusCode"], 503, "{name}: {answer}");
+        let detail = body(&answer)["detail"].as_str().unwrap().to_owned();
+        assert!(detail.contains("127.0.0.1:1") && !detail.contains("s3cret"), "{name}: {detail}");
+        until(&format!("{name} says what it waits for"), async || {
+            let health = lambda.invoke(function_url("GET", "/healthz", None)).await.unwrap();
+            assert_eq!(health["statusCode"], 503, "{name}: {health}");
+            body(&health)["detail"].as_str()?.starts_with("REDIS_URL: ").then_some(())
+        })
+        .await;
+    }
 }

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use regrove_events::event::{PredictCompleted, PredictRequested};
 use regrove_events::{CloudEvent, Event, json_format};
+use regrove_sqs::CLAIM_BYTES;
 use serde_json::json;
 
 use super::faults::record_of;
@@ -13,6 +14,8 @@ use crate::polling::until;
 
 /// Rows whose answer is longer than a refusal may be: 64 KiB.
 const MANY_ROWS: usize = 2_000;
+/// Rows that no message of SQS holds by default.
+const TOO_MANY_ROWS: usize = 8_000;
 
 fn predict_requested(id: &str, n_rows: usize) -> CloudEvent {
     let row = one_to_twenty().into_iter().map(Some).collect();
@@ -49,6 +52,16 @@ async fn the_answer_to_an_event_goes_to_the_queues_that_want_it() {
     let (event, completed) = answer(&stack).await;
     assert_eq!(completed.predictions.unwrap().len(), MANY_ROWS);
     assert!(event.data().unwrap().len() > 64 << 10, "{} bytes", event.data().unwrap().len());
+
+    // What a message may not hold comes and goes by way of S3, at the bound that is the default.
+    let question = predict_requested("huge", TOO_MANY_ROWS);
+    assert!(question.data().unwrap().len() > CLAIM_BYTES, "{} bytes", question.data().unwrap().len());
+    assert_eq!(stack.claims().await, 0);
+    stack.queues.send(&[question]).await.unwrap();
+    let (event, completed) = answer(&stack).await;
+    assert_eq!(completed.predictions.unwrap().len(), TOO_MANY_ROWS);
+    assert!(event.data().unwrap().len() > CLAIM_BYTES, "{} bytes", event.data().unwrap().len());
+    assert_eq!(stack.claims().await, 2, "the question and the answer");
 
     // An answer that the queues do not take is not lost: its cause comes again.
     stack.sqs.delete_queue().queue_url(stack.queues.url(ANSWERS)).send().await.unwrap();

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use aws_sdk_sqs::Client;
@@ -29,7 +29,7 @@ const MANIFESTS: [&str; 3] = ["broker.yaml", "triggers.yaml", "ping.yaml"];
 
 /// The queue of the trigger that [`StackOptions::answers`] adds.
 pub(crate) const ANSWERS: &str = "answers";
-const ANSWERS_TRIGGER: &str = "
+pub(crate) const ANSWERS_TRIGGER: &str = "
 apiVersion: eventing.knative.dev/v1
 kind: Trigger
 metadata: {name: answers, namespace: regrove}
@@ -86,14 +86,16 @@ impl Stack {
         let sqs = client(&endpoint);
         create_queues(&sqs, &template.queues()).await;
         let bucket = template.bucket();
-        let made = reqwest::Client::new().put(format!("{endpoint}/{bucket}")).body(location()).send().await.unwrap();
-        assert!(made.status().is_success(), "{}", made.text().await.unwrap());
+        create_bucket(&endpoint, &bucket).await;
         let package = package(&folder);
         if options.answers {
             fs::write(package.join("answers.yaml"), ANSWERS_TRIGGER).unwrap();
             sqs.create_queue().queue_name(format!("{STACK}-{ANSWERS}")).send().await.unwrap();
         }
-        let queues = own_queues(&endpoint, &package, &bucket, options.claim_bytes).await;
+        let mut args = SqsArgs::default();
+        args.claim_bucket = Some(bucket);
+        args.claim_bytes = options.claim_bytes.unwrap_or(args.claim_bytes);
+        let queues = own_queues(&endpoint, &package, &args).await;
         let mut stack = Self {
             control: Control::open(&StoreArgs::redis(redis.url(), folder.path().join("home"))).unwrap(),
             tracking_uri,
@@ -334,7 +336,7 @@ fn record(arn: &str, message: &aws_sdk_sqs::types::Message) -> Value {
     })
 }
 
-fn client(endpoint: &str) -> Client {
+pub(crate) fn client(endpoint: &str) -> Client {
     let config = aws_sdk_sqs::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(REGION))
@@ -349,18 +351,15 @@ fn prefix(endpoint: &str) -> String {
 }
 
 /// The queues as the test itself, playing the user, sends to them.
-async fn own_queues(endpoint: &str, package: &std::path::Path, bucket: &str, claim_bytes: Option<usize>) -> Queues {
+pub(crate) async fn own_queues(endpoint: &str, package: &Path, args: &SqsArgs) -> Queues {
     let config = aws_config::defaults(BehaviorVersion::latest())
         .region(Region::new(REGION))
         .credentials_provider(Credentials::for_tests())
         .endpoint_url(endpoint)
         .load()
         .await;
-    let mut args = SqsArgs::default();
-    args.claim_bucket = Some(bucket.to_owned());
-    args.claim_bytes = claim_bytes.unwrap_or(args.claim_bytes);
     let routes = Routes::read(package).unwrap();
-    Queues::new(routes, &prefix(endpoint).parse().unwrap(), &args).unwrap().with_config(config)
+    Queues::new(routes, &prefix(endpoint).parse().unwrap(), args).unwrap().with_config(config)
 }
 
 async fn create_queues(sqs: &Client, queues: &[Queue]) {
@@ -388,13 +387,17 @@ async fn create_queues(sqs: &Client, queues: &[Queue]) {
     }
 }
 
-/// The body of a bucket's creation outside of AWS's first region.
-fn location() -> String {
-    format!("<CreateBucketConfiguration><LocationConstraint>{REGION}</LocationConstraint></CreateBucketConfiguration>")
+pub(crate) async fn create_bucket(endpoint: &str, name: &str) {
+    // What has to be said outside of AWS's first region.
+    let location = format!(
+        "<CreateBucketConfiguration><LocationConstraint>{REGION}</LocationConstraint></CreateBucketConfiguration>"
+    );
+    let made = reqwest::Client::new().put(format!("{endpoint}/{name}")).body(location).send().await.unwrap();
+    assert!(made.status().is_success(), "{}", made.text().await.unwrap());
 }
 
 /// What the functions find beside them.
-fn package(folder: &TempDir) -> PathBuf {
+pub(crate) fn package(folder: &TempDir) -> PathBuf {
     let manifests = folder.path().join("manifests");
     fs::create_dir(&manifests).unwrap();
     for name in MANIFESTS {
