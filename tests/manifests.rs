@@ -181,6 +181,13 @@ fn kubernetes_own_kinds_pass_kubernetes_own_schemas() {
             fs::write(file, object.to_string()).unwrap();
         }
     }
+    // And what the guide has people apply.
+    let guide = read(&root().join("docs/operations.md"));
+    let applied: Vec<&str> = guide.split("```yaml\n").skip(1).map(|rest| rest.split("```").next().unwrap()).collect();
+    assert!(!applied.is_empty());
+    for (number, text) in applied.into_iter().enumerate() {
+        fs::write(overlaid.path().join(format!("guide-{number}.yaml")), text).unwrap();
+    }
     let overlaid = fs::read_dir(overlaid.path()).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     let output = Command::new(Path::new(&venv).join("bin/kubernetes-validate"))
         .arg("--strict")
@@ -597,6 +604,30 @@ fn skaffold_deploys_every_kustomization() {
         }
         patched.sort_unstable();
         assert_eq!(patched, ingress);
+    }
+}
+
+/// A label of each image names the commit, where skaffold is told of it.
+#[test]
+fn skaffold_tells_every_image_its_commit() {
+    assert!(read(&root().join("Dockerfile")).contains("ARG REVISION=unknown\n"));
+    let modules = documents(&root().join("skaffold.yaml"));
+    let artifacts: Vec<&Value> = modules.iter().flat_map(|module| list(module, "/build/artifacts")).collect();
+    assert_eq!(artifacts.len(), functions().len());
+    for artifact in artifacts {
+        let revision = text(artifact, "/docker/buildArgs/REVISION");
+        assert_eq!(revision, r#"{{with index . "REVISION"}}{{.}}{{else}}unknown{{end}}"#, "{artifact}");
+        assert_eq!(text(artifact, "/docker/target"), text(artifact, "/image"));
+    }
+}
+
+/// Whoever installs reads which ports are theirs.
+#[test]
+fn the_guide_names_every_forwarded_port() {
+    let guide = read(&root().join("docs/operations.md"));
+    let (install, _) = guide.split_once("\n## Upgrade").unwrap();
+    for forward in documents(&root().join("skaffold.yaml")).iter().flat_map(|module| list(module, "/portForward")) {
+        assert!(install.contains(&forward["localPort"].to_string()), "{forward}");
     }
 }
 
