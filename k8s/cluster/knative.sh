@@ -30,8 +30,8 @@ established
 available knative-serving
 available kourier-system
 setting config-network ingress-class kourier.ingress.networking.knative.dev
-# http://<service>.<namespace>.localhost:8000, as in the local runtime.
-setting config-domain localhost ""
+# http://<service>.<namespace>.localhost:8000, as in the local runtime, or a domain of one's own.
+setting config-domain "${REGROVE_DOMAIN:-localhost}" ""
 # Images that skaffold built into the cluster have no registry to ask for a digest.
 setting config-deployment registries-skipping-tag-resolving "index.docker.io,kind.local,ko.local,dev.local"
 
