@@ -76,6 +76,10 @@ def resident(pids: list) -> float:
     return total / 1024
 
 
+class Unmeasured(Exception):
+    """Why a server is not in the table."""
+
+
 class Server:
     """A server with the model, as its users start it."""
 
@@ -97,7 +101,8 @@ class Server:
                 return self.ask(json.dumps(self.body([ROW])).encode())
             except (OSError, http.client.HTTPException, ValueError):
                 if time.monotonic() > deadline or self.process.poll() is not None:
-                    sys.exit(f"{self.name} does not answer on port {self.port}")
+                    self.stop()
+                    raise Unmeasured(f"{self.name} does not answer on port {self.port}")
                 time.sleep(0.001)
 
     def ask(self, body, path=None, headers=None):
@@ -129,6 +134,8 @@ class Server:
                 "per_second": requests / seconds, "cpu": used}
 
     def stop(self):
+        if self.process.poll() is not None:
+            return
         os.killpg(self.process.pid, signal.SIGTERM)
         try:
             self.process.wait(20)
@@ -173,7 +180,7 @@ joblib.dump(model, {str(folder / "model.joblib")!r})
 if {peer == "mlflow"}:
     import mlflow.sklearn, pandas
     frame = pandas.DataFrame(x[:1], columns=[f"x{{column}}" for column in range(20)])
-    mlflow.sklearn.save_model(model, {str(folder / "mlflow_model")!r}, input_example=frame)
+    mlflow.sklearn.save_model(model, {str(folder / "mlflow_model")!r}, input_example=frame, serialization_format="cloudpickle")
 """
     subprocess.run([venv / peer / "bin" / "python", "-c", code], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     if peer == "mlserver":
@@ -206,7 +213,8 @@ def start(name, folder, venv, home):
         return Server(name, command, environment, "/invocations", split, folder)
     if name == "mlserver":
         ports = {"http_port": free_port(), "grpc_port": free_port(), "metrics_port": free_port()}
-        (folder / "settings.json").write_text(json.dumps({**ports, "host": "127.0.0.1", "debug": False}))
+        # Its workers find no event loop in Python 3.11: the model runs in the server itself.
+        (folder / "settings.json").write_text(json.dumps({**ports, "host": "127.0.0.1", "debug": False, "parallel_workers": 0}))
         return Server(name, [bin / "mlserver", "start", folder], environment, "/v2/models/rf/infer", tensor, folder, ports["http_port"])
     if name == "ray":
         code = ("import ray, time; from ray import serve; ray.init(include_dashboard=False); "
@@ -306,6 +314,25 @@ def cold(home, starts):
           f"CPU {statistics.median(cpus):.2f} ms, PSS then {statistics.median(sizes):.1f} MiB")
 
 
+def one(name, arguments, folder, home):
+    """All figures of one server."""
+    starts = []
+    for _ in range(arguments.starts if name == "regrove" else 3):
+        server = start(name, folder, arguments.venv, home)
+        starts.append(server.first_ms)
+        server.stop()
+    server = start(name, folder, arguments.venv, home)
+    try:
+        result = measure(server, arguments, folder)
+        result["first_ms"] = statistics.median(starts)
+        result["large"] = large(server, 5 if name == "regrove" else 1)
+        if name == "regrove":
+            batching(server, arguments.seconds, folder)
+    finally:
+        server.stop()
+    return result
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--peers", default="fastapi", help="of fastapi, ray, mlflow, mlserver")
@@ -326,19 +353,11 @@ def main() -> None:
         cold(home, arguments.starts)
         results = {}
         for name in ["regrove", *peers]:
-            starts = []
-            for _ in range(arguments.starts if name == "regrove" else 3):
-                server = start(name, folder, arguments.venv, home)
-                starts.append(server.first_ms)
-                server.stop()
-            server = start(name, folder, arguments.venv, home)
-            results[name] = measure(server, arguments, folder)
-            results[name]["first_ms"] = statistics.median(starts)
-            results[name]["large"] = large(server, 5 if name == "regrove" else 1)
-            if name == "regrove":
-                batching(server, arguments.seconds, folder)
-            server.stop()
-            print(f"{name}: measured", file=sys.stderr)
+            try:
+                results[name] = one(name, arguments, folder, home)
+                print(f"{name}: measured", file=sys.stderr)
+            except Unmeasured as reason:
+                print(f"{name}: not measured: {reason}", file=sys.stderr)
         report(results)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
