@@ -63,13 +63,18 @@ fn fitting<'de, T: Deserialize<'de>, E: serde::de::Error>(
     })
 }
 
+/// The step of a JSON Pointer to an object's member, its slash included.
+pub fn step(member: &str) -> String {
+    format!("/{}", member.replace('~', "~0").replace('/', "~1"))
+}
+
 fn pointer(path: &Path) -> String {
     let mut pointer = String::new();
     for segment in path {
         // Writing into memory does not fail.
         let _ = match segment {
             Segment::Seq { index } => write!(pointer, "/{index}"),
-            Segment::Map { key } => write!(pointer, "/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Map { key } => write!(pointer, "{}", step(key)),
             // A variant is a type's business: the text has no such step. Nor is there more to say of what is unknown.
             Segment::Enum { .. } | Segment::Unknown => Ok(()),
         };

@@ -1,9 +1,10 @@
 //! Rows that come as a data frame: with names, in any order of the members.
 
+use regrove_events::json::step;
 use regrove_host::Problem;
 
 use crate::json::{Kind, Read, Scanner};
-use crate::refusal::{Fault, Weight, part};
+use crate::refusal::{Fault, Weight};
 use crate::rows::{Order, Reader, Rows, not};
 use crate::signature::Signature;
 
@@ -48,7 +49,7 @@ pub(crate) fn object(
     if let Some(fault) = not(scanner, Kind::Object, pointer, &format!("{{\"{member}\": [[number, …], …]}}"))? {
         return Err(fault.into());
     }
-    let place = format!("{pointer}{}", part(member));
+    let place = format!("{pointer}{}", step(member));
     let mut reader = Reader::new(signature, scanner.bytes());
     let mut map: Option<Vec<Option<usize>>> = None;
     // Where the rows stand, if they came before the names.
@@ -89,7 +90,7 @@ pub(crate) fn columns(scanner: &mut Scanner<'_>, signature: &Signature, pointer:
     let mut given = Vec::new();
     scanner.object(|scanner, name| {
         let Some(position) = signature.position(name, given.len()) else { return scanner.skip() };
-        reader.column(scanner, &format!("{pointer}{}", part(name)), position, given.is_empty())?;
+        reader.column(scanner, &format!("{pointer}{}", step(name)), position, given.is_empty())?;
         given.push(name.to_owned());
         Ok(())
     })?;

@@ -1,6 +1,7 @@
 //! Why a request's body is refused: which field, which row, which column, what was expected.
 
 use http::StatusCode;
+use regrove_events::json::step;
 use regrove_host::Problem;
 use serde_json::{Value, json};
 
@@ -102,7 +103,7 @@ impl Fault {
     /// A member that is not there.
     pub(crate) fn missing(parent: &str, member: &str, expected: &str) -> Self {
         let of = if parent.is_empty() { String::new() } else { format!(" of `{parent}`") };
-        Self::shape(format!("{parent}{}", part(member)), expected, "missing")
+        Self::shape(format!("{parent}{}", step(member)), expected, "missing")
             .saying(format!("the member `{member}`{of} is missing"))
     }
 
@@ -193,9 +194,4 @@ impl From<Fault> for Stop {
     fn from(fault: Fault) -> Self {
         Problem::from(fault).into()
     }
-}
-
-/// A member's name as a part of a JSON Pointer (RFC 6901).
-pub(crate) fn part(name: &str) -> String {
-    format!("/{}", name.replace('~', "~0").replace('/', "~1"))
 }

@@ -1,10 +1,11 @@
 //! Rows of float32 as the kernel takes them, or the places where they are wrong.
 
 use http::StatusCode;
+use regrove_events::json::step;
 use regrove_host::Problem;
 
 use crate::json::{Kind, Read, Scanner};
-use crate::refusal::{Fault, Faults, Stop, Weight, part};
+use crate::refusal::{Fault, Faults, Stop, Weight};
 use crate::signature::{Codes, Signature};
 
 /// Characters of a text that a message repeats.
@@ -165,7 +166,7 @@ impl<'a> Reader<'a> {
             guess = position + 1;
             found += 1;
             seen[position] = true;
-            let value = self.cell(scanner, row, position, || format!("{pointer}/{row}{}", part(name)))?;
+            let value = self.cell(scanner, row, position, || format!("{pointer}/{row}{}", step(name)))?;
             self.rows.values[start + position] = value;
             Ok(())
         })?;
