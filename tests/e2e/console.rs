@@ -131,10 +131,8 @@ async fn functions(console: &str, browser: &Browser) {
         let ms: Vec<f64> = times.iter().map(|time| time.strip_suffix(" ms").unwrap().parse().unwrap()).collect();
         // Each is rounded to a tenth.
         assert!((ms[0] + ms[1] + ms[2] - ms[3]).abs() < 0.21, "{replica}: the parts make the whole: {times:?}");
-        assert!(
-            ms[1] > 0.0 && ms[2] > 0.0 && ms[4] > 0.0,
-            "{replica}: a process is started, asked, and answers: {times:?}"
-        );
+        // The wait for the first byte is nothing where the request's own answer came before a probe's.
+        assert!(ms[1] > 0.0 && ms[2] > 0.0, "{replica}: a process is started, and answers: {times:?}");
     }
     browser.open(&format!("{console}/functions/train-shard")).await;
     browser.sees("#function", "train-shard-00001 100 %").await;
