@@ -19,7 +19,7 @@ struct Args {
     data: DataArgs,
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Fatal> {
     let args = Args::parse();
     regrove_host::init_telemetry();

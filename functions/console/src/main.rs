@@ -26,7 +26,7 @@ struct Args {
     reach: ReachArgs,
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Fatal> {
     let args = Args::parse();
     regrove_host::init_telemetry();

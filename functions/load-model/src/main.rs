@@ -24,7 +24,7 @@ struct Args {
     model_name: String,
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Fatal> {
     let args = Args::parse();
     regrove_host::init_telemetry();

@@ -35,7 +35,7 @@ struct Args {
     prediction_log_rate: Rate,
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Fatal> {
     regrove_host::since_start();
     let args = Args::parse();

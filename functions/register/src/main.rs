@@ -21,7 +21,7 @@ struct Args {
     mlflow: MlflowArgs,
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Fatal> {
     let args = Args::parse();
     regrove_host::init_telemetry();

@@ -18,7 +18,7 @@ struct Args {
     worker: Option<String>,
 }
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Fatal> {
     let args = Args::parse();
     regrove_host::init_telemetry();

@@ -8,7 +8,7 @@ use std::time::Duration;
 use axum::Extension;
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
-use axum::middleware::{Next, from_fn_with_state};
+use axum::middleware::{AddExtension, Next, from_fn_with_state};
 use axum::response::Response;
 use http::header::CONNECTION;
 use http::{HeaderValue, Version};
@@ -18,6 +18,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tower::Layer as _;
+
+use crate::lanes::Lanes;
 
 /// How long an idle connection is kept, and how long a request's head may take.
 const IDLE_MAX: Duration = Duration::from_secs(95);
@@ -45,8 +47,7 @@ pub(crate) struct Connections {
     builder: auto::Builder<TokioExecutor>,
     phase: watch::Sender<Phase>,
     requests: Arc<AtomicU64>,
-    /// Held by every connection.
-    open: Arc<()>,
+    lanes: Lanes,
 }
 
 #[derive(Clone)]
@@ -68,11 +69,11 @@ impl Connections {
             builder,
             phase,
             requests,
-            open: Arc::default(),
+            lanes: Lanes::new(),
         }
     }
 
-    /// Accepts connections and serves each in a task of its own. Never returns.
+    /// Accepts connections and serves each in a task of its own, on the thread that has the fewest. Never returns.
     pub(crate) async fn accept(&self, listener: &TcpListener) {
         loop {
             match listener.accept().await {
@@ -92,28 +93,16 @@ impl Connections {
         }
         // Functions may ask who is calling: without a token the console answers its own machine only.
         let service = Extension(ConnectInfo(peer)).layer(self.router.clone());
-        let service = TowerToHyperService::new(service);
-        let connection = self.builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let mut phase = self.phase.subscribe();
-        let open = Arc::clone(&self.open);
-        tokio::spawn(async move {
-            tokio::pin!(connection);
-            let closing = async {
-                // An error means that nobody serves any more.
-                let _ = phase.wait_for(|phase| *phase == Phase::Closing).await.map(drop);
-            };
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = closing => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
-                }
-            };
-            if let Err(error) = ended {
-                tracing::debug!(%error, "a connection broke");
-            }
-            drop(open);
+        let (builder, phase) = (self.builder.clone(), self.phase.subscribe());
+        let served = self.lanes.serve(stream, move |stream, occupied| {
+            tokio::spawn(async move {
+                converse(&builder, stream, service, phase).await;
+                drop(occupied);
+            });
         });
+        if let Err(error) = served {
+            tracing::warn!(%error, "a connection was lost on its way to its thread");
+        }
     }
 
     /// Ends every connection after the request that is under way on it. Returns when none is left.
@@ -143,13 +132,38 @@ impl Connections {
 
     /// Returns when no request has come for a while, at once when there is no connection.
     async fn quiet(&self) {
-        while Arc::strong_count(&self.open) > 1 {
+        while self.lanes.connections() > 0 {
             let before = self.requests.load(Ordering::Relaxed);
             tokio::time::sleep(QUIET).await;
             if self.requests.load(Ordering::Relaxed) == before {
                 return;
             }
         }
+    }
+}
+
+/// Serves one connection until it ends, or is told to.
+async fn converse(
+    builder: &auto::Builder<TokioExecutor>,
+    stream: TcpStream,
+    service: AddExtension<Router, ConnectInfo<SocketAddr>>,
+    mut phase: watch::Receiver<Phase>,
+) {
+    let connection = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
+    tokio::pin!(connection);
+    let closing = async {
+        // An error means that nobody serves any more.
+        let _ = phase.wait_for(|phase| *phase == Phase::Closing).await.map(drop);
+    };
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = closing => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a connection broke");
     }
 }
 

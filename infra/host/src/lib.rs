@@ -12,6 +12,7 @@ mod fatal;
 mod json_body;
 #[cfg(feature = "aws")]
 mod lambda;
+mod lanes;
 mod limits;
 pub mod metrics;
 mod needs;
