@@ -42,17 +42,23 @@ impl FromStr for Rate {
 }
 
 impl Rate {
-    /// How many of the first rows are drawn.
-    #[expect(clippy::cast_precision_loss, reason = "a replica does not answer 2^53 rows")]
-    fn of_first(self, rows: u64) -> f64 {
-        (rows as f64 * self.0).floor()
+    /// Whether a row is drawn, by its number: with equal chance for each, whatever repeats itself in the requests, such as
+    /// a canary that answers every tenth of them.
+    fn draws(self, number: u64) -> bool {
+        // 53 bits: what a double holds of [0, 1).
+        #[expect(clippy::cast_precision_loss, reason = "no more bits than it has")]
+        let chance = (scattered(number) >> 11) as f64 * 2_f64.powi(-53);
+        chance < self.0
     }
+}
 
-    /// Whether any of these rows is drawn: whenever another whole one is due, so that of any number of rows the share is
-    /// that of the rate to less than one row.
-    fn draws(self, first: u64, end: u64) -> bool {
-        self.of_first(end) > self.of_first(first)
-    }
+/// A number that says nothing about its neighbours. Source: Steele, Lea, Flood, *Fast splittable pseudorandom number
+/// generators*, 2014 (`SplitMix64`).
+fn scattered(number: u64) -> u64 {
+    let mut bits = number.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
 }
 
 /// Where drawn predictions go, and how many are drawn. Cheap to clone.
@@ -113,19 +119,18 @@ impl PredictionLog {
         let Some(log) = &self.0 else { return };
         let n_rows = answer.n_rows as u64;
         let before = log.rows.fetch_add(n_rows, Ordering::Relaxed);
-        if !log.rate.draws(before, before + n_rows) {
-            return;
-        }
         let width = answer.served.signature.len();
         let all = answer.by_row().zip(rows.values.chunks_exact(width));
         for (number, (outputs, row)) in (before..).zip(all) {
-            if !log.rate.draws(number, number + 1) {
-                continue;
-            }
-            let event = logged(answer, outputs, row, &format!("{}/{number}", log.replica), now());
-            let event = event.and_then(|event| traced(event, trace));
-            if event.is_none_or(|event| log.queue.try_send(event).is_err()) {
-                log.dropped.inc();
+            if log.rate.draws(number) {
+                // Room comes first: nothing is made of what there is no room for.
+                let logged = log.queue.try_reserve().ok().and_then(|room| {
+                    let event = logged(answer, outputs, row, &format!("{}/{number}", log.replica), now())?;
+                    traced(event, trace).map(|event| room.send(event))
+                });
+                if logged.is_none() {
+                    log.dropped.inc();
+                }
             }
         }
     }
@@ -221,26 +226,27 @@ impl FromRequestParts<Arc<Service>> for Trace {
 mod tests {
     use super::*;
 
+    fn drawn(rate: &str, of: impl Iterator<Item = u64>) -> usize {
+        let rate: Rate = rate.parse().unwrap();
+        of.filter(|number| rate.draws(*number)).count()
+    }
+
     #[test]
-    fn of_any_number_of_rows_the_share_is_that_of_the_rate() {
-        for (text, of_thousand) in [
-            ("0", 0),
-            ("0.001", 1),
-            ("0.25", 250),
-            ("0.4", 400),
-            ("0.6", 600),
-            ("0.75", 750),
-            ("0.999", 999),
-            ("1", 1000),
-        ] {
-            let rate: Rate = text.parse().unwrap();
-            let mut drawn = 0_u32;
-            for row in 0..1000_u32 {
-                drawn += u32::from(rate.draws(row.into(), u64::from(row) + 1));
-                let due = f64::from(row + 1) * rate.0;
-                assert!((f64::from(drawn) - due).abs() < 1.0, "{text}: {drawn} of {row}");
-            }
-            assert_eq!(drawn, of_thousand, "{text}");
+    fn the_share_is_that_of_the_rate() {
+        for rate in [0.001_f64, 0.01, 0.25, 0.4, 0.6, 0.75, 0.999] {
+            let (expected, deviation) = (1e6 * rate, (1e6 * rate * (1.0 - rate)).sqrt());
+            let drawn = f64::from(u32::try_from(drawn(&rate.to_string(), 0..1_000_000)).unwrap());
+            assert!((drawn - expected).abs() < 4.0 * deviation, "{rate}: {drawn}");
+        }
+        assert_eq!((drawn("0", 0..1000), drawn("1", 0..1000)), (0, 1000));
+    }
+
+    #[test]
+    fn whatever_repeats_itself_is_drawn_at_the_rate() {
+        // Every tenth row is the canary's, or the first of its request.
+        for first in 0..10 {
+            let drawn = drawn("0.1", (first..1_000_000).step_by(10));
+            assert!((9_600..10_400).contains(&drawn), "{drawn} of those like {first}");
         }
     }
 

@@ -106,20 +106,19 @@ impl Models {
     pub async fn get(&self, name: &str, session: Option<&[u8]>) -> Result<Choice, Problem> {
         let route = self.route(name).await?;
         let slot = route.choose(session);
-        let served = match self.loaded(slot).await {
-            Ok(served) => served,
-            Err(error) if Arc::ptr_eq(slot, &route.stable) => return Err(error),
-            // A canary that is gone must not cost its share of the requests.
-            Err(error) => {
-                tracing::error!(
+        if !Arc::ptr_eq(slot, &route.stable) {
+            match self.loaded(slot).await {
+                // A shadow is compared with the served version only.
+                Ok(canary) => return Ok(canary.into()),
+                // A canary that is gone must not cost its share of the requests.
+                Err(error) => tracing::error!(
                     model = name,
                     error = error.detail,
                     "the canary cannot be loaded, the served version answers"
-                );
-                self.loaded(&route.stable).await?
+                ),
             }
-        };
-        Ok(Choice { served, shadow: route.shadow.clone() })
+        }
+        Ok(Choice { served: self.loaded(&route.stable).await?, shadow: route.shadow.clone() })
     }
 
     /// A version by its number: any that was ever served, canary or shadow under the name.

@@ -6,6 +6,7 @@
 //! answers invocations instead. [`Received`] reads a CloudEvent, [`Payload`] a body, [`JsonBody`] one of a type, [`Emitter`] says an event,
 //! [`Problem`] says no; [`Gate`] bounds what is taken on, [`openapi`] describes a function to its clients.
 
+mod budget;
 mod connections;
 mod emitter;
 mod fatal;
@@ -35,6 +36,9 @@ pub use otlp::OtlpArgs;
 pub use payload::{Payload, PayloadLimits};
 pub use problem::Problem;
 pub use received::Received;
-pub use serve::{BODY_BYTES_MAX, BODY_SECONDS, DRAIN_SECONDS, Error, HostArgs, now, serve, since_start, with_defaults};
+pub use serve::{
+    BODIES_BYTES_MAX, BODY_BYTES_MAX, BODY_SECONDS, DRAIN_SECONDS, Error, HostArgs, now, serve, since_start,
+    with_defaults,
+};
 pub use telemetry::init as init_telemetry;
 pub use trace::{Caller, LINK as TRACE_LINK, TraceContext};

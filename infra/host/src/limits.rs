@@ -117,14 +117,17 @@ impl Drop for Taken<'_> {
     }
 }
 
+/// 503 with `Retry-After`.
+pub(crate) fn over_capacity(detail: String) -> Problem {
+    Problem::new("over-capacity", StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(RETRY_AFTER)
+}
+
 async fn pass(State((gate, time_max)): State<(Gate, Option<Duration>)>, request: Request, next: Next) -> Response {
     let inner = &*gate.0;
     let Some(_taken) = Taken::try_new(&inner.in_flight, inner.in_flight_max) else {
         let detail =
             format!("{} requests are under way, no more are taken on (REGROVE_IN_FLIGHT_MAX)", inner.in_flight_max);
-        return Problem::new("over-capacity", StatusCode::SERVICE_UNAVAILABLE, detail)
-            .retry_after(RETRY_AFTER)
-            .into_response();
+        return over_capacity(detail).into_response();
     };
     let answer = next.run(request);
     let Some(time_max) = time_max else { return answer.await };

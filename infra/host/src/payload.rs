@@ -1,6 +1,6 @@
 //! Reads a request's body, with bounds on its size, its compression and the time that it takes.
 
-use std::io::Read as _;
+use std::io::{self, Read};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody as _};
@@ -11,19 +11,29 @@ use http::{HeaderMap, StatusCode};
 use http_body_util::BodyExt as _;
 
 use crate::Problem;
+use crate::budget::Share;
+
+/// Decompressed between two looks at the limits.
+const INFLATED_AT_ONCE: u64 = 256 << 10;
 
 /// What a body may be; every request carries it as an extension.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PayloadLimits {
     /// Most bytes, as sent and after decompression.
     pub bytes_max: usize,
+    /// Most bytes of all bodies that are in memory.
+    pub all_bytes_max: usize,
     /// How long the client may take to send it.
     pub time_max: Duration,
 }
 
 impl Default for PayloadLimits {
     fn default() -> Self {
-        Self { bytes_max: crate::BODY_BYTES_MAX, time_max: Duration::from_secs(crate::BODY_SECONDS) }
+        Self {
+            bytes_max: crate::BODY_BYTES_MAX,
+            all_bytes_max: crate::BODIES_BYTES_MAX,
+            time_max: Duration::from_secs(crate::BODY_SECONDS),
+        }
     }
 }
 
@@ -63,15 +73,18 @@ async fn read(headers: &HeaderMap, body: Body, limits: PayloadLimits) -> Result<
 async fn collect(mut body: Body, limits: PayloadLimits) -> Result<Bytes, Problem> {
     let mut whole: Option<Bytes> = None;
     let mut parts: Vec<u8> = Vec::new();
+    let mut share = Share::of(limits.all_bytes_max);
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             Problem::new("body-unreadable", StatusCode::BAD_REQUEST, format!("the body broke off: {error}"))
         })?;
         // Trailers say nothing here.
         let Ok(data) = frame.into_data() else { continue };
-        if parts.len() + whole.as_ref().map_or(0, Bytes::len) + data.len() > limits.bytes_max {
+        let length = parts.len() + whole.as_ref().map_or(0, Bytes::len) + data.len();
+        if length > limits.bytes_max {
             return Err(too_large(limits));
         }
+        share.grow(length)?;
         // Most bodies come in one piece, which is then not copied.
         match whole.take() {
             None if parts.is_empty() => whole = Some(data),
@@ -81,7 +94,7 @@ async fn collect(mut body: Body, limits: PayloadLimits) -> Result<Bytes, Problem
             }
         }
     }
-    Ok(whole.unwrap_or_else(|| parts.into()))
+    Ok(share.around(whole.unwrap_or_else(|| parts.into())))
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,22 +119,29 @@ impl Encoding {
     }
 }
 
-/// Stops as soon as the limit is passed: a small body that would fill the memory is refused after the limit's bytes.
+/// Stops as soon as a limit is passed: a small body that would fill the memory is refused after the limit's bytes.
 fn inflate(encoding: Encoding, bytes: &[u8], limits: PayloadLimits) -> Result<Bytes, Problem> {
-    let bound = limits.bytes_max as u64 + 1;
+    let mut share = Share::of(limits.all_bytes_max);
     let mut out = Vec::with_capacity(bytes.len().saturating_mul(4).min(limits.bytes_max));
-    let read = match encoding {
-        Encoding::Deflate => ZlibDecoder::new(bytes).take(bound).read_to_end(&mut out),
-        Encoding::Gzip | Encoding::Identity => MultiGzDecoder::new(bytes).take(bound).read_to_end(&mut out),
+    let mut decoder: Box<dyn Read + '_> = match encoding {
+        Encoding::Deflate => Box::new(ZlibDecoder::new(bytes)),
+        Encoding::Gzip | Encoding::Identity => Box::new(MultiGzDecoder::new(bytes)),
     };
-    read.map_err(|error| {
+    while more(&mut decoder, &mut out).map_err(|error| {
         let detail = format!("the body is not what its Content-Encoding says: {error}");
         Problem::new("body-unreadable", StatusCode::BAD_REQUEST, detail)
-    })?;
-    if out.len() > limits.bytes_max {
-        return Err(too_large(limits));
+    })? {
+        if out.len() > limits.bytes_max {
+            return Err(too_large(limits));
+        }
+        share.grow(out.len())?;
     }
-    Ok(out.into())
+    Ok(share.around(out.into()))
+}
+
+/// Reads the next piece; false at the end.
+fn more(decoder: &mut impl Read, out: &mut Vec<u8>) -> io::Result<bool> {
+    Ok(decoder.take(INFLATED_AT_ONCE).read_to_end(out)? > 0)
 }
 
 fn too_large(limits: PayloadLimits) -> Problem {

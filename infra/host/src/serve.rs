@@ -26,6 +26,8 @@ use crate::{Needs, Problem, metrics, needs};
 
 /// Largest request body in bytes unless `REGROVE_BODY_BYTES_MAX` says otherwise: 16 MiB.
 pub const BODY_BYTES_MAX: usize = 16 << 20;
+/// Bytes of all bodies in memory unless `REGROVE_BODIES_BYTES_MAX` says otherwise: 256 MiB.
+pub const BODIES_BYTES_MAX: usize = 256 << 20;
 /// Seconds that a client may take to send a body unless `REGROVE_BODY_SECONDS` says otherwise.
 pub const BODY_SECONDS: u64 = 30;
 /// Seconds that requests may take to end after SIGTERM unless `REGROVE_DRAIN_SECONDS` says otherwise.
@@ -56,6 +58,10 @@ pub struct HostArgs {
     /// Largest request body in bytes, before and after decompression
     #[arg(long, env = "REGROVE_BODY_BYTES_MAX", default_value_t = BODY_BYTES_MAX)]
     pub body_bytes_max: usize,
+    /// Bytes of all request bodies in memory, each counted before and after decompression; more are answered 503 with
+    /// Retry-After
+    #[arg(long, env = "REGROVE_BODIES_BYTES_MAX", default_value_t = BODIES_BYTES_MAX)]
+    pub bodies_bytes_max: usize,
     /// Seconds that a client may take to send a body
     #[arg(long, env = "REGROVE_BODY_SECONDS", default_value_t = BODY_SECONDS, value_name = "SECONDS")]
     pub body_seconds: u64,
@@ -81,6 +87,7 @@ impl Default for HostArgs {
             sqs: regrove_sqs::SqsArgs::default(),
             needs: Needs::default(),
             body_bytes_max: BODY_BYTES_MAX,
+            bodies_bytes_max: BODIES_BYTES_MAX,
             body_seconds: BODY_SECONDS,
             drain_seconds: DRAIN_SECONDS,
             access_log: false,
@@ -91,7 +98,12 @@ impl Default for HostArgs {
 
 impl HostArgs {
     pub(crate) fn payload_limits(&self) -> PayloadLimits {
-        PayloadLimits { bytes_max: self.body_bytes_max, time_max: Duration::from_secs(self.body_seconds) }
+        PayloadLimits {
+            bytes_max: self.body_bytes_max,
+            // Whoever allows a body that is larger than all may be has set one of the two only.
+            all_bytes_max: self.bodies_bytes_max.max(self.body_bytes_max.saturating_mul(2)),
+            time_max: Duration::from_secs(self.body_seconds),
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use regrove_host::{Gate, HostArgs, LimitArgs, Payload, with_defaults};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 async fn start(args: &HostArgs, router: Router) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -47,6 +47,45 @@ async fn ask(address: SocketAddr, encoding: &str, body: Vec<u8>) -> (StatusCode,
 fn problem(body: &[u8]) -> String {
     let body: Value = serde_json::from_slice(body).unwrap();
     body["type"].as_str().unwrap().strip_prefix("urn:regrove:problem:").unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn bodies_together_fill_no_more_than_their_share_of_the_memory() {
+    let args = HostArgs { body_bytes_max: 1 << 20, bodies_bytes_max: 4 << 20, ..HostArgs::default() };
+    let (arrived, go) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+    let waits = {
+        let (arrived, go) = (Arc::clone(&arrived), Arc::clone(&go));
+        post(move |Payload(body): Payload| async move {
+            arrived.notify_one();
+            go.acquire().await.unwrap().forget();
+            body.len().to_string()
+        })
+    };
+    let address = start(&args, echo().route("/waits", waits)).await;
+    let blanks = gzip(&vec![b' '; 1 << 20]);
+    assert!(blanks.len() < 16 << 10, "hardly anything on its way");
+    let client = reqwest::Client::builder().no_proxy().build().unwrap();
+    let wait = || {
+        let request = client.post(format!("http://{address}/waits")).header("content-encoding", "gzip");
+        let request = request.body(blanks.clone()).send();
+        tokio::spawn(async move { request.await.unwrap().text().await.unwrap() })
+    };
+    let mut held = Vec::new();
+    for _ in 0..4 {
+        held.push(wait());
+        arrived.notified().await;
+    }
+    let (status, body) = ask(address, "gzip", blanks.clone()).await;
+    assert_eq!((status, problem(&body).as_str()), (StatusCode::SERVICE_UNAVAILABLE, "over-capacity"));
+    assert!(String::from_utf8_lossy(&body).contains("REGROVE_BODIES_BYTES_MAX"));
+    assert_eq!(ask(address, "", vec![b' '; 100]).await.0, StatusCode::OK, "small ones are not meant");
+    let (status, _) = ask(address, "", vec![b' '; 1 << 20]).await;
+    assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "nor is it a matter of compression");
+    go.add_permits(4);
+    for held in held {
+        assert_eq!(held.await.unwrap(), (1 << 20).to_string());
+    }
+    assert_eq!(ask(address, "gzip", blanks).await.0, StatusCode::OK, "what they had is given back");
 }
 
 #[tokio::test]

@@ -60,7 +60,7 @@ impl Route {
 }
 
 impl From<Arc<Served>> for Choice {
-    /// A version that was asked for by its number has no shadow.
+    /// A canary has no shadow, nor has a version that was asked for by its number.
     fn from(served: Arc<Served>) -> Self {
         Self { served, shadow: None }
     }

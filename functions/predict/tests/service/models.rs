@@ -99,6 +99,41 @@ async fn a_shadow_is_compared_and_never_answers() {
     assert_eq!(stage.metric(&compared("failed")).await, None);
 }
 
+/// What is compared is the served version: a canary's answers are not.
+#[tokio::test]
+async fn a_shadow_hears_nothing_of_the_canary() {
+    let (stage, _) = Stage::of(Kind::Numbers).await;
+    stage.until_version(NAME, "1").await;
+    let canary = (beside(&stage, "2", 99).await, 50);
+    let shadow = beside(&stage, "3", 1).await;
+    stage.traffic(change(Some(canary), Some(shadow))).await;
+    until_versions(&stage, &["1", "2", "3"]).await;
+    let (mut by_served, mut by_canary) = (0.0, 0);
+    while by_canary < 4 {
+        match version(&stage, None).await.as_str() {
+            "1" => by_served += 1.0,
+            _ => by_canary += 1,
+        }
+    }
+    let compared = async |outcome: &str| {
+        let line = format!("regrove_shadow_compared_total{{model=\"{NAME}\",version=\"3\",outcome=\"{outcome}\"}}");
+        stage.metric(&line).await.unwrap_or_default()
+    };
+    let all = async || {
+        let mut all = 0.0;
+        for outcome in ["equal", "skipped", "failed", "different"] {
+            all += compared(outcome).await;
+        }
+        all
+    };
+    while all().await < by_served {
+        pause().await;
+    }
+    // Everything that is under way has been heard of, for nothing more is asked.
+    assert_eq!(all().await.to_bits(), by_served.to_bits());
+    assert_eq!(compared("different").await.to_bits(), 0, "the canary grew from another seed");
+}
+
 /// The stage has one turn to compute: as long as another has it, small requests are answered and not compared.
 #[tokio::test]
 async fn a_shadow_computes_only_in_a_turn_that_is_free() {
