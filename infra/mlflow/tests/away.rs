@@ -2,9 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "the whole crate is a test; a panic is how it fails")]
 
-use std::net::TcpListener;
-use std::time::{Duration, Instant};
-
 use regrove_mlflow::{Client, Error, MlflowArgs, Secret};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -25,7 +22,7 @@ async fn answering(answer: &'static str) -> (String, tokio::sync::mpsc::Unbounde
 }
 
 fn client(uri: &str) -> Client {
-    Client::new(&MlflowArgs { timeout_seconds: 1, ..MlflowArgs::for_uri(uri) }).unwrap()
+    Client::new(&MlflowArgs::for_uri(uri)).unwrap()
 }
 
 async fn error_for(answer: &'static str) -> Error {
@@ -35,8 +32,10 @@ async fn error_for(answer: &'static str) -> Error {
 
 #[tokio::test]
 async fn nobody_listening_is_unreachable_and_retryable() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let error = client(&format!("http://127.0.0.1:{port}")).run("r").await.unwrap_err();
+    // It has a port, and does not listen.
+    let nobody = tokio::net::TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let error = client(&format!("http://{}", nobody.local_addr().unwrap())).run("r").await.unwrap_err();
     assert!(matches!(error, Error::Unreachable { .. }) && error.is_retryable(), "{error}");
     assert!(error.to_string().contains("GET runs/get"), "{error}");
 }
@@ -45,10 +44,9 @@ async fn nobody_listening_is_unreachable_and_retryable() {
 async fn a_silent_server_times_out_and_is_retryable() {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let uri = format!("http://{}", listener.local_addr().unwrap());
-    let started = Instant::now();
-    let error = client(&uri).run("r").await.unwrap_err();
+    let impatient = Client::new(&MlflowArgs { timeout_seconds: 1, ..MlflowArgs::for_uri(&uri) }).unwrap();
+    let error = impatient.run("r").await.unwrap_err();
     assert!(matches!(error, Error::Timeout { .. }) && error.is_retryable(), "{error}");
-    assert!(started.elapsed() < Duration::from_secs(20));
 }
 
 #[tokio::test]

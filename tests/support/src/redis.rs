@@ -2,7 +2,6 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -10,8 +9,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-/// How often another free port is tried when somebody else was faster.
-const PORT_ATTEMPTS: u32 = 5;
+use crate::port::Port;
 
 /// What the server says when it can be used.
 const READY: &str = "Ready to accept connections";
@@ -25,12 +23,12 @@ pub struct RedisOptions {
     pub user: Option<(String, String)>,
 }
 
-/// A Redis that appends to a file in a temporary directory, on a free port of 127.0.0.1.
+/// A Redis that appends to a file in a temporary directory, on a port of 127.0.0.1 that stays its own while it is away.
 #[derive(Debug)]
 pub struct RedisServer {
     options: RedisOptions,
     directory: TempDir,
-    port: u16,
+    port: Port,
     child: Option<Child>,
 }
 
@@ -52,28 +50,23 @@ impl RedisServer {
         if options.tls {
             make_certificates(directory.path()).context("certificates for Redis")?;
         }
-        let mut server = Self { options, directory, port: 0, child: None };
-        for _ in 0..PORT_ATTEMPTS {
-            server.port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-            if server.run()? {
-                return Ok(server);
-            }
-        }
-        bail!("redis-server found no free port in {PORT_ATTEMPTS} attempts")
+        let mut server = Self { options, directory, port: Port::reserve()?, child: None };
+        server.run()?;
+        Ok(server)
     }
 
     /// `redis://` or `rediss://`, with the user and password if there are any.
     pub fn url(&self) -> String {
         let scheme = if self.options.tls { "rediss" } else { "redis" };
         match &self.options.user {
-            Some((user, password)) => format!("{scheme}://{user}:{password}@localhost:{}/0", self.port),
-            None => format!("{scheme}://localhost:{}/0", self.port),
+            Some((user, password)) => format!("{scheme}://{user}:{password}@localhost:{}/0", self.port()),
+            None => format!("{scheme}://localhost:{}/0", self.port()),
         }
     }
 
     /// The port on 127.0.0.1.
     pub fn port(&self) -> u16 {
-        self.port
+        self.port.number()
     }
 
     /// Where it keeps its data.
@@ -104,8 +97,7 @@ impl RedisServer {
     /// When it does not start.
     pub fn restart(&mut self) -> Result<()> {
         self.kill()?;
-        ensure!(self.run()?, "port {} of the killed Redis was taken by another", self.port);
-        Ok(())
+        self.run()
     }
 
     /// Stops the server where it is (SIGSTOP): it keeps its connections and answers nothing.
@@ -129,10 +121,10 @@ impl RedisServer {
         kill_process(Pid::from_child(child), signal).context("signal to redis-server")
     }
 
-    /// Starts the process; `false` when it ended before it was ready, as it does when its port is taken.
-    fn run(&mut self) -> Result<bool> {
+    /// Starts the process and waits until it is ready.
+    fn run(&mut self) -> Result<()> {
         let mut command = Command::new("redis-server");
-        let (plain, tls) = if self.options.tls { (0, self.port) } else { (self.port, 0) };
+        let (plain, tls) = if self.options.tls { (0, self.port()) } else { (self.port(), 0) };
         command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--loglevel", "notice"]);
         command.arg("--port").arg(plain.to_string()).arg("--dir").arg(self.directory.path());
         if self.options.tls {
@@ -157,13 +149,12 @@ impl RedisServer {
         let mut lines = BufReader::new(output).lines();
         let ready = lines.by_ref().map_while(Result::ok).any(|line| line.contains(READY));
         if !ready {
-            child.wait()?;
-            return Ok(false);
+            bail!("redis-server on port {} ended before it was ready: {}", self.port(), child.wait()?);
         }
         // A full pipe would stop the server.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
         self.child = Some(child);
-        Ok(true)
+        Ok(())
     }
 }
 

@@ -17,7 +17,7 @@ use regrove_mlflow::MlflowArgs;
 use regrove_store::{Control, StoreArgs};
 use serde_json::Value;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tower::ServiceExt as _;
 
 /// An address of this machine, and one of another.
@@ -30,6 +30,8 @@ pub(crate) struct World {
     router: Router,
     said: Arc<Mutex<Vec<CloudEvent>>>,
     _folder: TempDir,
+    /// Has the address at which MLflow would be.
+    _nobody: TcpSocket,
 }
 
 /// An answer whose body was read.
@@ -91,16 +93,17 @@ impl World {
         let sink = format!("http://{}/", listener.local_addr().unwrap());
         let broker = Router::new().route("/", any(take)).with_state((control.clone(), Arc::clone(&said)));
         tokio::spawn(async move { axum::serve(listener, broker).await });
-        // Nobody listens there: the console has to say what it does not know.
-        let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        // It does not listen: the console has to say what it does not know.
+        let nobody = TcpSocket::new_v4().unwrap();
+        nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let ports = Ports::open(
             &StoreArgs::embedded(folder.path()),
-            &MlflowArgs::for_uri(format!("http://{nobody}")),
+            &MlflowArgs::for_uri(format!("http://{}", nobody.local_addr().unwrap())),
             &AccessArgs { token: token.map(|token| token.parse().unwrap()) },
             &ReachArgs { gateway: None, runtime: None, namespace: "regrove".to_owned() },
             Some(sink.parse().unwrap()),
         );
-        Self { control, router: router(ports.unwrap()), said, _folder: folder }
+        Self { control, router: router(ports.unwrap()), said, _folder: folder, _nobody: nobody }
     }
 
     /// What the broker was told.

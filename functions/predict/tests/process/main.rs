@@ -8,7 +8,7 @@ mod observability;
 mod replicas;
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -19,6 +19,7 @@ use regrove_events::log::serving_stream;
 use regrove_events::{Event, SwitchedBy};
 use regrove_forest::{Frame, Label, RandomForestParams, Target, fit};
 use regrove_store::Control;
+use regrove_test_support::Port;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// How long anything here may take on a busy machine. Reaching it is a failure, never a measurement.
@@ -45,8 +46,9 @@ async fn home() -> tempfile::TempDir {
 }
 
 fn start(home: &std::path::Path, environment: &[(&str, &str)]) -> (Child, SocketAddr) {
-    // A port that was free a moment ago; nobody else here asks for this one.
-    let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    // Kept until the process listens there.
+    let port = Port::reserve().unwrap();
+    let address = port.address();
     let process = Command::new(env!("CARGO_BIN_EXE_predict"))
         .env("PORT", address.port().to_string())
         .env("REGROVE_HOME", home)

@@ -17,6 +17,8 @@ struct Real {
     uri: String,
     group: Pid,
     child: std::process::Child,
+    /// Keeps the port from everybody else.
+    _port: tokio::net::TcpSocket,
     folder: tempfile::TempDir,
 }
 
@@ -24,8 +26,11 @@ impl Real {
     async fn start() -> Self {
         use std::os::unix::process::CommandExt as _;
         let folder = tempfile::tempdir().unwrap();
-        // The server takes no port 0: find a free one, and close it at the last moment.
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        // The server takes no port 0: it gets one that is held by a socket which does not listen.
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let port = socket.local_addr().unwrap().port();
         let log = std::fs::File::create(folder.path().join("log")).unwrap();
         let child = std::process::Command::new(venv_program("mlflow"))
             .args(["server", "--workers", "1", "--host", "127.0.0.1", "--port", &port.to_string()])
@@ -44,7 +49,7 @@ impl Real {
             .spawn()
             .unwrap();
         let group = Pid::from_child(&child);
-        let mut server = Self { uri: format!("http://127.0.0.1:{port}"), group, child, folder };
+        let mut server = Self { uri: format!("http://127.0.0.1:{port}"), group, child, _port: socket, folder };
         server.wait().await;
         server
     }
