@@ -8,6 +8,8 @@ use regrove_knative::delivery::{DeadLetterAttributes, DeliveryPolicy, Failure, i
 use super::attempt::{Answered, Reply};
 use super::journal::DeadCause;
 
+const NANOS_PER_MS: i32 = 1_000_000;
+
 /// How an attempt at a subscriber ended.
 #[derive(Debug)]
 pub(crate) enum Verdict {
@@ -87,14 +89,16 @@ pub(crate) fn judge(answered: Answered, wants_reply: bool) -> Verdict {
     }
 }
 
-/// When to try again after `attempts` attempts in this stage, or `None` to give up.
+/// When to try again after `attempts` attempts in this stage, or `None` to give up. In whole milliseconds, and never before
+/// the wait is over.
 pub(crate) fn retry_at(policy: &DeliveryPolicy, attempts: u32, failed: &Failed, now: Timestamp) -> Option<i64> {
     if attempts > policy.retry || !is_retryable(failed.code) {
         return None;
     }
     let wait = policy.wait(attempts, failed.code, failed.retry_after.as_deref(), now);
     let wait = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
-    Some(now.as_millisecond().saturating_add(wait))
+    let begun = i64::from(now.subsec_nanosecond() % NANOS_PER_MS > 0);
+    Some(now.as_millisecond().saturating_add(begun).saturating_add(wait))
 }
 
 #[cfg(test)]
@@ -152,5 +156,11 @@ mod tests {
         assert_eq!(retry_at(&policy, 2, &failed(None), now), Some(2_000));
         assert_eq!(retry_at(&policy, 3, &failed(Some(503)), now), None);
         assert_eq!(retry_at(&policy, 1, &failed(Some(400)), now), None);
+        let later = now + jiff::SignedDuration::from_micros(2_001);
+        assert_eq!(
+            retry_at(&policy, 1, &failed(Some(503)), later),
+            Some(1_003),
+            "not before a whole second has gone by"
+        );
     }
 }
