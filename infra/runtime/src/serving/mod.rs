@@ -12,6 +12,7 @@ mod load;
 pub(crate) mod log_book;
 mod output;
 pub(crate) mod pool;
+mod port;
 mod probe;
 pub(crate) mod process;
 mod recent;

@@ -14,10 +14,10 @@ use tokio_util::sync::CancellationToken;
 use super::log_book::Label;
 use super::output::capture;
 use super::pool::Pool;
-use super::probe;
 use super::process::{Launch, signal_group};
 use super::revision::Revision;
 use super::table::{Phase, Refusal};
+use super::{port, probe};
 use crate::runtime_event::{ColdStart, RuntimeEvent, StopReason, Stream, millis};
 
 /// Wait after the first crash; doubles with each further one.
@@ -135,9 +135,7 @@ impl Replica {
 
     /// The process has answered: a probe, or a request.
     pub(crate) fn reached(self: &Arc<Self>, revision: &Revision) {
-        if !self.answered.swap(true, Ordering::AcqRel) {
-            self.stage(|stages| stages.ready = Some(Instant::now()));
-        }
+        self.stage(|stages| stages.ready = stages.ready.or_else(|| Some(Instant::now())));
         revision.mark_ready();
         if revision.table.set_phase(self, Phase::Ready) {
             revision
@@ -145,6 +143,8 @@ impl Replica {
                 .send(|| RuntimeEvent::ReplicaReady { service: revision.spec.service(), replica: self.name.clone() });
             revision.changed.notify_one();
         }
+        // Last: whoever sees it on another thread finds the rest done, such as the stage of a cold start.
+        self.answered.store(true, Ordering::Release);
     }
 }
 
@@ -189,6 +189,7 @@ pub(crate) async fn supervise(revision: Arc<Revision>, replica: Arc<Replica>) {
             Ended::Crashed(status) => last_crash = status,
         }
         replica.answered.store(false, Ordering::Release);
+        replica.stage(|stages| stages.ready = None);
         revision.table.set_phase(&replica, Phase::Down);
         replica.pool.clear();
         revision.changed.notify_one();
@@ -248,9 +249,7 @@ async fn start(revision: &Arc<Revision>, replica: &Arc<Replica>) -> io::Result<C
     if replica.listener.is_some() {
         env.insert("LISTEN_FDS".to_owned(), "1".to_owned());
     } else {
-        // Free now, and in all likelihood still free in a moment: the kernel gives out ports in turn.
-        let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
-        replica.port.store(port, Ordering::Release);
+        replica.port.store(port::free()?, Ordering::Release);
     }
     // As a pod knows its own name.
     env.entry("HOSTNAME".to_owned()).or_insert_with(|| replica.name.clone());
