@@ -1,7 +1,7 @@
 //! A real MLflow beside the local runtime: `regrove up --mlflow`.
 
 use std::fs::File;
-use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::net::{IpAddr, SocketAddr};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
 use regrove_mlflow::{Client, MlflowArgs};
+use tokio::net::TcpSocket;
 use tokio::process::{Child, ChildStdin, Command};
 
 use crate::output::{Output, Usage};
@@ -32,6 +33,8 @@ pub(crate) struct MlflowServer {
     supervisor: Child,
     /// Closed, it ends the server. Kept apart from the process: to wait for that one would close it.
     life: ChildStdin,
+    /// Keeps its port from everybody else while it starts, which takes seconds.
+    _port: TcpSocket,
     uri: String,
     log: PathBuf,
 }
@@ -49,8 +52,7 @@ impl MlflowServer {
             Some(program) => program,
             None => installed(&folder, output).await?,
         };
-        let address = free(address)?;
-        let mut server = Self::spawn(&program, &folder, address)?;
+        let mut server = Self::spawn(&program, &folder, reserve(address)?)?;
         output.progress(format_args!("starting MLflow ({}) at {}", program.display(), server.uri));
         server.wait_until_it_answers().await?;
         Ok(server)
@@ -75,7 +77,8 @@ impl MlflowServer {
         }
     }
 
-    fn spawn(program: &Path, folder: &Path, address: SocketAddr) -> anyhow::Result<Self> {
+    fn spawn(program: &Path, folder: &Path, port: TcpSocket) -> anyhow::Result<Self> {
+        let address = port.local_addr()?;
         let log = folder.join("server.log");
         let lines = File::create(&log).with_context(|| log.display().to_string())?;
         let mut supervisor = Command::new("python3")
@@ -101,7 +104,7 @@ impl MlflowServer {
         // What listens everywhere answers here, too.
         let here = if address.ip().is_unspecified() { IpAddr::from([127, 0, 0, 1]) } else { address.ip() };
         let uri = format!("http://{}", SocketAddr::new(here, address.port()));
-        Ok(Self { supervisor, life, uri, log })
+        Ok(Self { supervisor, life, _port: port, uri, log })
     }
 
     async fn wait_until_it_answers(&mut self) -> anyhow::Result<()> {
@@ -137,11 +140,15 @@ impl MlflowServer {
     }
 }
 
-/// The address with a free port instead of 0: MLflow cannot be asked which one it got.
-fn free(address: SocketAddr) -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind(address)
+/// A socket that has the address, with a free port instead of 0: MLflow cannot be asked which one it got. It does not listen,
+/// so that MLflow can.
+fn reserve(address: SocketAddr) -> anyhow::Result<TcpSocket> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket
+        .bind(address)
         .map_err(|error| Usage(format!("MLflow cannot listen at {address}: {error}; choose another --record-port")))?;
-    Ok(listener.local_addr()?)
+    Ok(socket)
 }
 
 /// A program of the path.

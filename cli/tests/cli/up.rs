@@ -91,6 +91,12 @@ fn gateway(stdout: &Receiver<String>) -> String {
     started.split("\"gateway\":\"http://").nth(1).unwrap().split('"').next().unwrap().to_owned()
 }
 
+/// Puts another manifest in the place of the one that is watched: what is seen half written would be a third.
+fn replace(folder: &Path, text: &str) {
+    fs::write(folder.join("app.yaml.new"), text).unwrap();
+    fs::rename(folder.join("app.yaml.new"), folder.join("app.yaml")).unwrap();
+}
+
 #[test]
 fn changed_manifests_are_taken_while_it_runs() {
     let folder = tempfile::tempdir().unwrap();
@@ -102,21 +108,21 @@ fn changed_manifests_are_taken_while_it_runs() {
     let address = gateway(&stdout);
     assert_eq!(get(&address), "one green");
 
-    fs::write(folder.path().join("app.yaml"), manifest("two")).unwrap();
+    replace(folder.path(), &manifest("two"));
     wait_for(&stdout, &["reloaded", "hello-00002"]);
     wait_for(&stdout, &["traffic-assigned", "[{\"revision\":\"hello-00002\",\"percent\":100.0}]"]);
     assert_eq!(get(&address), "two green");
 
-    fs::write(folder.path().join("app.yaml"), "kind: [").unwrap();
+    replace(folder.path(), "kind: [");
     wait_for(&stderr, &["the changed manifests are not taken", "app.yaml"]);
     assert_eq!(get(&address), "two green");
 
-    fs::write(folder.path().join("app.yaml"), manifest("three")).unwrap();
+    replace(folder.path(), &manifest("three"));
     wait_for(&stdout, &["traffic-assigned", "[{\"revision\":\"hello-00003\",\"percent\":100.0}]"]);
     assert_eq!(get(&address), "three green");
 
     // Changed defaults of the cluster: a second replica of the same revision, without a request.
-    fs::write(folder.path().join("app.yaml"), manifest("three") + TWO_REPLICAS).unwrap();
+    replace(folder.path(), &(manifest("three") + TWO_REPLICAS));
     let reloaded = wait_for(&stdout, &["\"reloaded\""]);
     assert!(reloaded.contains("\"revisions\":[]"), "{reloaded}");
     wait_for(&stdout, &["replica-starting", "hello-00003"]);
