@@ -1,6 +1,7 @@
 //! A function for the tests: what it does is in its environment and in the path that is asked for.
 //!
-//! `GET /` greets, `/env` shows the environment and the request's headers, `/sleep/<ms>` takes its time, `/drip/<ms>`
+//! `GET /` greets, `/env` shows the environment and the request's headers, `/sleep/<ms>` takes its time, `/held<file>`
+//! waits until there is such a file, `/drip/<ms>`
 //! answers in three pieces with pauses, `/exit/<code>` ends the process, `/echo` streams the body back, `/alive` is an
 //! error once the file `ALIVE` is gone, and so is gRPC's health check; `/dead-letters` shows the headers of the last request posted to it. `CRASHES` is
 //! a file with the number of starts that still fail, `STARTS` one to which every start adds a line, `DEAF` keeps it from
@@ -72,6 +73,14 @@ async fn health(request: axum::body::Bytes) -> ([(&'static str, &'static str); 1
     ([("content-type", "application/grpc")], body)
 }
 
+/// Waits for a file.
+async fn held(Path(file): Path<String>) -> &'static str {
+    while !fs::exists(format!("/{file}")).unwrap_or(false) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    "held"
+}
+
 /// Three pieces, some time before each.
 async fn drip(Path(ms): Path<u64>) -> Body {
     let pieces = futures_util::stream::unfold(0, move |count| async move {
@@ -106,6 +115,7 @@ async fn main() -> std::io::Result<()> {
                 "slept"
             }),
         )
+        .route("/held/{*file}", get(held))
         .route("/grpc.health.v1.Health/Check", post(health))
         .route("/drip/{ms}", get(drip))
         .route("/exit/{code}", get(|Path(code): Path<i32>| async move { process::exit(code) as () }))

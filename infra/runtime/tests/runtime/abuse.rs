@@ -8,7 +8,7 @@ use tokio::net::TcpStream;
 use crate::stage::{LISTEN_FDS, Stage, eventually, is_alive, service, started};
 
 /// Time after which a head that does not end is given up, and what a test adds to it.
-const HEAD_GIVEN_UP: Duration = Duration::from_secs(30 + 15);
+const HEAD_GIVEN_UP: Duration = Duration::from_secs(30).saturating_add(Duration::from_secs(90));
 
 /// Open files of this process, which the runtime runs in.
 fn open_files() -> usize {
@@ -44,7 +44,7 @@ async fn a_body_that_never_ends_gives_its_slot_back() {
     let spec = ["timeoutSeconds: 1", "containerConcurrency: 1"];
     let annotations = [LISTEN_FDS, ("autoscaling.knative.dev/max-scale", "1")];
     let stage = Stage::up(&service("hello", &annotations, &[], &spec)).await;
-    assert_eq!(stage.get("hello", "/").await.status, 200);
+    stage.warm("hello").await;
     let mut stream = TcpStream::connect(stage.gateway()).await.unwrap();
     let head = "POST /dead-letters HTTP/1.1\r\nHost: hello.default.localhost\r\nContent-Length: 1000\r\n\r\nabc";
     stream.write_all(head.as_bytes()).await.unwrap();
@@ -52,7 +52,7 @@ async fn a_body_that_never_ends_gives_its_slot_back() {
     // The function may answer before it has read everything; either way the slot is free again after a second.
     stream.read_exact(&mut start).await.unwrap();
     eventually("the slot is free", || stage.runtime.status().services[0].now.in_flight == 0).await;
-    assert_eq!(stage.get("hello", "/").await.status, 200);
+    stage.warm("hello").await;
     stage.runtime.shutdown().await;
 }
 
@@ -89,11 +89,12 @@ async fn a_replica_that_hangs_on_sigterm_is_killed_when_it_is_scaled_down() {
     // The grace between SIGTERM and SIGKILL is the timeout of the revision.
     let yaml = service("hello", &[LISTEN_FDS], &env, &["timeoutSeconds: 1"]);
     let mut stage = Stage::up_with(&yaml, |config| config.time_scale = 100.0).await;
-    assert_eq!(stage.get("hello", "/").await.status, 200);
+    stage.warm("hello").await;
     stage.stopped().await;
     assert_eq!(std::fs::read_to_string(&terminated).unwrap(), "yes", "it was asked first");
     let first = started(starts.as_ref());
     assert!(first.len() == 1 && !is_alive(first[0]), "{first:?}");
-    assert_eq!(stage.get("hello", "/").await.status, 200, "the next request finds a new one");
+    // The next request finds a new one.
+    stage.warm("hello").await;
     stage.runtime.shutdown().await;
 }

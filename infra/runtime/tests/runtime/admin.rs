@@ -135,7 +135,8 @@ async fn lines_of_functions_are_found_and_followed() {
     for path in ["/job-10", "/job-1", "/job-2", "/job-1"] {
         assert_eq!(stage.get("hello", path).await.status, 200);
     }
-    while text.lines().count() < 3 {
+    // A piece may end in the middle of a line.
+    while text.matches('\n').count() < 3 {
         let piece = tokio::time::timeout(PATIENCE, body.next()).await.expect("a further line").unwrap().unwrap();
         text.push_str(std::str::from_utf8(&piece).unwrap());
     }

@@ -7,6 +7,7 @@ use std::process::Stdio;
 use bytes::Bytes;
 use http::Request;
 use http_body_util::Full;
+use regrove_test_support::Port;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -125,10 +126,10 @@ async fn a_full_file_system_refuses_events_and_loses_none_that_it_took() {
 #[tokio::test]
 async fn what_a_full_disk_held_is_delivered_after_the_death_of_the_runtime() {
     // Nobody listens there: everything stays in the journal.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let nobody = Port::reserve().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let (manifest, home) = (folder.path().join("app.yaml"), folder.path().join("home"));
-    std::fs::write(&manifest, eventing(&format!("http://127.0.0.1:{port}/"))).unwrap();
+    std::fs::write(&manifest, eventing(&format!("http://{}/", nobody.address()))).unwrap();
     let (mut runtime, ingress) = launch(Some(&FILE_SIZE), &manifest, &home).await;
     let acknowledged = fill(&ingress).await;
     assert_eq!(runtime.try_wait().unwrap(), None, "it still runs");

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Stdio;
 
 use regrove_runtime::{Error, Runtime, RuntimeConfig};
+use regrove_test_support::Port;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
 
@@ -114,9 +115,8 @@ async fn killed_and_started_again(subscriber: &str, killable: impl Future<Output
 
 #[tokio::test]
 async fn events_that_nobody_takes_survive_the_death_of_the_runtime() {
-    // Nobody listens there: the port is known, its owner is gone.
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    killed_and_started_again(&format!("http://127.0.0.1:{port}/"), async {}).await;
+    let nobody = Port::reserve().unwrap();
+    killed_and_started_again(&format!("http://{}/", nobody.address()), async {}).await;
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! Sequences, parallels, ordered triggers, and the ways to name a destination.
 
 use regrove_runtime::RuntimeEvent;
+use regrove_test_support::Port;
 
 use crate::sink::{Script, Sink};
 use crate::stage::{LISTEN_FDS, Stage, emit_keyed, emit_to, service};
@@ -122,7 +123,7 @@ async fn a_parallel_asks_its_filters_and_replies_by_branch() {
 #[tokio::test]
 async fn events_inside_a_sequence_survive_the_runtime() {
     let first = Sink::start(&[reply("one")]).await;
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Port::reserve().unwrap();
     let steps = |second: &str| {
         sequence(&[&format!(
             "steps: [{{uri: \"{}\"}}, {{uri: \"{second}\", delivery: {{retry: 1000, backoffPolicy: linear, backoffDelay: \
@@ -130,7 +131,7 @@ async fn events_inside_a_sequence_survive_the_runtime() {
             first.url
         )])
     };
-    let mut stage = Stage::up(&steps(&format!("http://{nobody}"))).await;
+    let mut stage = Stage::up(&steps(&format!("http://{}", nobody.address()))).await;
     let ingress = stage.runtime.addresses().ingress.to_string();
     assert_eq!(emit_to(&ingress, "default/line-kn-sequence-0", "1", "t").await.status, 202);
     stage.wait_for("retry", |event| matches!(event, RuntimeEvent::EventRetried { id, .. } if id == "one")).await;
@@ -164,7 +165,7 @@ async fn replies_between_brokers_in_a_circle_end() {
 
 fn ordered(sink: &Sink) -> String {
     let uri = format!("subscriber: {{uri: \"{}\"}}", sink.url);
-    let delivery = "delivery: {retry: 5, backoffPolicy: linear, backoffDelay: PT0.1S}";
+    let delivery = "delivery: {retry: 1000, backoffPolicy: linear, backoffDelay: PT0.1S}";
     BROKER.to_owned()
         + &trigger("t", &[&uri, delivery])
             .replace("{name: t}", "{name: t, annotations: {kafka.eventing.knative.dev/delivery.order: ordered}}")
@@ -188,7 +189,7 @@ async fn an_ordered_trigger_gets_one_event_at_a_time_in_the_order_they_came() {
 
 #[tokio::test]
 async fn partitions_of_an_ordered_trigger_do_not_wait_for_each_other() {
-    let sink = Sink::answering(&[503, 503, 503, 503, 503, 503]).await;
+    let sink = Sink::answering(&[503; 1000]).await;
     let mut stage = Stage::up(&ordered(&sink)).await;
     let ingress = stage.runtime.addresses().ingress.to_string();
     for (id, key) in [("a1", "a"), ("a2", "a")] {
@@ -196,7 +197,9 @@ async fn partitions_of_an_ordered_trigger_do_not_wait_for_each_other() {
     }
     stage.wait_for("failure", |event| matches!(event, RuntimeEvent::EventRetried { .. })).await;
     assert_eq!(emit_keyed(&ingress, "b1", "b").await.status, 202);
-    let received = sink.wait_for(9).await;
+    sink.wait_for_event("b1").await;
+    sink.answer_well();
+    let received = sink.wait_for_event("a2").await;
     let ids: Vec<&str> = received.iter().map(|request| request.header("ce-id")).collect();
     let last = ids.iter().rposition(|id| *id == "a1").unwrap();
     let at = |wanted: &str| ids.iter().position(|id| *id == wanted).unwrap();
@@ -207,10 +210,10 @@ async fn partitions_of_an_ordered_trigger_do_not_wait_for_each_other() {
 
 #[tokio::test]
 async fn an_ordered_trigger_keeps_its_order_over_a_restart() {
-    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let nobody = Port::reserve().unwrap();
     let away = Sink::start(&[]).await;
     let yaml = ordered(&away);
-    let mut stage = Stage::up(&yaml.replace(&away.url, &format!("http://{nobody}"))).await;
+    let mut stage = Stage::up(&yaml.replace(&away.url, &format!("http://{}", nobody.address()))).await;
     for id in ["0", "1", "2", "3"] {
         assert_eq!(stage.emit(id, "t").await.status, 202);
     }

@@ -24,12 +24,14 @@ async fn a_request_starts_a_replica_and_is_held_until_it_answers() {
     for annotations in [&[LISTEN_FDS][..], &[]] {
         let mut stage = Stage::up(&service("hello", annotations, &[], &[])).await;
         assert_eq!(stage.runtime.status().services[0].now.ready, 0);
+        let asked = Instant::now();
         let answer = stage.get("hello", "/").await;
         assert_eq!((answer.status, answer.text.as_str()), (200, "hello"));
         let event = stage.wait_for("cold start", |event| matches!(event, RuntimeEvent::ColdStart { .. })).await;
         let RuntimeEvent::ColdStart { service, replica, split } = event else { unreachable!() };
         assert_eq!((service.as_str(), replica.as_str()), ("default/hello", "hello-00001-1"));
-        assert!(split.spawn_ms > 0.0 && split.start_ms() < 10_000.0, "{split:?}");
+        let elapsed_ms = asked.elapsed().as_secs_f64() * 1_000.0;
+        assert!(split.spawn_ms > 0.0 && split.start_ms() < elapsed_ms, "{split:?} within {elapsed_ms} ms");
         let starts = stage.runtime.cold_starts();
         assert_eq!(starts["default/hello"].len(), 1);
         assert_eq!(stage.runtime.status().services[0].now.ready, 1);
@@ -170,15 +172,17 @@ async fn concurrency_is_limited_and_the_rest_waits_or_scales() {
 async fn waiting_requests_get_more_replicas_at_once() {
     let yaml = service("hello", &[LISTEN_FDS], &[], &["containerConcurrency: 1"]);
     let stage = Stage::up(&yaml).await;
-    let began = Instant::now();
+    let (_folder, gate) = file();
     let requests = (0..4).map(|_| {
-        let address = stage.gateway();
-        tokio::spawn(async move { get(&address, "hello.default.localhost", "/sleep/1500").await.status })
+        let (address, path) = (stage.gateway(), format!("/held{gate}"));
+        tokio::spawn(async move { get(&address, "hello.default.localhost", &path).await.status })
     });
-    for request in requests.collect::<Vec<_>>() {
+    let requests: Vec<_> = requests.collect();
+    eventually("all are under way side by side", || stage.runtime.status().services[0].now.in_flight == 4).await;
+    std::fs::write(&gate, "").unwrap();
+    for request in requests {
         assert_eq!(request.await.unwrap(), 200);
     }
-    assert!(began.elapsed() < Duration::from_secs(6), "side by side: {:?}", began.elapsed());
     assert!(stage.runtime.status().services[0].now.ready >= 4, "{:?}", stage.runtime.status());
     stage.runtime.shutdown().await;
 }
@@ -225,7 +229,7 @@ async fn a_crash_under_a_request_is_502_and_the_replica_comes_back() {
 #[tokio::test]
 async fn a_slow_answer_is_504() {
     let stage = Stage::up(&service("hello", &[LISTEN_FDS], &[], &["timeoutSeconds: 1"])).await;
-    assert_eq!(stage.get("hello", "/").await.status, 200);
+    stage.warm("hello").await;
     let answer = stage.get("hello", "/sleep/20000").await;
     assert_eq!((answer.status, answer.text.trim()), (504, "activator request timeout"));
     stage.runtime.shutdown().await;
@@ -342,7 +346,7 @@ async fn shutdown_lets_requests_end_and_leaves_no_process() {
     let stage = Stage::up(&service("hello", &[LISTEN_FDS], &[("STARTS", &starts)], &[])).await;
     assert_eq!(stage.get("hello", "/").await.status, 200);
     let address = stage.gateway();
-    let under_way = tokio::spawn(async move { get(&address, "hello.default.localhost", "/sleep/500").await.status });
+    let under_way = tokio::spawn(async move { get(&address, "hello.default.localhost", "/sleep/3000").await.status });
     eventually("the request is in", || stage.runtime.status().services[0].now.in_flight == 1).await;
     stage.runtime.shutdown().await;
     assert_eq!(under_way.await.unwrap(), 200);

@@ -1,5 +1,6 @@
 //! The broker's journal in Redis: what was acknowledged is there, whatever happens to this machine.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -122,7 +123,9 @@ async fn records_dead_letters_and_history_are_made_anew_from_redis() {
     let letters = dead_letters(stage.home.path(), 10).unwrap();
     assert_eq!(letters.iter().map(|letter| letter.event.id()).collect::<Vec<_>>(), ["dead"]);
     replay(stage.home.path(), "default/t", &ReplayFrom::Event("fine".to_owned())).unwrap();
-    assert_eq!(sink.wait_for(6).await[4].header("ce-id"), "fine");
+    let again = sink.wait_for(6).await;
+    let again: BTreeSet<&str> = again[4..].iter().map(|request| request.header("ce-id")).collect();
+    assert_eq!(again, ["fine", "redriven"].into(), "what came before is not replayed");
     stage.runtime.shutdown().await;
 }
 

@@ -80,6 +80,11 @@ impl Sink {
         Self::start(&script).await
     }
 
+    /// Ends the script: from now on it answers 200.
+    pub(crate) fn answer_well(&self) {
+        self.shared.script.lock().unwrap().clear();
+    }
+
     /// Adds an answer to the script.
     pub(crate) fn answer_next(&self, answer: Script) {
         self.shared.script.lock().unwrap().push_back(answer);
@@ -91,17 +96,26 @@ impl Sink {
 
     /// Waits until `count` requests have come.
     pub(crate) async fn wait_for(&self, count: usize) -> Vec<Received> {
-        let enough = async {
+        self.wait_until(&format!("{count} requests"), |received| received.len() >= count).await
+    }
+
+    /// Waits until an event has come.
+    pub(crate) async fn wait_for_event(&self, id: &str) -> Vec<Received> {
+        self.wait_until(id, |received| received.iter().any(|request| request.header("ce-id") == id)).await
+    }
+
+    async fn wait_until(&self, wanted: &str, enough: impl Fn(&[Received]) -> bool) -> Vec<Received> {
+        let looked = async {
             loop {
                 let received = self.received();
-                if received.len() >= count {
+                if enough(&received) {
                     return received;
                 }
                 self.shared.arrived.notified().await;
             }
         };
-        tokio::time::timeout(PATIENCE, enough)
+        tokio::time::timeout(PATIENCE, looked)
             .await
-            .unwrap_or_else(|_| panic!("{count} requests wanted, got {:?}", self.received()))
+            .unwrap_or_else(|_| panic!("{wanted} wanted, got {:?}", self.received()))
     }
 }

@@ -13,8 +13,8 @@ use regrove_runtime::{Runtime, RuntimeConfig, RuntimeEvent};
 use tempfile::TempDir;
 use tokio::sync::broadcast::Receiver;
 
-/// Longest wait for anything.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Longest wait for anything, on a machine that is slow and has other work. Reaching it is a failure, never a measurement.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(2);
 
 /// Folder of the examples, which are the programs that services run.
 pub(crate) fn programs() -> PathBuf {
@@ -97,17 +97,32 @@ impl Stage {
     /// Waits until all requests to the first service go to one revision. By its state: what happened while the runtime
     /// started is not announced to those who watch from then on.
     pub(crate) async fn all_to(&self, revision: &str) {
-        eventually("traffic moves", || {
-            let status = self.runtime.status();
-            status.services[0].revisions.iter().any(|it| it.revision == revision && it.percent > 99.99)
-        })
-        .await;
+        eventually("traffic moves", || self.has_all(revision)).await;
+    }
+
+    /// Whether all requests to the first service go to one revision.
+    pub(crate) fn has_all(&self, revision: &str) -> bool {
+        let status = self.runtime.status();
+        status.services[0].revisions.iter().any(|it| it.revision == revision && it.percent > 99.99)
     }
 
     /// GET on a service in the namespace `default`.
     pub(crate) async fn get(&self, service: &str, path: &str) -> Answer {
         let host = format!("{service}.default.localhost");
         get(&self.gateway(), &host, path).await
+    }
+
+    /// Asks a service until it answers. One whose requests may take a second only is not always started within that.
+    pub(crate) async fn warm(&self, service: &str) {
+        let began = Instant::now();
+        loop {
+            let answer = self.get(service, "/").await;
+            if answer.status == 200 {
+                return;
+            }
+            assert_eq!(answer.status, 504, "{}", answer.text);
+            assert!(began.elapsed() < PATIENCE, "{service} never answers in time");
+        }
     }
 
     pub(crate) fn gateway(&self) -> String {

@@ -63,9 +63,12 @@ async fn a_revision_that_never_gets_ready_gets_no_traffic() {
     let status = stage.runtime.status();
     assert_eq!(status.services[0].revision, "hello-00001");
     assert!(status.services[0].revisions.iter().any(|it| it.revision == "hello-00002" && !it.proven), "{status:?}");
-    // Mended from outside, it gets ready after all.
-    std::fs::write(&crashes, "0").unwrap();
-    stage.all_to("hello-00002").await;
+    // Mended from outside, it gets ready after all. A process that has just read the old number may write its own after us.
+    eventually("the mended revision gets the traffic", || {
+        std::fs::write(&crashes, "0").unwrap();
+        stage.has_all("hello-00002")
+    })
+    .await;
     assert_eq!(stage.revision("hello").await, "hello-00002");
     stage.runtime.shutdown().await;
 }
@@ -79,9 +82,9 @@ async fn percentages_and_tags_share_the_traffic() {
     for _ in 0..400 {
         *counts.entry(stage.revision("hello").await).or_insert(0) += 1;
     }
-    // 120 of 400 expected; the standard deviation is 9.2, so this fails once in ten million.
+    // 120 of 400 expected; the standard deviation is 9.2, so this fails once in a hundred thousand million.
     let old = counts["hello-00001"];
-    assert!((70..=170).contains(&old) && old + counts["hello-00002"] == 400, "{counts:?}");
+    assert!((58..=184).contains(&old) && old + counts["hello-00002"] == 400, "{counts:?}");
     assert_eq!(stage.revision("old-hello").await, "hello-00001");
     assert_eq!(stage.revision("new-one-hello").await, "hello-00002");
     assert_eq!(get(&stage.gateway(), "other-hello.default.localhost", "/").await.status, 404);

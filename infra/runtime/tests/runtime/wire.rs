@@ -43,7 +43,7 @@ def serve(c):
         elif name == 'lengths': c.sendall(OK + b'Content-Length: 3\r\nContent-Length: 4\r\n\r\nabcd')
         elif name == 'more': c.sendall(length(b'one') + b'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nEVIL')
         elif name == 'interim': c.sendall(b'HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n' + length(b'hinted'))
-        elif name == 'closes': c.sendall(length(b'bye')); return c.close()
+        elif name == 'closes': c.sendall(length(b'bye')); c.close(); open(os.environ['CLOSED'], 'a').write('x'); return
         elif name == 'slow': c.sendall(b'HTTP/1.1 200 OK\r\nConte'); threading.Event().wait(.05); c.sendall(b'nt-Length: 3\r\n\r\nab'); threading.Event().wait(.05); c.sendall(b'c')
         elif name == 'head': c.sendall(OK + b'Content-Length: 1000\r\n\r\n')
         elif name == 'deaf': threading.Event().wait(60)
@@ -406,7 +406,11 @@ async fn replicas_may_answer_in_every_way() {
 
 #[tokio::test]
 async fn connections_to_replicas_are_kept_and_dead_ones_noticed() {
-    let stage = scripted_stage().await;
+    let folder = tempfile::tempdir().unwrap();
+    let closed = folder.path().join("closed");
+    let env = [("CLOSED", closed.to_str().unwrap())];
+    let annotations = [("autoscaling.knative.dev/max-scale", "1")];
+    let stage = Stage::up_with(&service("hello", &annotations, &env, &[]), scripted).await;
     let mut client = Client::connect(&stage).await;
     assert_eq!(client.text("/anything").await.0, 200);
     let before: usize = client.text("/connections").await.1.parse().unwrap();
@@ -415,12 +419,12 @@ async fn connections_to_replicas_are_kept_and_dead_ones_noticed() {
     }
     let after: usize = client.text("/connections").await.1.parse().unwrap();
     assert_eq!(after, before, "one connection serves them all");
-    for _ in 0..5 {
+    for round in 1..=5 {
         // It closes without having said so. A request may meet the end of the connection, or come after it.
         assert_eq!(client.text("/closes").await.1, "bye");
         assert_eq!(client.text("/anything").await.0, 200);
         assert_eq!(client.text("/closes").await.1, "bye");
-        tokio::time::sleep(Duration::from_millis(20)).await;
+        eventually("it has closed twice", || closed.metadata().is_ok_and(|file| file.len() == 2 * round)).await;
         client.send(format!("POST /count HTTP/1.1\r\n{HOST}Content-Length: 3\r\n\r\nabc")).await;
         assert_eq!(client.response().await.body, b"3");
     }
