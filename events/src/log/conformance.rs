@@ -13,8 +13,9 @@ use futures_util::future::{join, try_join_all};
 use super::{Entry, Error, EventLog, JOB_PREFIX, Position, Version, append_once, job_stream};
 use crate::{AttributeValue, CloudEvent, SpecVersion};
 
-/// Longest time that a wait may take to notice an append, on a busy machine.
-const NOTICED_WITHIN: Duration = Duration::from_secs(5);
+/// Longest time that a wait may take to notice an append, on a busy machine: less than the ten seconds after which a log that
+/// nobody tells looks by itself.
+const NOTICED_WITHIN: Duration = Duration::from_secs(9);
 /// Events in one large batch.
 const LARGE_BATCH: usize = 700;
 /// Bytes of data in each of them.
