@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
 /// Longest wait for an event: several times what its retries take.
-const PATIENCE: Duration = Duration::from_mins(1);
+const PATIENCE: Duration = Duration::from_mins(2);
 /// Time between two attempts at a port that another test still has.
 const PORT_PAUSE: Duration = Duration::from_millis(50);
 

@@ -26,7 +26,7 @@ const HOST: &str = "REGROVE_CONFORMANCE_HOST";
 /// Host name of the manifest's Service when none is given.
 const HOST_DEFAULT: &str = "display.conformance.localhost";
 /// How long one request may take, the start of a function included.
-const REQUEST_TIMEOUT: Duration = Duration::from_mins(1);
+const REQUEST_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Type of the events that the plain trigger wants, whose delivery is that of the broker.
 pub(crate) const PLAIN: &str = "conformance.plain";

@@ -76,8 +76,10 @@ impl Browser {
         .to_vec();
         arguments.push(format!("--user-data-dir={}", browser.profile.path().display()));
         let prefs = if scripts { json!({}) } else { json!({"profile.managed_default_content_settings.javascript": 2}) };
+        let script_ms = u64::try_from(DEADLINE.as_millis()).unwrap();
         let wanted = json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",
+            "timeouts": {"script": script_ms},
             "goog:chromeOptions": {"args": arguments, "prefs": prefs},
             "goog:loggingPrefs": {"browser": "ALL"},
         }}});
@@ -87,6 +89,11 @@ impl Browser {
     }
 
     async fn ask(&self, method: Method, path: &str, body: Option<&Value>) -> Value {
+        self.attempt(method, path, body).await.unwrap_or_else(|problem| panic!("{path}: {problem:#}"))
+    }
+
+    /// The value of the answer, or of a refusal.
+    async fn attempt(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, Value> {
         let mut request = self.client.request(method, format!("{}{path}", self.session));
         if let Some(body) = body {
             request = request.json(body);
@@ -94,8 +101,8 @@ impl Browser {
         let response = request.send().await.unwrap();
         let status = response.status();
         let mut answer: Value = response.json().await.unwrap();
-        assert!(status.is_success(), "{path}: {answer:#}");
-        answer["value"].take()
+        let value = answer["value"].take();
+        if status.is_success() { Ok(value) } else { Err(value) }
     }
 
     /// Opens a page and waits until it is loaded.
@@ -118,23 +125,33 @@ impl Browser {
         found[ELEMENT].as_str().unwrap().to_owned()
     }
 
+    /// Does something with the first element, or with the one that a page which follows the news has put in its place.
+    async fn with_element(&self, css: &str, method: Method, what: &str, body: Option<&Value>) -> Value {
+        until(&format!("{css}: {what}"), async || {
+            let id = self.element(css).await;
+            match self.attempt(method.clone(), &format!("/element/{id}/{what}"), body).await {
+                Ok(value) => Some(value),
+                Err(problem) if problem["error"] == "stale element reference" => None,
+                Err(problem) => panic!("{css}: {what}: {problem:#}"),
+            }
+        })
+        .await
+    }
+
     /// The text of the first element, as it is seen.
     pub(crate) async fn text(&self, css: &str) -> String {
-        let id = self.element(css).await;
-        self.ask(Method::GET, &format!("/element/{id}/text"), None).await.as_str().unwrap().to_owned()
+        self.with_element(css, Method::GET, "text", None).await.as_str().unwrap().to_owned()
     }
 
     /// Clicks the first element, as a person does: what is hidden or covered fails.
     pub(crate) async fn click(&self, css: &str) {
-        let id = self.element(css).await;
-        self.ask(Method::POST, &format!("/element/{id}/click"), Some(&json!({}))).await;
+        self.with_element(css, Method::POST, "click", Some(&json!({}))).await;
     }
 
     /// Types into the first element, in place of what it holds.
     pub(crate) async fn fill(&self, css: &str, text: &str) {
-        let id = self.element(css).await;
-        self.ask(Method::POST, &format!("/element/{id}/clear"), Some(&json!({}))).await;
-        self.ask(Method::POST, &format!("/element/{id}/value"), Some(&json!({"text": text}))).await;
+        self.with_element(css, Method::POST, "clear", Some(&json!({}))).await;
+        self.with_element(css, Method::POST, "value", Some(&json!({"text": text}))).await;
     }
 
     /// Waits until the page's text contains this, without loading it again.

@@ -50,12 +50,14 @@ async fn train(up: &Up) {
         assert_eq!((&job["id"], &job["state"]), (&json!(id), &json!("succeeded")));
         assert_eq!(job["model"]["uri"], format!("models:/{DEFAULT_MODEL}/{state}"));
         assert!(said.err.contains("shard 2/2"), "progress is said on standard error: {said:?}");
+        up.served(DEFAULT_MODEL, state).await;
     }
     let csv = workspace().join("examples/breast_cancer.csv");
     let arguments = ["train", "--data", csv.to_str().unwrap(), "--model", "Cancer", "--set", "n_estimators=10"];
     let asked = up.regrove(&[&arguments[..], &["--id", "third", "--shards", "3"]].concat()).await.ok();
     assert_eq!(asked.out.lines().next(), Some("third"));
     assert_eq!(up.job_end("third").await.state.as_str(), "succeeded");
+    up.served("Cancer", "1").await;
     // The same request again is no other job.
     let before = up.control().log.head().await.unwrap();
     let arguments = ["train", "--data", DATA, "--set", "n_estimators=12", "--set", "random_state=1"];

@@ -131,8 +131,9 @@ async fn functions(console: &str, browser: &Browser) {
         let ms: Vec<f64> = times.iter().map(|time| time.strip_suffix(" ms").unwrap().parse().unwrap()).collect();
         // Each is rounded to a tenth.
         assert!((ms[0] + ms[1] + ms[2] - ms[3]).abs() < 0.21, "{replica}: the parts make the whole: {times:?}");
-        // The wait for the first byte is nothing where the request's own answer came before a probe's.
-        assert!(ms[1] > 0.0 && ms[2] > 0.0, "{replica}: a process is started, and answers: {times:?}");
+        // Each alone may be less than what is rounded away; the wait for the first byte is nothing where the request's own
+        // answer came before a probe's.
+        assert!(ms[1] + ms[2] > 0.0, "{replica}: a process is started, and answers: {times:?}");
     }
     browser.open(&format!("{console}/functions/train-shard")).await;
     browser.sees("#function", "train-shard-00001 100 %").await;
@@ -160,10 +161,12 @@ async fn models(console: &str, browser: &Browser) {
     browser.run("document.querySelector('#canary').value = ''").await;
     browser.click("#split").await;
     browser.sees("main", "The traffic is split as you said.").await;
-    assert_eq!(
-        browser.run("return document.querySelector('#pointer').textContent.includes('answers 25')").await,
-        false
-    );
+    // The page may still be the one before, which says the same.
+    until("the canary is gone", async || {
+        let split = browser.run("return document.querySelector('#pointer')?.textContent.includes('answers 25')").await;
+        (split == false).then_some(())
+    })
+    .await;
     browser.click("#predict").await;
     browser.sees("#answer", "Prediction:").await;
     browser.sees("#answer", "from version 2").await;

@@ -34,7 +34,7 @@ async fn every_kind_of_grpc_call_passes_the_gateway_and_starts_its_server() {
         exec: vec![format!("echo={} {}", clients_program("python").unwrap().display(), server.display())],
         manifests: folder.path().to_owned(),
     };
-    let up = Up::start(UpOptions { application: Some(application), fast_time: Some(60.0), ..UpOptions::default() });
+    let up = Up::start(UpOptions { application: Some(application), fast_time: Some(20.0), ..UpOptions::default() });
     let address = up.gateway().trim_start_matches("http://").to_owned();
     for round in 1..=2 {
         until("nothing runs", async || up.functions().is_empty().then_some(())).await;

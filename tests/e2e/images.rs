@@ -17,7 +17,7 @@ use regrove_events::JobState;
 use regrove_events::event::DatasetRequest;
 use regrove_mlflow::RunStatus;
 use regrove_test_support::programs::{platform_program, workspace};
-use regrove_test_support::{MlflowServer, RedisServer};
+use regrove_test_support::{MlflowServer, Port, RedisServer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -73,7 +73,9 @@ async fn inside(folder: &Path) {
     // One is enough: they are built alike, and each build costs a second or two.
     is_the_same_again(&docker, "register");
     let (redis, mlflow) = (RedisServer::start().unwrap(), MlflowServer::start().unwrap());
-    let ports: BTreeMap<&str, u16> = FUNCTIONS.iter().map(|name| (*name, free_port())).collect();
+    // Held until the end: containers are told theirs one after the other.
+    let reserved: Vec<_> = FUNCTIONS.iter().map(|name| (*name, Port::reserve().unwrap())).collect();
+    let ports: BTreeMap<&str, u16> = reserved.iter().map(|(name, port)| (*name, port.number())).collect();
     let (_folder, up) = broker(&ports, &redis, &mlflow);
     let (allowed, data) = data_set().await;
     let settings: BTreeMap<&str, String> = [
@@ -224,8 +226,4 @@ fn images() -> PathBuf {
     let folder = workspace().join(folder);
     assert!(folder.join("predict/predict").is_file(), "{} is empty: `cargo xtask test` fills it", folder.display());
     folder
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

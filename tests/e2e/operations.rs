@@ -144,7 +144,10 @@ async fn an_upgrade_drops_no_request_and_no_job() {
         let text = fs::read_to_string(&file).unwrap();
         let release = "      annotations:\n        example.com/release: \"2\"\n";
         assert_eq!(text.matches("      annotations:\n").count(), 1, "{function}");
-        fs::write(&file, text.replace("      annotations:\n", release)).unwrap();
+        // In one go: a manifest that is seen half written would be another one.
+        let changed = folder.path().join("changed.yaml");
+        fs::write(&changed, text.replace("      annotations:\n", release)).unwrap();
+        fs::rename(&changed, &file).unwrap();
     }
     // Both revisions have served when the first one is gone.
     until("the old revision of predict is gone", async || {

@@ -10,7 +10,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use crate::polling::until_blocking;
 
 /// How long a process that was killed may take to leave the process table.
-const REAPED_WITHIN: Duration = Duration::from_secs(10);
+const REAPED_WITHIN: Duration = Duration::from_mins(1);
 
 /// A process that works in a home directory.
 #[derive(Debug, Clone, PartialEq, Eq)]

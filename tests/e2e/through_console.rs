@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
-use crate::jobs::lengthy;
+use crate::jobs::{DEFAULT_MODEL, lengthy};
 use crate::regrove::{self, Said};
 use crate::up::{Up, UpOptions};
 
@@ -58,6 +58,8 @@ async fn the_console_answers_the_command_as_the_log_does() {
         .await
         .fails(2, &["--id far", "other parameters"]);
     afar.regrove(&[&train[..], &["--set", "max_depth=2", "--id", "near", "--wait"]].concat()).await.ok();
+    // What is asked twice below stands still.
+    up.served(DEFAULT_MODEL, "2").await;
     let uri = up.tracking_uri();
     for arguments in [
         &["job", "show", "far", "--mlflow-tracking-uri", &uri][..],

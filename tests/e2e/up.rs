@@ -21,7 +21,7 @@ use crate::processes::{self, Process};
 use crate::regrove;
 
 /// How long `regrove up` may take to end after SIGTERM.
-const STOPPED_WITHIN: Duration = Duration::from_secs(30);
+const STOPPED_WITHIN: Duration = Duration::from_mins(2);
 /// Lines of the runtime's own report that a failed test shows.
 const LINES_SHOWN: usize = 150;
 

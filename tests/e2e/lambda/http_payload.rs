@@ -78,8 +78,11 @@ async fn refusals_are_answers_too() {
     assert_eq!((&nothing["statusCode"], &nothing["headers"]["retry-after"]), (&json!(503), &json!("1")), "{nothing}");
     assert_eq!(nothing["headers"]["content-type"], "application/problem+json");
     assert_eq!(body(&nothing)["type"], "urn:regrove:problem:model-not-loaded");
-    let healthy = predict.invoke(function_url("GET", "/healthz", None)).await.unwrap();
-    assert_eq!(healthy["statusCode"], 200, "{healthy}");
+    until("Redis has answered", async || {
+        let health = predict.invoke(function_url("GET", "/healthz", None)).await.unwrap();
+        (health["statusCode"] == 200).then_some(())
+    })
+    .await;
     let old = predict.invoke(rest("POST", "/predict", &json!({"features": [[1]]}))).await.unwrap();
     assert_eq!(old["statusCode"], 503, "{old}");
     assert_eq!(old["multiValueHeaders"]["content-type"], json!(["application/problem+json"]), "{old}");
