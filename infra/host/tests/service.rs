@@ -116,7 +116,7 @@ async fn bodies_are_decompressed_within_the_limit() {
 
 #[tokio::test]
 async fn a_body_in_pieces_is_put_together_and_one_that_breaks_off_or_stalls_is_refused() {
-    let address = start(&HostArgs { body_seconds: 1, ..HostArgs::default() }, echo()).await;
+    let address = start(&HostArgs::default(), echo()).await;
     let head = "POST /echo HTTP/1.1\r\nhost: x\r\nconnection: close\r\ntransfer-encoding: chunked\r\n\r\n";
     let mut stream = TcpStream::connect(address).await.unwrap();
     for piece in [head, "3\r\nabc\r\n", "2\r\nde\r\n", "1\r\nf\r\n", "0\r\n\r\n"] {
@@ -127,6 +127,7 @@ async fn a_body_in_pieces_is_put_together_and_one_that_breaks_off_or_stalls_is_r
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.ends_with("\r\n\r\nabcdef"), "{answer}");
 
+    let address = start(&HostArgs { body_seconds: 1, ..HostArgs::default() }, echo()).await;
     let mut stream = TcpStream::connect(address).await.unwrap();
     stream.write_all(format!("{head}3\r\nabc\r\n").as_bytes()).await.unwrap();
     let mut answer = String::new();

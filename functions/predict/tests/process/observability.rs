@@ -12,6 +12,7 @@ use regrove_events::{Event, SwitchedBy, serving};
 use regrove_store::Control;
 use serde_json::{Value, json};
 
+use crate::replicas::until_version;
 use crate::{DEADLINE, PAUSE, ask, connect, home, predict, start, terminate};
 
 #[tokio::test]
@@ -279,6 +280,7 @@ async fn every_metric_that_is_documented_is_there_and_a_cold_start_ends_once() {
     // The same file as another version: loaded again.
     record(&control, Event::ModelLoaded(ModelLoaded { version: "3".to_owned(), ..first })).await;
     until_metric(address, "regrove_model_swaps_total{model=\"Drained\"}");
+    until_version(address, "3");
     let gone = Artifact { sha256: "0".repeat(64), bytes: 1 };
     record(&control, Event::ModelLoaded(ModelLoaded::plain("Drained", "4", gone, SwitchedBy::Request))).await;
     until_metric(address, "regrove_model_refused_total{model=\"Drained\",version=\"4\"}");

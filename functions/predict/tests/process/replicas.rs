@@ -11,7 +11,7 @@ use regrove_store::Control;
 use crate::{DEADLINE, PAUSE, connect, home, predict, start, terminate};
 
 /// Asks until the replica answers from the version.
-fn until_version(address: SocketAddr, version: &str) {
+pub(crate) fn until_version(address: SocketAddr, version: &str) {
     let begun = Instant::now();
     let mut stream = connect(address);
     let wanted = format!("\"model_version\":\"{version}\"");
