@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 
+use regrove_knative::manifest::{Application, Source};
 use serde_json::{Value, json};
 
 use super::{
@@ -74,6 +75,22 @@ fn every_function_is_confined_and_reveals_nothing() {
     }
     let secrets: Vec<_> = objects().into_iter().filter(|(_, object)| object["kind"] == "Secret").collect();
     assert!(secrets.is_empty(), "{secrets:?}");
+}
+
+/// A function that answers only at its end is not to be cut off because nothing has come yet.
+#[test]
+fn no_function_has_to_begin_its_answer_before_its_own_timeout() {
+    let text = read(&root().join("k8s/functions/train-shard.yaml"));
+    let start = |text: &str| {
+        let application = Application::parse(&[Source { name: "train-shard", text }]).unwrap();
+        application.services[0].template.response_start_timeout
+    };
+    assert_eq!(start(&text), None);
+    let without = text.replace("      responseStartTimeoutSeconds: 600\n", "");
+    assert_eq!(start(&without).map(|timeout| timeout.as_secs()), Some(300), "Knative's default");
+    for name in functions().into_keys() {
+        assert_eq!(start(&read(&root().join(format!("k8s/functions/{name}.yaml")))), None, "{name}");
+    }
 }
 
 /// The local runtime has stores of its own; in a cluster a function that is not told of Redis would keep a state of its own.

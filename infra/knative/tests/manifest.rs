@@ -294,6 +294,33 @@ fn settings_of_the_cluster_come_along() {
     assert_eq!(paths, expected.iter().map(String::as_str).collect());
 }
 
+/// The first byte of an answer has a time of its own, which counts where the whole answer may take longer.
+#[test]
+fn an_answer_has_to_begin_within_the_default_timeout() {
+    let start = |defaults: &str, timeouts: &str| {
+        let text = format!(
+            "{{apiVersion: v1, kind: ConfigMap, metadata: {{name: config-defaults, namespace: knative-serving}}, data: \
+             {{{defaults}}}}}\n---\n{{apiVersion: serving.knative.dev/v1, kind: Service, metadata: {{name: s}}, spec: \
+             {{template: {{spec: {{{timeouts} containers: [{{image: i}}]}}}}}}}}"
+        );
+        let template = parse(&text).map(|application| application.services[0].template.clone());
+        template.map(|template| template.response_start_timeout.map(|timeout| timeout.as_secs()))
+    };
+    assert_eq!(start("", "timeoutSeconds: 600,"), Ok(Some(300)));
+    assert_eq!(start("", "timeoutSeconds: 600, responseStartTimeoutSeconds: 600,"), Ok(None), "as long as the whole");
+    assert_eq!(start("", "timeoutSeconds: 300,"), Ok(None));
+    assert_eq!(start("", ""), Ok(None));
+    assert_eq!(
+        start("revision-timeout-seconds: '120'", "timeoutSeconds: 300,"),
+        Ok(Some(120)),
+        "it follows the default"
+    );
+    let own = "revision-response-start-timeout-seconds";
+    assert_eq!(start(&format!("{own}: '60'"), ""), Ok(Some(60)));
+    assert_eq!(start(&format!("{own}: '0'"), "timeoutSeconds: 600,"), Ok(None));
+    assert!(start(&format!("{own}: '301'"), "").is_err(), "longer than the whole request's default");
+}
+
 #[test]
 fn hostile_yaml_is_refused() {
     let deep = "[".repeat(100_000);

@@ -18,7 +18,7 @@ pub struct ServingDefaults {
     pub timeout: Duration,
     /// `max-revision-timeout-seconds`.
     pub timeout_max: Duration,
-    /// `revision-response-start-timeout-seconds`.
+    /// `revision-response-start-timeout-seconds`; as long as [`Self::timeout`] unless it is given.
     pub response_start_timeout: Option<Duration>,
     /// `revision-idle-timeout-seconds`.
     pub idle_timeout: Option<Duration>,
@@ -35,7 +35,7 @@ impl Default for ServingDefaults {
         Self {
             timeout: Duration::from_mins(5),
             timeout_max: Duration::from_mins(10),
-            response_start_timeout: None,
+            response_start_timeout: Some(Duration::from_mins(5)),
             idle_timeout: None,
             container_concurrency: 0,
             container_concurrency_max: 1000,
@@ -120,7 +120,10 @@ impl ServingDefaults {
         let max = i64::try_from(self.timeout_max.as_secs()).unwrap_or(TIMEOUT_SECONDS_MAX);
         if let Some(value) = number("revision-timeout-seconds", 1, max) {
             self.timeout = seconds(value);
+            self.response_start_timeout = Some(self.timeout);
         }
+        // Neither may be longer than the whole request, as upstream refuses it.
+        let max = i64::try_from(self.timeout.as_secs()).unwrap_or(max);
         if let Some(value) = number("revision-response-start-timeout-seconds", 0, max) {
             self.response_start_timeout = Some(seconds(value)).filter(|timeout| !timeout.is_zero());
         }
