@@ -14,16 +14,16 @@ const KUSTOMIZATION: &str = "kustomization.yaml";
 
 /// The manifests of this repository, as they were when this program was built.
 const EMBEDDED: [(&str, &str); 10] = [
-    ("k8s/broker.yaml", include_str!("../../k8s/broker.yaml")),
+    ("k8s/eventing/broker.yaml", include_str!("../../k8s/eventing/broker.yaml")),
     ("k8s/functions/aggregate.yaml", include_str!("../../k8s/functions/aggregate.yaml")),
     ("k8s/functions/train-shard.yaml", include_str!("../../k8s/functions/train-shard.yaml")),
     ("k8s/functions/register.yaml", include_str!("../../k8s/functions/register.yaml")),
     ("k8s/functions/load-model.yaml", include_str!("../../k8s/functions/load-model.yaml")),
     ("k8s/functions/predict.yaml", include_str!("../../k8s/functions/predict.yaml")),
     ("k8s/functions/console.yaml", include_str!("../../k8s/functions/console.yaml")),
-    ("k8s/sinkbinding.yaml", include_str!("../../k8s/sinkbinding.yaml")),
-    ("k8s/triggers.yaml", include_str!("../../k8s/triggers.yaml")),
-    ("k8s/ping.yaml", include_str!("../../k8s/ping.yaml")),
+    ("k8s/eventing/sinkbinding.yaml", include_str!("../../k8s/eventing/sinkbinding.yaml")),
+    ("k8s/eventing/triggers.yaml", include_str!("../../k8s/eventing/triggers.yaml")),
+    ("k8s/eventing/ping.yaml", include_str!("../../k8s/eventing/ping.yaml")),
 ];
 
 /// The part of a kustomization that says which files belong together.

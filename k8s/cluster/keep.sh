@@ -2,7 +2,7 @@
 # Makes what is to outlive `skaffold delete` and the end of `skaffold dev`, unless it exists: the namespace, whose deletion would
 # take Redis' claim along; MLflow's claim; the Secrets, with a random Redis password and console token. Nothing secret is in the
 # repository, on a command line, or in the output. To use a Redis of your own, make `regrove-secrets`
-# yourself before the first deployment, and set REDIS_URL in k8s/kustomization.yaml. The Secret's keys, all optional:
+# yourself before the first deployment, and set REDIS_URL in k8s/functions/kustomization.yaml. The Secret's keys, all optional:
 # REDIS_USERNAME, REDIS_PASSWORD; REGROVE_TOKEN; MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"

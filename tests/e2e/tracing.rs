@@ -99,10 +99,10 @@ async fn a_shard_that_is_asked_for_again_is_linked_to_the_tick_that_asked() {
     let manifests = tempfile::tempdir().unwrap();
     let copied = manifests.path().join("k8s");
     copy(&workspace().join("k8s"), &copied);
-    let pings = std::fs::read_to_string(copied.join("ping.yaml")).unwrap();
+    let pings = std::fs::read_to_string(copied.join("eventing/ping.yaml")).unwrap();
     let rare = pings.replace("schedule: \"* * * * *\"", "schedule: \"0 0 1 1 *\"");
     assert_ne!(rare, pings);
-    std::fs::write(copied.join("ping.yaml"), rare).unwrap();
+    std::fs::write(copied.join("eventing/ping.yaml"), rare).unwrap();
     let (collector, up) = traced(Some(copied)).await;
     let train = ["train", "--data", DATA, "--set", "n_estimators=4", "--shards", "2", "--id", "whole", "--wait"];
     up.regrove(&train).await.ok();

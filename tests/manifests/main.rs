@@ -6,6 +6,7 @@ mod events;
 mod files;
 mod functions;
 mod schemas;
+mod scripts;
 mod skaffold;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -82,10 +82,12 @@ fn skaffold_deploys_every_kustomization() {
         |config: &Value| set(list(config, "/manifests/kustomize/paths").iter().map(|path| path.as_str().unwrap()));
     let deployed: BTreeSet<String> = modules.iter().flat_map(&paths).collect();
     let folders = yaml_files("k8s").into_iter().filter(|file| file.ends_with("kustomization.yaml"));
-    assert_eq!(deployed, set(folders.map(|file| file.parent().unwrap().to_str().unwrap().to_owned())));
-    let functions = modules.iter().find(|module| text(module, "/metadata/name") == "functions").unwrap();
+    let folders = folders.map(|file| file.parent().unwrap().to_str().unwrap().to_owned());
+    // The local runtime reads two of them at once.
+    assert_eq!(deployed, set(folders.filter(|folder| folder != "k8s")));
+    let eventing = modules.iter().find(|module| text(module, "/metadata/name") == "eventing").unwrap();
     for (folder, class) in OVERLAYS {
-        let profile = list(functions, "/profiles").iter().find(|profile| folder.ends_with(text(profile, "/name")));
+        let profile = list(eventing, "/profiles").iter().find(|profile| folder.ends_with(text(profile, "/name")));
         assert_eq!(paths(profile.unwrap()), set([folder]), "{class}");
     }
     // A module that only has hooks, or names no deployer, is deployed by some releases of skaffold and not by others.
@@ -102,16 +104,39 @@ fn skaffold_deploys_every_kustomization() {
         ("kafka", [("resourceName", "kafka-broker-ingress")].as_slice()),
         ("rabbitmq", &[("namespace", "regrove"), ("resourceName", "default-broker-ingress")]),
     ] {
-        let profile = list(functions, "/profiles").iter().find(|found| text(found, "/name") == profile).unwrap();
+        let profile = list(eventing, "/profiles").iter().find(|found| text(found, "/name") == profile).unwrap();
         let mut patched: Vec<(&str, &str)> = Vec::new();
         for patch in list(profile, "/patches") {
             let (list, member) = text(patch, "/path").rsplit_once('/').unwrap();
-            assert_eq!(functions.pointer(list).unwrap()["localPort"], 8081, "{list}");
+            assert_eq!(eventing.pointer(list).unwrap()["localPort"], 8081, "{list}");
             patched.push((member, text(patch, "/value")));
         }
         patched.sort_unstable();
         assert_eq!(patched, ingress);
     }
+}
+
+/// A function that is made before its SinkBinding is told no broker, and ends.
+#[test]
+fn functions_are_made_when_the_broker_is_there() {
+    let modules = documents(&root().join("skaffold.yaml"));
+    let names: Vec<&str> = modules.iter().map(|module| text(module, "/metadata/name")).collect();
+    assert_eq!(names, ["knative", "stores", "eventing", "functions"]);
+    for (module, before) in modules.iter().skip(1).zip(&names) {
+        assert_eq!(module["requires"], json!([{"configs": [before]}]));
+    }
+    let kinds = |folder: &str| set(kustomized(folder).iter().map(|object| text(object, "/kind")));
+    assert_eq!(kinds("k8s/eventing"), set(["Broker", "PingSource", "SinkBinding", "Trigger"]));
+    assert_eq!(kinds("k8s/functions"), set(["ConfigMap", "Service"]));
+    let hooks = list(&modules[3], "/deploy/kubectl/hooks/before");
+    assert_eq!(hooks, [json!({"host": {"command": ["bash", "k8s/cluster/bound.sh"]}})]);
+    // By hand in the same order.
+    let readme = read(&root().join("k8s/README.md"));
+    let by_hand = readme.split("```sh\n").nth(1).unwrap();
+    let steps =
+        ["knative.sh", "keep.sh", "k8s/guards", "k8s/redis", "helm ", "k8s/eventing", "bound.sh", "k8s/functions"];
+    let places: Vec<usize> = steps.iter().map(|step| by_hand.find(step).unwrap()).collect();
+    assert!(places.is_sorted(), "{by_hand}");
 }
 
 /// A label of each image names the commit, where skaffold is told of it.

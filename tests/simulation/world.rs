@@ -241,7 +241,7 @@ fn functions(
     .into()
 }
 
-/// Who hears what: the same as `k8s/triggers.yaml` says.
+/// Who hears what: the same as `k8s/eventing/triggers.yaml` says.
 fn subscribers(ty: &str) -> &'static [&'static str] {
     match ty.strip_prefix(regrove_events::TYPE_PREFIX).unwrap_or_default() {
         names::TRAIN_REQUESTED | names::SHARD_TRAINED | names::SWEEP_REQUESTED => &["aggregate", "register"],

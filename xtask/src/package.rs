@@ -157,7 +157,7 @@ fn lay_out(workspace: &Workspace, kind: Kind, root: &Path) -> Result<()> {
     match kind {
         Kind::Images => copy(Path::new(AUTHORITIES), &root.join(AUTHORITIES.trim_start_matches('/'))),
         Kind::Lambda => MANIFESTS.iter().try_for_each(|manifest| {
-            copy(&workspace.root.join("k8s").join(manifest), &root.join("manifests").join(manifest))
+            copy(&workspace.root.join("k8s/eventing").join(manifest), &root.join("manifests").join(manifest))
         }),
     }
 }

@@ -190,7 +190,7 @@ fn objects_of(list: &Value) -> Vec<Finding> {
         findings.push(ready(trigger, mend));
         if trigger.pointer("/spec/delivery/deadLetterSink").is_none() {
             let detail = "what it cannot deliver is lost: it has no dead letter sink";
-            findings.push(Finding::doubt(name, detail, "k8s/triggers.yaml has one for each trigger"));
+            findings.push(Finding::doubt(name, detail, "k8s/eventing/triggers.yaml has one for each trigger"));
         }
     }
     findings.extend(services.iter().map(|service| {

@@ -90,7 +90,7 @@ async fn broker(reach: &Reach, now: &impl Fn() -> Timestamp) -> Vec<Finding> {
     let state = match answer.status() {
         StatusCode::METHOD_NOT_ALLOWED => Finding::well(&*what, "takes events"),
         StatusCode::NOT_FOUND => {
-            let mend = "the path is /NAMESPACE/BROKER: correct --broker, or apply k8s/broker.yaml";
+            let mend = "the path is /NAMESPACE/BROKER: correct --broker, or apply k8s/eventing/broker.yaml";
             Finding::wrong(&*what, "there is no such broker", mend)
         }
         status => Finding::wrong(&*what, format!("answered {status}"), "look at what listens there"),

@@ -24,7 +24,7 @@ pub struct SqsArgs {
         long = "sqs-manifests",
         global = true,
         env = "REGROVE_SQS_MANIFESTS",
-        default_value = "k8s",
+        default_value = "k8s/eventing",
         value_name = "PATH"
     )]
     pub manifests: PathBuf,
@@ -43,7 +43,7 @@ pub struct SqsArgs {
 }
 
 /// Where manifests are when nothing is said.
-const MANIFESTS: &str = "k8s";
+const MANIFESTS: &str = "k8s/eventing";
 
 impl Default for SqsArgs {
     /// No queues.

@@ -87,7 +87,7 @@ fn confinement(spec: &Value, container: &Value) -> Vec<String> {
 
 /// The triggers of `k8s/` with the containers' addresses in the place of the Services'.
 pub(super) fn triggers_to(ports: &BTreeMap<&str, u16>) -> String {
-    let read = |name: &str| fs::read_to_string(workspace().join("k8s").join(name)).unwrap();
+    let read = |name: &str| fs::read_to_string(workspace().join("k8s/eventing").join(name)).unwrap();
     let mut documents: Vec<Value> = serde_saphyr::from_multiple(&read("broker.yaml")).unwrap();
     documents.extend(serde_saphyr::from_multiple::<Value>(&read("triggers.yaml")).unwrap());
     let address = |destination: &mut Value| {

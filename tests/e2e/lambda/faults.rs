@@ -118,7 +118,7 @@ fn said_by() -> Vec<(String, Vec<String>)> {
 #[tokio::test]
 async fn the_template_is_what_the_manifests_say() {
     let template = Template::read(&[("RedisUrl", "redis://r:6379"), ("MlflowTrackingUri", "http://m")]);
-    let routes = regrove_sqs::Routes::read(&regrove_test_support::programs::workspace().join("k8s")).unwrap();
+    let routes = regrove_sqs::Routes::read(&regrove_test_support::programs::workspace().join("k8s/eventing")).unwrap();
     let full = |name: &str| format!("{STACK}-{name}");
     let arn = |name: &str| format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{}", full(name));
     let in_template = template.queues();

@@ -401,7 +401,7 @@ pub(crate) fn package(folder: &TempDir) -> PathBuf {
     let manifests = folder.path().join("manifests");
     fs::create_dir(&manifests).unwrap();
     for name in MANIFESTS {
-        fs::copy(workspace().join("k8s").join(name), manifests.join(name)).unwrap();
+        fs::copy(workspace().join("k8s/eventing").join(name), manifests.join(name)).unwrap();
     }
     manifests
 }

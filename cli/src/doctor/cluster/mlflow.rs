@@ -97,7 +97,7 @@ mod tests {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
         let read = |path: &str| std::fs::read_to_string(format!("{root}/{path}")).unwrap();
         let values: Value = serde_saphyr::from_str(&read("k8s/mlflow/values.yaml")).unwrap();
-        let kustomization = read("k8s/kustomization.yaml");
+        let kustomization = read("k8s/functions/kustomization.yaml");
         let address = kustomization.split_once("MLFLOW_TRACKING_URI=").unwrap().1.lines().next().unwrap();
         assert_eq!(found(address, values["extraEnvVars"][SETTING].as_str()).verdict, Verdict::Well);
     }
