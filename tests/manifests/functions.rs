@@ -125,15 +125,21 @@ fn who_reads_data_sets_has_a_home_to_write_to_in_a_cluster() {
         let pod = &service["spec"]["template"]["spec"];
         let container = &pod["containers"][0];
         assert_eq!(container["securityContext"]["readOnlyRootFilesystem"], true, "{name}");
-        let home = list(container, "/env").iter().find(|variable| variable["name"] == "REGROVE_HOME");
-        let home = home.map(|variable| variable["value"].clone());
+        let literal = |name: &str| {
+            let variable = list(container, "/env").iter().find(|variable| variable["name"] == *name);
+            variable.map(|variable| text(variable, "/value").to_owned())
+        };
+        let home = literal("REGROVE_HOME");
         let reads_data_sets = ["aggregate", "predict"].contains(&name.as_str());
         assert_eq!(home.is_some(), reads_data_sets, "{name}");
         if let Some(home) = home {
             let mount = &container["volumeMounts"][0];
             assert_eq!(mount["mountPath"], home, "{name}");
             assert_eq!(mount["name"], pod["volumes"][0]["name"], "{name}");
-            assert!(pod["volumes"][0]["emptyDir"]["sizeLimit"].is_string(), "{name} may not fill the node's disk");
+            // The data set and its frame.
+            let limit = text(&pod["volumes"][0], "/emptyDir/sizeLimit").strip_suffix("Gi").unwrap();
+            let largest: u64 = literal("REGROVE_DATA_BYTES_MAX").unwrap().parse().unwrap();
+            assert!(2 * largest <= limit.parse::<u64>().unwrap() << 30, "{name}: {limit} GiB");
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::{Limits, Policy};
 
-/// Bytes of a data set, before and after decompression, unless `--data-bytes-max` says otherwise: 64 GiB.
+/// Bytes of a data set, before and after decompression and as a frame, unless `--data-bytes-max` says otherwise: 64 GiB.
 pub const DATA_BYTES_MAX: u64 = 64 << 30;
 /// Rows of a data set unless `--data-rows-max` says otherwise.
 pub const ROWS_MAX: u64 = 1_000_000_000;
@@ -23,7 +23,7 @@ pub struct DataArgs {
     #[arg(long, env = "REGROVE_DATA_ROOT", value_name = "DIR")]
     pub data_root: Option<PathBuf>,
 
-    /// Largest data set in bytes, before and after decompression
+    /// Largest data set in bytes, before and after decompression and as float32 columns
     #[arg(long, env = "REGROVE_DATA_BYTES_MAX", value_name = "BYTES")]
     pub data_bytes_max: Option<u64>,
 

@@ -93,6 +93,8 @@ pub fn prepare(table: &Table, wish: &Wish, spool: &Path, progress: &dyn Progress
     if layout.bytes() > wish.frame_bytes_max {
         return Err(Error::TooLarge { what: "bytes as a frame", max: wish.frame_bytes_max, setting: FRAME_LIMIT });
     }
+    // The frame lies beside the data set that it is made of: whoever bounds the one bounds the disk of both.
+    table.limits().check_bytes(layout.bytes())?;
     let file = write(table, &all, &encoders, &target, &layout, spool, progress)?;
     let sha256 = hash(file.path(), layout.bytes(), progress)?;
     Ok(Prepared {

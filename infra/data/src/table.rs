@@ -20,7 +20,7 @@ pub const COLUMNS_MAX: usize = 100_000;
 /// How much is read, so that input cannot exhaust memory or disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes before and after decompression.
+    /// Bytes before and after decompression, and of the frame that is made of them.
     pub bytes_max: u64,
     /// Data rows.
     pub rows_max: u64,
@@ -89,6 +89,7 @@ pub struct Table {
     kind: Kind,
     names: Vec<String>,
     bytes: u64,
+    limits: Limits,
 }
 
 #[derive(Debug)]
@@ -115,7 +116,7 @@ impl Table {
             Kind::Parquet(table) => table.names().to_vec(),
         };
         limits.check_names(&names)?;
-        Ok(Self { kind, names, bytes })
+        Ok(Self { kind, names, bytes, limits: *limits })
     }
 
     /// How the file is written.
@@ -134,6 +135,11 @@ impl Table {
     /// Bytes of the file.
     pub fn bytes(&self) -> u64 {
         self.bytes
+    }
+
+    /// How much of it is read.
+    pub(crate) fn limits(&self) -> &Limits {
+        &self.limits
     }
 
     /// Where a column is.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Write as _;
 
-use regrove_data::{ColumnKind, Error, Features, Limits, Table, TargetKind, Wish, features, survey};
+use regrove_data::{ColumnKind, Error, Features, Limits, Table, TargetKind, Wish, features, prepare, survey};
 use regrove_events::event::CsvFormat;
 use regrove_forest::{Categories, Frame, FrameLimits, Label, Target};
 
@@ -174,6 +174,16 @@ fn limits_have_names() {
     assert!(survey(&table, &[0], &BTreeSet::new(), &()).is_err());
     let small = Wish { frame_bytes_max: 100, ..wish("y") };
     assert!(refused("a,y\n1,0\n2,1\n", &small).contains("more than 100 bytes as a frame; raise --artifact-bytes-max"));
+    // Empty cells take one byte there, and four each in the frame that lies beside it.
+    let path = folder.write("empty.csv", format!("{}y\n{}1\n{}0\n", "a,b,c,".replace(',', "1,"), ",,,", ",,,"));
+    let frame_of = |bytes_max| {
+        let table = Table::open(&path, &CsvFormat::default(), &Limits { bytes_max, ..Limits::default() }).unwrap();
+        prepare(&table, &wish("y"), folder.dir.path(), &())
+    };
+    let bytes = frame_of(1 << 20).unwrap().bytes;
+    assert!(bytes > path.metadata().unwrap().len());
+    let refused = frame_of(bytes - 1).unwrap_err().to_string();
+    assert!(refused.contains("raise --data-bytes-max (REGROVE_DATA_BYTES_MAX)"), "{refused}");
 }
 
 #[test]
