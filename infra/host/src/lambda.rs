@@ -3,7 +3,7 @@
 //! A message gets from here what an event gets from Knative: retries after growing waits, and in the end the dead letter
 //! sink and a dead letter queue. Which and how many, the trigger's `delivery` says.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,8 +65,8 @@ struct Function {
 enum Fate {
     /// SQS may delete it.
     Settled,
-    /// SQS is to deliver it again.
-    Again,
+    /// SQS is to deliver it again: after this wait, or else when the queue's own time is over.
+    Again(Option<Duration>),
 }
 
 impl Function {
@@ -89,19 +89,22 @@ impl Function {
     /// Handles messages one after the other; answers with those that are to come again, and with no other.
     async fn batch(&self, queues: &Queues, records: Vec<SqsMessage>, deadline: Instant) -> SqsBatchResponse {
         let mut answer = SqsBatchResponse::default();
-        let mut waiting: BTreeSet<String> = BTreeSet::new();
+        let mut waiting: BTreeMap<String, Option<Duration>> = BTreeMap::new();
         let mut longest = Duration::ZERO;
         for record in records {
             let group = record.attributes.get("MessageGroupId").cloned();
-            // In a queue with an order, what follows a failed message of its group has to wait for it.
-            let behind = group.as_ref().is_some_and(|group| waiting.contains(group));
+            // In a queue with an order, what follows a failed message of its group has to wait for it, and as long as it.
+            let behind = group.as_ref().and_then(|group| waiting.get(group)).copied();
             let began = Instant::now();
             // Ended by Lambda in the middle, a message would bring the whole batch back.
-            let fate =
-                if behind || began + longest > deadline { Fate::Again } else { self.message(queues, &record).await };
+            let late = (began + longest > deadline).then_some(Some(Duration::ZERO));
+            let fate = match behind.or(late) {
+                Some(wait) => give_back(queues, &record, wait).await,
+                None => self.message(queues, &record).await,
+            };
             longest = longest.max(began.elapsed());
-            if fate == Fate::Again {
-                waiting.extend(group);
+            if let Fate::Again(wait) = fate {
+                waiting.extend(group.map(|group| (group, wait)));
                 let mut failure = BatchItemFailure::default();
                 failure.item_identifier = record.message_id.unwrap_or_default();
                 answer.batch_item_failures.push(failure);
@@ -111,16 +114,8 @@ impl Function {
     }
 
     async fn message(&self, queues: &Queues, record: &SqsMessage) -> Fate {
-        let arn = record.event_source_arn.as_deref().unwrap_or_default();
-        let Some(queue) = queues.of_arn(arn) else {
-            tracing::error!(arn, "no manifest knows the queue: REGROVE_SQS_QUEUES or REGROVE_SQS_MANIFESTS is wrong");
-            return Fate::Again;
-        };
-        let message = Inbound {
-            body: record.body.as_deref().unwrap_or_default(),
-            receipt_handle: record.receipt_handle.as_deref().unwrap_or_default(),
-            group: record.attributes.get("MessageGroupId").map(String::as_str),
-        };
+        let Some(queue) = queue_of(queues, record) else { return Fate::Again(None) };
+        let message = inbound(record);
         let attempt =
             record.attributes.get("ApproximateReceiveCount").and_then(|count| count.parse().ok()).unwrap_or(1);
         let (event, answer) = match queues.read(message.body).await {
@@ -152,6 +147,42 @@ impl Function {
         }
         match self.router.clone().oneshot(request).await {
             Ok(response) => Answer::read(response).await,
+        }
+    }
+}
+
+fn queue_of<'a>(queues: &'a Queues, record: &SqsMessage) -> Option<&'a Queue> {
+    let arn = record.event_source_arn.as_deref().unwrap_or_default();
+    let queue = queues.of_arn(arn);
+    if queue.is_none() {
+        tracing::error!(arn, "no manifest knows the queue: REGROVE_SQS_QUEUES or REGROVE_SQS_MANIFESTS is wrong");
+    }
+    queue
+}
+
+fn inbound(record: &SqsMessage) -> Inbound<'_> {
+    Inbound {
+        body: record.body.as_deref().unwrap_or_default(),
+        receipt_handle: record.receipt_handle.as_deref().unwrap_or_default(),
+        group: record.attributes.get("MessageGroupId").map(String::as_str),
+    }
+}
+
+/// Leaves a message that nobody has looked at to a later batch. Unsaid, SQS would hide it for the queue's own time, which is
+/// many times longer than its work.
+async fn give_back(queues: &Queues, record: &SqsMessage, wait: Option<Duration>) -> Fate {
+    match (queue_of(queues, record), wait) {
+        (Some(queue), Some(wait)) => postpone(queues, queue, inbound(record), wait).await,
+        _ => Fate::Again(None),
+    }
+}
+
+async fn postpone(queues: &Queues, queue: &Queue, message: Inbound<'_>, wait: Duration) -> Fate {
+    match queues.postpone(queue, message, wait).await {
+        Ok(()) => Fate::Again(Some(wait)),
+        Err(error) => {
+            tracing::warn!(queue = queue.name, %error, "the wait is the queue's own");
+            Fate::Again(None)
         }
     }
 }
@@ -252,10 +283,7 @@ async fn settle(
         let asked = answer.headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
         let wait = queue.policy.wait(attempt, Some(status), asked, now());
         tracing::warn!(queue = queue.name, attempt, status, ?wait, "to be delivered again");
-        if let Err(error) = queues.postpone(queue, message, wait).await {
-            tracing::warn!(queue = queue.name, %error, "the wait is the queue's own");
-        }
-        return Fate::Again;
+        return postpone(queues, queue, message, wait).await;
     }
     let failure = Failure::Response { status, body: &answer.body };
     match queues.bury(queue, message, event, failure).await {
@@ -265,7 +293,7 @@ async fn settle(
         }
         Err(error) => {
             tracing::error!(queue = queue.name, %error, "cannot be buried, to be delivered again");
-            Fate::Again
+            Fate::Again(None)
         }
     }
 }

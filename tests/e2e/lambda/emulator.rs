@@ -35,13 +35,14 @@ pub(crate) struct Lambda {
 
 struct Invocation {
     payload: Value,
+    /// Time until its deadline.
+    left: Duration,
     answer: oneshot::Sender<Outcome>,
 }
 
 /// What the runtime API knows.
 struct Api {
     name: String,
-    timeout: Duration,
     work: tokio::sync::Mutex<mpsc::UnboundedReceiver<Invocation>>,
     pending: Mutex<BTreeMap<String, oneshot::Sender<Outcome>>>,
 }
@@ -53,7 +54,6 @@ impl Lambda {
         let timeout = Duration::from_secs(function.timeout_seconds);
         let api = Arc::new(Api {
             name: function.name.clone(),
-            timeout,
             work: tokio::sync::Mutex::new(received),
             pending: Mutex::default(),
         });
@@ -89,8 +89,13 @@ impl Lambda {
 
     /// One invocation: the answer, or what Lambda would report as the function's error.
     pub(crate) async fn invoke(&self, payload: Value) -> Outcome {
+        self.invoke_with(payload, self.timeout).await
+    }
+
+    /// An invocation that is told of so much time.
+    pub(crate) async fn invoke_with(&self, payload: Value, left: Duration) -> Outcome {
         let (answer, answered) = oneshot::channel();
-        self.work.send(Invocation { payload, answer }).unwrap_or_else(|_| panic!("{} has ended", self.name));
+        self.work.send(Invocation { payload, left, answer }).unwrap_or_else(|_| panic!("{} has ended", self.name));
         match tokio::time::timeout(self.timeout, answered).await {
             Ok(Ok(outcome)) => outcome,
             Ok(Err(_)) => panic!("{} has ended", self.name),
@@ -111,7 +116,7 @@ async fn next(State(api): State<Arc<Api>>) -> Response {
     };
     let id = uuid::Uuid::new_v4().to_string();
     api.pending.lock().unwrap().insert(id.clone(), invocation.answer);
-    let deadline = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + api.timeout;
+    let deadline = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap() + invocation.left;
     let headers = [
         ("lambda-runtime-aws-request-id", id),
         ("lambda-runtime-deadline-ms", deadline.as_millis().to_string()),

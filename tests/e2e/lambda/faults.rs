@@ -53,7 +53,8 @@ async fn poison_ends_in_the_dead_letter_queue_with_its_reason() {
 /// `register` has two requests in one batch, and the log knows one of their jobs only.
 #[tokio::test(flavor = "multi_thread")]
 async fn only_the_bad_record_of_a_batch_is_tried_again() {
-    let mut stack = Stack::start(StackOptions { held: vec!["register.fifo"], ..StackOptions::default() }).await;
+    let mut stack =
+        Stack::start(StackOptions { held: vec!["register.fifo"], batches: true, ..StackOptions::default() }).await;
     let (good, bad) = (train_requested("good", &small("Good", 1)), train_requested("bad", &small("Bad", 2)));
     stack.request("good", &small("Good", 1)).await;
     stack.job_when("good", "is open", |job| job.request.is_some()).await;
@@ -78,6 +79,46 @@ async fn only_the_bad_record_of_a_batch_is_tried_again() {
     for job in [good.subject().unwrap(), bad.subject().unwrap()] {
         assert_eq!(record::runs(&stack.tracking_uri, job).await.len(), 1, "{job}");
     }
+}
+
+/// The queue hides what it has delivered for half an hour and more. What the function did not look at comes back before.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_batch_did_not_come_to_is_not_hidden_for_long() {
+    let held = vec!["register.fifo", "predict"];
+    let stack = Stack::start(StackOptions { held, ..StackOptions::default() }).await;
+    let all_of = async |queue: &str, wanted: usize| {
+        let mut records: Vec<Value> = Vec::new();
+        while records.len() < wanted {
+            records.extend(stack.receive(queue).await);
+        }
+        records
+    };
+    let come_back = async |queue: &'static str, wanted: u32| {
+        let look = async || (stack.visible(queue).await == wanted).then_some(());
+        crate::polling::until(&format!("{wanted} messages of {queue} are seen again"), look).await;
+    };
+    // One group: nobody has opened its job, so the first one has to wait, and the others behind it.
+    for n_estimators in 1..=3 {
+        let event = train_requested("unopened", &small("Unopened", n_estimators));
+        let text = String::from_utf8(regrove_events::json_format::to_vec(&event)).unwrap();
+        stack.send_raw("register.fifo", Some("unopened"), &text).await;
+    }
+    let records = all_of("register.fifo", 3).await;
+    assert_eq!(stack.visible("register.fifo").await, 0);
+    let answer = stack.lambdas["register"].invoke(json!({"Records": records})).await.unwrap();
+    assert_eq!(answer["batchItemFailures"].as_array().unwrap().len(), 3);
+    come_back("register.fifo", 3).await;
+
+    // Out of time before the first one.
+    for number in ["1", "2"] {
+        stack.send_raw("predict", None, number).await;
+    }
+    let records = all_of("predict", 2).await;
+    let late = std::time::Duration::ZERO;
+    let answer = stack.lambdas["predict"].invoke_with(json!({"Records": records}), late).await.unwrap();
+    assert_eq!(answer["batchItemFailures"].as_array().unwrap().len(), 2);
+    come_back("predict", 2).await;
+    assert_eq!(stack.depth("predict-dlq").await, 0, "nobody has looked at them");
 }
 
 /// After the trigger's retries, a message that might have succeeded is a dead letter too, and its job goes on waiting.
@@ -159,6 +200,17 @@ async fn the_template_is_what_the_manifests_say() {
             let may = template.allowed(&function.role, action);
             assert_eq!(may.into_iter().collect::<BTreeSet<_>>(), hears, "{}: {action}", function.name);
         }
+        // A message that takes long, or has others behind it, comes alone.
+        for source in function.sources.iter().filter(|source| source.batch_size > 1) {
+            let queue = own.iter().find(|queue| arn(&queue.name) == source.arn).unwrap();
+            assert!(queue.group_by.is_none() && queue.name != "predict", "{}", queue.name);
+        }
+        // A data set and what is made of it lie in /tmp.
+        if let Some(largest) = function.environment.get("REGROVE_DATA_BYTES_MAX") {
+            assert!(2 * largest.parse::<u64>().unwrap() <= function.storage_bytes, "{}", function.name);
+        }
+        let reads_data_sets = ["aggregate", "predict"].contains(&function.name.as_str());
+        assert_eq!(function.environment.contains_key("REGROVE_DATA_BYTES_MAX"), reads_data_sets, "{}", function.name);
         // Lambda refuses more than 4 KiB of environment.
         let bytes: usize = function.environment.iter().map(|(name, value)| name.len() + value.len()).sum();
         assert!(bytes < 4096, "{}: {bytes} bytes", function.name);

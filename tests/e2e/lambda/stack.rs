@@ -52,6 +52,8 @@ pub(crate) struct StackOptions {
     pub(crate) held: Vec<&'static str>,
     /// A trigger of the user's hears the answers to events; nobody polls its queue [`ANSWERS`].
     pub(crate) answers: bool,
+    /// All queues are read in batches of up to ten.
+    pub(crate) batches: bool,
 }
 
 /// A stack.
@@ -154,7 +156,7 @@ impl Stack {
             sqs: self.sqs.clone(),
             url: format!("{}/{ACCOUNT}/{name}", self.endpoint),
             arn: source.arn.clone(),
-            batch_size: source.batch_size,
+            batch_size: if self.options.batches { 10 } else { source.batch_size },
             twice: self.options.twice,
             delivered: Arc::clone(&self.delivered),
             lambda,
@@ -189,9 +191,17 @@ impl Stack {
     /// How many messages a queue holds, seen or not.
     pub(crate) async fn depth(&self, queue: &str) -> u32 {
         use QueueAttributeName::{ApproximateNumberOfMessages, ApproximateNumberOfMessagesNotVisible};
+        self.counted(queue, vec![ApproximateNumberOfMessages, ApproximateNumberOfMessagesNotVisible]).await
+    }
+
+    /// How many of them are not hidden.
+    pub(crate) async fn visible(&self, queue: &str) -> u32 {
+        self.counted(queue, vec![QueueAttributeName::ApproximateNumberOfMessages]).await
+    }
+
+    async fn counted(&self, queue: &str, counts: Vec<QueueAttributeName>) -> u32 {
         let request = self.sqs.get_queue_attributes().queue_url(self.queues.url(queue));
-        let request = request.attribute_names(ApproximateNumberOfMessages);
-        let answer = request.attribute_names(ApproximateNumberOfMessagesNotVisible).send().await.unwrap();
+        let answer = request.set_attribute_names(Some(counts)).send().await.unwrap();
         answer.attributes().unwrap().values().map(|count| count.parse::<u32>().unwrap()).sum()
     }
 
@@ -222,6 +232,15 @@ impl Stack {
             (name, value.string_value.unwrap_or_default())
         };
         (message.body.unwrap(), attributes.into_iter().map(text).collect())
+    }
+
+    /// Receives from a queue that nobody polls, as Lambda gets it.
+    pub(crate) async fn receive(&self, queue: &str) -> Vec<Value> {
+        let request = self.sqs.receive_message().queue_url(self.queues.url(queue)).max_number_of_messages(10);
+        let request = request.message_system_attribute_names(MessageSystemAttributeName::All);
+        let messages = request.send().await.unwrap().messages.unwrap_or_default();
+        let arn = format!("arn:aws:sqs:{REGION}:{ACCOUNT}:{STACK}-{queue}");
+        messages.iter().map(|message| record(&arn, message)).collect()
     }
 
     /// How often each message of a queue was delivered, by message id.

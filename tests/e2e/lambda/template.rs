@@ -34,6 +34,8 @@ pub(crate) struct Function {
     pub(crate) name: String,
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) timeout_seconds: u64,
+    /// Bytes of `/tmp`.
+    pub(crate) storage_bytes: u64,
     /// Logical id of its role.
     pub(crate) role: String,
     pub(crate) sources: Vec<EventSource>,
@@ -98,6 +100,8 @@ impl Template {
                 name: properties["CodeUri"].as_str().unwrap().rsplit('/').next().unwrap().to_owned(),
                 environment,
                 timeout_seconds: properties["Timeout"].as_u64().unwrap(),
+                // In MB, of which Lambda gives 512 where nothing is said.
+                storage_bytes: properties["EphemeralStorage"]["Size"].as_u64().unwrap_or(512) * 1_000_000,
                 role: resource["Properties"]["Role"]["Fn::GetAtt"][0].as_str().unwrap().to_owned(),
                 sources: sources.collect(),
             }
