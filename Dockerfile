@@ -1,7 +1,9 @@
 # Each image is one function: its program, the CA certificates, the list of its parts, and nothing else.
 #   docker build --target predict .
-# The same commit gives the same layer; with SOURCE_DATE_EPOCH in the environment of BuildKit 0.11 or newer, the same image.
+# The same commit and the same RUST_IMAGE give the same layer; with SOURCE_DATE_EPOCH in the environment of BuildKit 0.11 or newer,
+# the same image.
 
+# A tag moves: for a build that others can repeat, its digest (--build-arg RUST_IMAGE=rust@sha256:…).
 ARG RUST_IMAGE=rust:1.95-bookworm
 # `build` makes the programs in here. `packed` takes those that `cargo xtask package images` made: where there is a
 # toolchain and no registry, as in CI.

@@ -150,6 +150,8 @@ async fn a_cluster_is_looked_at_with_kubectl() {
     let script = r#"#!/bin/sh
 case "$*" in
 *"get namespace"*) echo '{"items":[{"metadata":{"name":"knative-serving","labels":{"app.kubernetes.io/version":"1.22.0"}}},{"metadata":{"name":"knative-eventing","labels":{"app.kubernetes.io/version":"1.22.0"}}}]}';;
+*"version --output json"*) echo '{"serverVersion":{"gitVersion":"v1.32.4"}}';;
+*"statefulsets.apps redis"*) echo '{"metadata":{"name":"redis","namespace":"regrove"},"spec":{"replicas":1},"status":{}}';;
 *config-domain*) echo '{"data":{"example.com":""}}';;
 *secret*) ;;
 *"configmap regrove-config"*) echo '{"data":{"MLFLOW_TRACKING_URI":"http://mlflow.regrove.svc.cluster.local"}}';;
@@ -173,7 +175,10 @@ esac
         (domain["verdict"].as_str(), domain["detail"].as_str()),
         (Some("doubt"), Some("it is example.com, and this command asks for localhost"))
     );
-    assert_eq!(finding(&findings, "Broker")["verdict"], "wrong");
+    assert_eq!(finding(&findings, "Kubernetes")["detail"], "version 1.32.4, Knative 1.22 needs 1.34 or newer");
+    for wrong in ["Kubernetes", "Broker", "SinkBinding", "StatefulSet redis"] {
+        assert_eq!(finding(&findings, wrong)["verdict"], "wrong", "{findings:#}");
+    }
     assert_eq!(finding(&findings, "Secret")["verdict"], "doubt");
     assert_eq!(finding(&findings, "MLflow's host names")["verdict"], "wrong");
     assert!(finding(&findings, "clock of node n1")["detail"].as_str().unwrap().contains("ahead"), "{findings:#}");

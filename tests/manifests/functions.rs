@@ -93,6 +93,22 @@ fn no_function_has_to_begin_its_answer_before_its_own_timeout() {
     }
 }
 
+/// A cluster has room for what pods ask for, not for what they use.
+#[test]
+fn the_guide_adds_up_what_the_functions_ask_for() {
+    let of = |service: &Value| -> u32 {
+        let cpu = text(service, "/spec/template/spec/containers/0/resources/requests/cpu");
+        cpu.strip_suffix('m').unwrap().parse().unwrap()
+    };
+    let asked: u32 = functions().values().map(of).sum();
+    let guide = read(&root().join("docs/operations.md")).split_whitespace().collect::<Vec<_>>().join(" ");
+    let with_proxies = asked + 25 * u32::try_from(functions().len()).unwrap();
+    assert!(guide.contains(&format!("functions ask for {asked}m, and")), "{asked}m");
+    assert!(guide.contains(&format!("for 25m: {with_proxies}m, since")), "{with_proxies}m");
+    let always: u32 = ["aggregate", "load-model", "console"].iter().map(|name| of(&functions()[*name]) + 25).sum();
+    assert!(guide.contains(&format!("Together they ask for {always}m")), "{always}m");
+}
+
 /// The local runtime has stores of its own; in a cluster a function that is not told of Redis would keep a state of its own.
 #[test]
 fn no_function_starts_in_a_cluster_without_its_stores() {

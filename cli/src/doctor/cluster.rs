@@ -2,7 +2,9 @@
 
 mod clocks;
 mod dead_letters;
+mod kubernetes;
 mod mlflow;
+mod redis;
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -43,15 +45,26 @@ impl Cluster {
                 return vec![Finding::wrong("cluster", error, mend)];
             }
         }
+        findings.push(match self.ask_json(&["version"]).await {
+            Ok(answer) => kubernetes::of_server(&answer),
+            Err(error) => Finding::doubt("Kubernetes", error, NOT_SEEN),
+        });
         let config = ["configmap", "config-domain", "-n", "knative-serving"];
         findings.push(self.look("domain", &config, |config| domain(config, &self.domain)).await);
-        let names = ["brokers.eventing.knative.dev", "triggers.eventing.knative.dev", "services.serving.knative.dev"];
+        let names = [
+            "brokers.eventing.knative.dev",
+            "triggers.eventing.knative.dev",
+            "services.serving.knative.dev",
+            "sinkbindings.sources.knative.dev",
+        ];
         match self.get(&[&names.join(","), "-n", &self.namespace]).await {
             Ok(objects) => findings.extend(objects_of(&objects)),
             Err(error) => findings.push(Finding::wrong("Knative objects", error, "apply k8s/ (`skaffold run`)")),
         }
         let secret = ["secret", SECRET, "-n", &self.namespace, "--ignore-not-found"];
         findings.push(self.look("passwords", &secret, passwords).await);
+        let set = ["statefulsets.apps", redis::NAME, "-n", &self.namespace, "--ignore-not-found"];
+        findings.push(self.look("Redis", &set, redis::is_ready).await);
         findings.push(self.mlflow().await);
         let leases = ["leases.coordination.k8s.io", "-n", "kube-node-lease"];
         match self.get(&leases).await {
@@ -91,7 +104,11 @@ impl Cluster {
     }
 
     async fn get(&self, arguments: &[&str]) -> Result<Value, String> {
-        let answer = self.ask(&[&["get"], arguments, &["--output", "json"]].concat()).await?;
+        self.ask_json(&[&["get"], arguments].concat()).await
+    }
+
+    async fn ask_json(&self, arguments: &[&str]) -> Result<Value, String> {
+        let answer = self.ask(&[arguments, &["--output", "json"]].concat()).await?;
         // `--ignore-not-found` says nothing at all.
         if answer.is_empty() {
             return Ok(Value::Null);
@@ -164,13 +181,14 @@ fn domain(config: &Value, asked: &str) -> Finding {
     Finding::wrong(what, "none is set", mend)
 }
 
-/// Brokers, triggers and functions, by what their conditions say.
+/// Brokers, triggers, functions and sink bindings, by what their conditions say.
 fn objects_of(list: &Value) -> Vec<Finding> {
     let objects = items(list);
     let of = |kind: &str| objects.iter().filter(|object| object["kind"] == *kind).copied().collect::<Vec<_>>();
-    let (brokers, triggers, services) = (of("Broker"), of("Trigger"), of("Service"));
+    let (brokers, triggers, services, bindings) = (of("Broker"), of("Trigger"), of("Service"), of("SinkBinding"));
     let mut findings = Vec::new();
-    for (kind, found) in [("Broker", &brokers), ("Trigger", &triggers), ("Service", &services)] {
+    let kinds = [("Broker", &brokers), ("Trigger", &triggers), ("Service", &services), ("SinkBinding", &bindings)];
+    for (kind, found) in kinds {
         if found.is_empty() {
             findings.push(Finding::wrong(kind, "there is none in this namespace", "apply k8s/ (`skaffold run`)"));
         }
@@ -195,6 +213,9 @@ fn objects_of(list: &Value) -> Vec<Finding> {
     }
     findings.extend(services.iter().map(|service| {
         ready(service, "kubectl describe ksvc and the log of its pods: a function that is not ready says what it lacks")
+    }));
+    findings.extend(bindings.iter().map(|binding| {
+        ready(binding, "kubectl describe sinkbinding: without it its function ends, because it knows no broker")
     }));
     findings.extend(mixed_versions(&services));
     findings

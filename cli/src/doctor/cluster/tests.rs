@@ -24,26 +24,36 @@ fn function(name: &str, image: &str) -> Value {
 #[test]
 fn a_cluster_that_is_well_has_nothing_to_mend() {
     let all = json!({"items": [object("Broker", "default", &json!({}), "True"), trigger("aggregate"),
-        function("aggregate", "registry.example/aggregate:1")]});
+        function("aggregate", "registry.example/aggregate:1"), object("SinkBinding", "aggregate", &json!({}), "True")]});
     let findings = objects_of(&all);
     assert!(findings.iter().all(|finding| finding.verdict == Verdict::Well && finding.mend.is_none()), "{findings:?}");
-    assert_eq!(findings.len(), 3);
+    assert_eq!(findings.len(), 4);
 }
 
 #[test]
 fn a_broker_that_is_not_ready_says_why() {
-    let all = json!({"items": [object("Broker", "default", &json!({}), "False"), trigger("a"), function("a", "a:1")]});
+    let all = json!({"items": [object("Broker", "default", &json!({}), "False"), trigger("a"), function("a", "a:1"),
+        object("SinkBinding", "a", &json!({}), "True")]});
     let findings = objects_of(&all);
     assert_eq!(findings[0].verdict, Verdict::Wrong);
     assert_eq!(findings[0].detail, "not ready: Why so");
 }
 
 #[test]
+fn a_sink_binding_that_is_not_ready_says_why() {
+    let all = json!({"items": [object("Broker", "default", &json!({}), "True"), trigger("a"), function("a", "a:1"),
+        object("SinkBinding", "a", &json!({}), "False")]});
+    let last = objects_of(&all).pop().unwrap();
+    assert_eq!((last.what.as_str(), last.verdict), ("SinkBinding a", Verdict::Wrong));
+    assert_eq!(last.detail, "not ready: Why so");
+}
+
+#[test]
 fn a_trigger_without_its_subscriber_or_dead_letter_sink_is_found() {
     let mut lossy = trigger("a");
     lossy["spec"].as_object_mut().unwrap().remove("delivery");
-    let all =
-        json!({"items": [object("Broker", "b", &json!({}), "True"), trigger("gone"), lossy, function("a", "a:1")]});
+    let all = json!({"items": [object("Broker", "b", &json!({}), "True"), trigger("gone"), lossy, function("a", "a:1"),
+        object("SinkBinding", "a", &json!({}), "True")]});
     let findings = objects_of(&all);
     assert_eq!(findings[1].detail, "its subscriber `gone` does not exist");
     assert_eq!(findings[1].mend.as_deref(), Some("apply k8s/functions/gone.yaml"));
@@ -66,8 +76,8 @@ fn half_an_upgrade_is_found() {
 }
 
 #[test]
-fn an_empty_namespace_is_three_things_to_mend() {
-    let wrong = [("Broker", Verdict::Wrong), ("Trigger", Verdict::Wrong), ("Service", Verdict::Wrong)];
+fn an_empty_namespace_is_four_things_to_mend() {
+    let wrong = ["Broker", "Trigger", "Service", "SinkBinding"].map(|kind| (kind, Verdict::Wrong));
     assert_eq!(verdicts(&objects_of(&json!({"items": []}))), wrong);
 }
 
