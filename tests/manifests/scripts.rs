@@ -34,6 +34,24 @@ const TOLD: &str = r#"printf '{\n"kind": "Service",\n"name": "K_SINK",\n"kind": 
 const UNTOLD: &str = r#"printf '{\n"kind": "Service",\n"name": "K_SINK",\n"kind": "Service"\n}\n'"#;
 
 #[test]
+fn knative_is_not_installed_twice() {
+    let applied = |calls: &[String]| calls.iter().filter(|call| call.contains(" apply -f https://")).count();
+    let patched = |calls: &[String]| calls.iter().filter(|call| call.contains(" patch configmap ")).count();
+    let (done, calls) = run("knative.sh", "*) ;;");
+    assert!(done.status.success(), "{done:?}");
+    assert_eq!((applied(&calls), patched(&calls)), (0, 3), "{calls:?}");
+    assert!(calls.iter().filter(|call| call.contains(" wait ")).all(|call| call.contains("--timeout=0s")), "{calls:?}");
+    assert!(calls[0].contains("version}=1.22.0"), "{calls:?}");
+
+    // Of another release, or not yet ready.
+    for lacking in ["*version}=*) exit 1;;", "*mt-broker-ingress*condition=Available*) exit 1;;"] {
+        let (done, calls) = run("knative.sh", lacking);
+        assert!(done.status.success(), "{done:?}");
+        assert_eq!((applied(&calls), patched(&calls)), (7, 3), "{lacking}: {calls:?}");
+    }
+}
+
+#[test]
 fn functions_wait_until_they_would_be_told_of_the_broker() {
     let (done, calls) = run("bound.sh", &format!("*dry-run*) {TOLD};;"));
     assert!(done.status.success(), "{done:?}");

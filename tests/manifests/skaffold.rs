@@ -153,6 +153,22 @@ fn skaffold_tells_every_image_its_commit() {
     }
 }
 
+/// Programs that are to be small and fast take half an hour of a processor to make.
+#[test]
+fn a_change_is_not_built_as_what_is_shipped() {
+    assert!(read(&root().join("Dockerfile")).contains("ARG PROFILE=dist\n"));
+    let modules = documents(&root().join("skaffold.yaml"));
+    let functions = modules.iter().find(|module| text(module, "/metadata/name") == "functions").unwrap();
+    let dev = list(functions, "/profiles").iter().find(|profile| text(profile, "/name") == "dev").unwrap();
+    assert_eq!(dev["activation"], json!([{"command": "dev"}]));
+    let patched: Vec<&str> = list(dev, "/patches").iter().map(|patch| text(patch, "/path")).collect();
+    let wanted: Vec<String> = (0..list(functions, "/build/artifacts").len())
+        .map(|place| format!("/build/artifacts/{place}/docker/buildArgs/PROFILE"))
+        .collect();
+    assert_eq!(patched, wanted);
+    assert!(list(dev, "/patches").iter().all(|patch| patch["value"] == "release"));
+}
+
 /// Whoever installs reads which ports are theirs.
 #[test]
 fn the_guide_names_every_forwarded_port() {
@@ -161,4 +177,6 @@ fn the_guide_names_every_forwarded_port() {
     for forward in documents(&root().join("skaffold.yaml")).iter().flat_map(|module| list(module, "/portForward")) {
         assert!(install.contains(&forward["localPort"].to_string()), "{forward}");
     }
+    // `run` forwards nothing unless it is told to.
+    assert!(install.contains("skaffold run --port-forward --tail"));
 }
