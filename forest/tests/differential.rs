@@ -1,5 +1,5 @@
 //! Forests of random parameters on random data, data sets, scores and importances against scikit-learn's: cases that were
-//! drawn once (`testdata/make_cases.py`), and cases that are drawn when the test runs (`tests/python/ask_sklearn.py`).
+//! drawn once (`testdata/make_cases.py`), and cases drawn anew in every run (`tests/python/ask_sklearn.py`).
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests: a failure is the answer")]
 
@@ -267,10 +267,8 @@ fn random_forests_of_every_kind_are_scikit_learns() {
     cases.iter().for_each(check);
 }
 
-/// Forests that are drawn when the test runs; a quarter as many single trees.
+/// Forests drawn anew in every run; a quarter as many single trees.
 const N_DRAWN: u32 = 200;
-/// The seed of their draw, unless another is given.
-const OWN_SEED: u32 = 20_261_128;
 
 /// What `ask_sklearn.py` answers.
 #[derive(Deserialize)]
@@ -429,19 +427,20 @@ fn check_large(large: &Large) {
     check_fitted(&data.into_frame().unwrap(), &large.fitted, &what);
 }
 
-/// The seed of this run: always the same, so that nobody's change fails for what luck has drawn, or the one that
-/// `REGROVE_TEST_SEED` gives to look for others.
+/// A seed for this run: `REGROVE_TEST_SEED`, or the clock.
 fn seed() -> u32 {
-    let given = std::env::var_os("REGROVE_TEST_SEED");
-    given.map_or(OWN_SEED, |seed| {
-        seed.to_str().and_then(|seed| seed.parse().ok()).expect("REGROVE_TEST_SEED must be a whole number")
-    })
+    match std::env::var_os("REGROVE_TEST_SEED") {
+        Some(seed) => {
+            seed.to_str().and_then(|seed| seed.parse().ok()).expect("REGROVE_TEST_SEED must be a whole number")
+        }
+        None => std::time::UNIX_EPOCH.elapsed().unwrap().subsec_nanos(),
+    }
 }
 
 #[test]
 fn what_is_drawn_in_this_run_is_scikit_learns() {
     let seed = seed();
-    // Shown when the test fails.
+    // Shown when the test fails, to run it again.
     eprintln!("REGROVE_TEST_SEED={seed}");
     let venv = std::env::var_os("REGROVE_TEST_VENV");
     let venv = venv.expect("REGROVE_TEST_VENV names the Python environment of the tests: run `cargo xtask test`");
