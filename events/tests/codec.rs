@@ -367,7 +367,7 @@ fn null_members_are_absent_and_data_keeps_its_bytes() -> Result {
 
 #[test]
 fn many_members_take_no_time() {
-    let members: Vec<String> = (0..200_000).map(|number| format!(r#""x{number}":"1""#)).collect();
+    let members: Vec<String> = (0..100_000).map(|number| format!(r#""x{number}":"1""#)).collect();
     let since = std::time::Instant::now();
     assert!(with(&members.join(",")).is_ok());
     assert!(since.elapsed().as_secs() < 60, "{:?}", since.elapsed());
