@@ -86,7 +86,8 @@ fn fit(data: &Path, target: &str, params: Vec<(String, Value)>, to: &Path, out: 
     params.check().map_err(usage)?;
     let form = Form::named(to)?;
     let file = std::fs::File::open(data).map_err(|error| usage(format_args!("{}: {error}", data.display())))?;
-    let frame = Frame::from_csv(file, target, &FrameLimits::default())
+    let read = if params.estimator.is_regressor() { Frame::from_csv_regression } else { Frame::from_csv };
+    let frame = read(file, target, &FrameLimits::default())
         .map_err(|error| usage(format_args!("{}: {error}", data.display())))?;
     let forest = fit_range(&frame, &params, 0..params.n_estimators, &FitOptions::default()).map_err(usage)?;
     let bytes = match form {
