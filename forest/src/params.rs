@@ -94,7 +94,7 @@ pub const MAX_BINS: u32 = 255;
 
 /// A number of rows: whole, or as a fraction of the training rows.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(untagged, expecting = "expected a whole number or a fraction")]
+#[serde(untagged)]
 pub enum RowCount {
     /// So many rows.
     Count(u32),
@@ -104,10 +104,7 @@ pub enum RowCount {
 
 /// The features looked at in each split.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "`max_features` must be a whole number, a fraction in (0.0, 1.0], \"sqrt\", \"log2\" or null"
-)]
+#[serde(untagged)]
 pub enum MaxFeatures {
     /// So many features.
     Count(u32),
@@ -132,10 +129,7 @@ pub enum FeatureRoot {
 
 /// Weights of the classes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "`class_weight` must be \"balanced\", \"balanced_subsample\", a map from label to weight, or null"
-)]
+#[serde(untagged)]
 pub enum ClassWeight {
     /// Inverse class frequency.
     Named(ClassWeightName),
@@ -243,7 +237,13 @@ impl Default for RandomForestParams {
     }
 }
 
-fn refuse(name: &'static str, value: impl std::fmt::Display, allowed: &str) -> Result<(), ParamError> {
+/// Refuses a value that the parameter may never have.
+fn refuse(name: &'static str, value: impl std::fmt::Display) -> Result<(), ParamError> {
+    refuse_beside(name, value, read::allowed(name))
+}
+
+/// Refuses a value that other parameters or the data leave no room for.
+fn refuse_beside(name: &'static str, value: impl std::fmt::Display, allowed: &str) -> Result<(), ParamError> {
     Err(ParamError { name, value: value.to_string(), allowed: allowed.to_owned() })
 }
 
@@ -272,63 +272,50 @@ impl RandomForestParams {
     /// The first parameter outside its range.
     pub fn check(&self) -> Result<(), ParamError> {
         if self.n_estimators == 0 || self.n_estimators > N_ESTIMATORS_MAX {
-            let allowed = format!("a whole number in 1..={N_ESTIMATORS_MAX}");
-            return refuse("n_estimators", self.n_estimators, &allowed);
+            return refuse("n_estimators", self.n_estimators);
         }
         if self.max_depth == Some(0) {
-            return refuse("max_depth", 0, "a whole number of at least 1, or null");
+            return refuse("max_depth", 0);
         }
         check_rows("min_samples_split", self.min_samples_split, 2, true)?;
         check_rows("min_samples_leaf", self.min_samples_leaf, 1, false)?;
         if let Some(rows) = self.max_samples {
             check_rows("max_samples", rows, 1, true)?;
             if !self.bootstrap {
-                return refuse("max_samples", describe(rows), "null when `bootstrap` is false");
+                return refuse_beside("max_samples", describe(rows), "null when `bootstrap` is false");
             }
         }
         if !(0.0..=0.5).contains(&self.min_weight_fraction_leaf) {
-            return refuse("min_weight_fraction_leaf", self.min_weight_fraction_leaf, "a number in [0.0, 0.5]");
+            return refuse("min_weight_fraction_leaf", self.min_weight_fraction_leaf);
         }
         match self.max_features {
-            MaxFeatures::Count(0) => {
-                return refuse(
-                    "max_features",
-                    0,
-                    "a whole number of at least 1, a fraction in (0.0, 1.0], \"sqrt\", \"log2\" or null",
-                );
-            }
-            MaxFeatures::Fraction(part) if !(part > 0.0 && part <= 1.0) => {
-                return refuse(
-                    "max_features",
-                    part,
-                    "a whole number of at least 1, a fraction in (0.0, 1.0], \"sqrt\", \"log2\" or null",
-                );
-            }
+            MaxFeatures::Count(0) => return refuse("max_features", 0),
+            MaxFeatures::Fraction(part) if !(part > 0.0 && part <= 1.0) => return refuse("max_features", part),
             _ => {}
         }
         if self.max_leaf_nodes.is_some_and(|leaves| leaves < 2) {
-            return refuse("max_leaf_nodes", self.max_leaf_nodes.unwrap_or(0), "a whole number of at least 2, or null");
+            return refuse("max_leaf_nodes", self.max_leaf_nodes.unwrap_or(0));
         }
         self.check_estimator()?;
         self.check_splitter()?;
         if self.row_parts.is_some_and(|parts| parts == 0 || parts > self.n_estimators) {
             let allowed = format!("a whole number in 1..={} (`n_estimators`), or null", self.n_estimators);
-            return refuse("row_parts", self.row_parts.unwrap_or(0), &allowed);
+            return refuse_beside("row_parts", self.row_parts.unwrap_or(0), &allowed);
         }
         check_at_least_zero("min_impurity_decrease", self.min_impurity_decrease)?;
         check_at_least_zero("ccp_alpha", self.ccp_alpha)?;
         if self.oob_score && !self.bootstrap {
-            return refuse("oob_score", true, "false when `bootstrap` is false");
+            return refuse_beside("oob_score", true, "false when `bootstrap` is false");
         }
         if let Some(ClassWeight::ByLabel(weights)) = &self.class_weight
             && let Some((label, weight)) = weights.iter().find(|(_, weight)| !(weight.is_finite() && **weight >= 0.0))
         {
-            return refuse("class_weight", format!("{label}: {weight}"), "finite weights of at least 0");
+            return refuse("class_weight", format!("{label}: {weight}"));
         }
         if let Some(signs) = &self.monotonic_cst
             && let Some(sign) = signs.iter().find(|sign| !(-1..=1).contains(*sign))
         {
-            return refuse("monotonic_cst", sign, "a list of -1, 0 or 1");
+            return refuse("monotonic_cst", sign);
         }
         Ok(())
     }
@@ -337,13 +324,17 @@ impl RandomForestParams {
 impl RandomForestParams {
     fn check_splitter(&self) -> Result<(), ParamError> {
         if self.splitter == Splitter::Hist && self.estimator.is_extra() {
-            return refuse("splitter", "hist", &format!("\"best\" for {:?}, whose cuts are random", self.estimator));
+            return refuse_beside(
+                "splitter",
+                "hist",
+                &format!("\"best\" for {:?}, whose cuts are random", self.estimator),
+            );
         }
         if !(2..=MAX_BINS).contains(&self.max_bins) {
-            return refuse("max_bins", self.max_bins, &format!("a whole number in 2..={MAX_BINS}"));
+            return refuse("max_bins", self.max_bins);
         }
         if self.splitter == Splitter::Best && self.max_bins != MAX_BINS {
-            return refuse("max_bins", self.max_bins, &format!("{MAX_BINS} unless `splitter` is \"hist\""));
+            return refuse_beside("max_bins", self.max_bins, &format!("{MAX_BINS} unless `splitter` is \"hist\""));
         }
         Ok(())
     }
@@ -359,7 +350,7 @@ impl RandomForestParams {
         let regressor = self.estimator.is_regressor();
         if regressor != (self.criterion == Criterion::SquaredError) {
             let allowed = if regressor { "squared_error" } else { "gini, entropy or log_loss" };
-            return refuse(
+            return refuse_beside(
                 "criterion",
                 format!("{:?}", self.criterion),
                 &format!("{allowed} for {:?}", self.estimator),
@@ -367,20 +358,24 @@ impl RandomForestParams {
         }
         if self.estimator.is_tree() {
             if self.n_estimators != 1 {
-                return refuse("n_estimators", self.n_estimators, &format!("1 for {:?}", self.estimator));
+                return refuse_beside("n_estimators", self.n_estimators, &format!("1 for {:?}", self.estimator));
             }
             if self.bootstrap {
-                return refuse("bootstrap", true, &format!("false for {:?}", self.estimator));
+                return refuse_beside("bootstrap", true, &format!("false for {:?}", self.estimator));
             }
             if self.class_weight == Some(ClassWeight::Named(ClassWeightName::BalancedSubsample)) {
-                return refuse("class_weight", "balanced_subsample", "\"balanced\", a map or null for a single tree");
+                return refuse_beside(
+                    "class_weight",
+                    "balanced_subsample",
+                    "\"balanced\", a map or null for a single tree",
+                );
             }
         }
         if self.estimator == Estimator::LinfaTree {
             self.check_linfa_tree()?;
         }
         if regressor && self.class_weight.is_some() {
-            return refuse("class_weight", "weights", "null for a regressor");
+            return refuse_beside("class_weight", "weights", "null for a regressor");
         }
         Ok(())
     }
@@ -391,7 +386,7 @@ impl RandomForestParams {
     fn check_linfa_tree(&self) -> Result<(), ParamError> {
         let usual = Self::of(Estimator::LinfaTree);
         let only = |name: &'static str, same: bool, allowed: &str| {
-            if same { Ok(()) } else { refuse(name, "something else", &format!("{allowed} for linfa-tree")) }
+            if same { Ok(()) } else { refuse_beside(name, "something else", &format!("{allowed} for linfa-tree")) }
         };
         only("max_features", self.max_features == usual.max_features, "null")?;
         only("max_leaf_nodes", self.max_leaf_nodes.is_none(), "null")?;
@@ -406,10 +401,14 @@ impl RandomForestParams {
         only("min_samples_leaf", whole(self.min_samples_leaf), "a whole number of at least 1")?;
         if self.max_depth.is_some_and(|depth| depth > linfa_tree::MAX_DEPTH) {
             let allowed = format!("a whole number in 1..={} or null for linfa-tree", linfa_tree::MAX_DEPTH);
-            return refuse("max_depth", self.max_depth.unwrap_or(0), &allowed);
+            return refuse_beside("max_depth", self.max_depth.unwrap_or(0), &allowed);
         }
         if self.min_impurity_decrease < f64::EPSILON {
-            return refuse("min_impurity_decrease", self.min_impurity_decrease, "a number above 0.0 for linfa-tree");
+            return refuse_beside(
+                "min_impurity_decrease",
+                self.min_impurity_decrease,
+                "a number above 0.0 for linfa-tree",
+            );
         }
         Ok(())
     }
@@ -430,10 +429,9 @@ fn check_rows(name: &'static str, rows: RowCount, least: u32, one_allowed: bool)
     if good {
         return Ok(());
     }
-    let close = if one_allowed { ']' } else { ')' };
-    refuse(name, describe(rows), &format!("a whole number of at least {least} or a fraction in (0.0, 1.0{close}"))
+    refuse(name, describe(rows))
 }
 
 fn check_at_least_zero(name: &'static str, value: f64) -> Result<(), ParamError> {
-    if value >= 0.0 && value.is_finite() { Ok(()) } else { refuse(name, value, "a finite number of at least 0.0") }
+    if value >= 0.0 && value.is_finite() { Ok(()) } else { refuse(name, value) }
 }

@@ -45,16 +45,46 @@ fn what_is_written_is_read_again() {
 
 #[test]
 fn unknown_names_and_unreadable_values_are_refused_by_name() {
-    for (value, part) in [
-        (json!({"n_tree": 3}), "unknown field `n_tree`"),
-        (json!({"n_jobs": 3}), "unknown field `n_jobs`"),
-        (json!({"criterion": "GINI"}), "unknown variant `GINI`"),
-        (json!({"max_features": "auto"}), "`max_features` must be"),
-        (json!({"class_weight": "even"}), "`class_weight` must be"),
-        (json!({"random_state": 4_294_967_296_u64}), "expected u32"),
+    let whole_or = |least: u8, end: char| format!("a whole number of at least {least} or a fraction in (0.0, 1.0{end}");
+    for (name, value, allowed) in [
+        ("estimator", json!("x"), "RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier".to_owned()),
+        ("n_estimators", json!("abc"), "a whole number in 1..=100000, got".to_owned()),
+        ("n_estimators", json!(null), "a whole number in 1..=100000, got".to_owned()),
+        ("criterion", json!("GINI"), "gini, entropy or log_loss for a classifier, squared_error for a".to_owned()),
+        ("max_depth", json!("abc"), "a whole number of at least 1, or null, got".to_owned()),
+        ("max_depth", json!(2.5), "a whole number of at least 1, or null, got".to_owned()),
+        ("min_samples_split", json!("abc"), whole_or(2, ']')),
+        ("min_samples_leaf", json!([1]), whole_or(1, ')')),
+        ("min_weight_fraction_leaf", json!("abc"), "a number in [0.0, 0.5], got".to_owned()),
+        ("max_features", json!("auto"), "a whole number of at least 1, a fraction in (0.0, 1.0], \"sqrt\"".to_owned()),
+        ("max_leaf_nodes", json!(-7), "a whole number of at least 2, or null, got".to_owned()),
+        ("min_impurity_decrease", json!("nan"), "a finite number of at least 0.0, got".to_owned()),
+        ("bootstrap", json!(1), "true or false, got".to_owned()),
+        ("oob_score", json!("yes"), "true or false, got".to_owned()),
+        ("random_state", json!(-1), "a whole number in 0..=4294967295, or null for 0, got".to_owned()),
+        ("random_state", json!(4_294_967_296_u64), "a whole number in 0..=4294967295, or null for 0, got".to_owned()),
+        ("max_samples", json!("abc"), "a whole number of at least 1, a fraction in (0.0, 1.0] or null, got".to_owned()),
+        (
+            "class_weight",
+            json!("even"),
+            "\"balanced\", \"balanced_subsample\", a map from label to a finite".to_owned(),
+        ),
+        ("class_weight", json!({"a": "x"}), "\"balanced\", \"balanced_subsample\", a map from label".to_owned()),
+        ("ccp_alpha", json!("abc"), "a finite number of at least 0.0, got".to_owned()),
+        ("monotonic_cst", json!(1), "a list of -1, 0 or 1, or null, got".to_owned()),
+        ("splitter", json!("x"), "\"best\" or \"hist\", got".to_owned()),
+        ("max_bins", json!("abc"), "a whole number in 2..=255, got".to_owned()),
+        ("row_parts", json!(0.5), "a whole number in 1..=`n_estimators`, or null, got".to_owned()),
     ] {
-        let error = read(value).unwrap_err().to_string();
-        assert!(error.contains(part), "{error}");
+        let error = read(json!({name: value})).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("`{name}` must be {allowed}")), "{error}");
+        assert!(error.ends_with(&format!(", got {value}")), "{error}");
+    }
+    let long = read(json!({"splitter": "x".repeat(1_000_000)})).unwrap_err().to_string();
+    assert!(long.len() < 200, "{} bytes", long.len());
+    for name in ["n_tree", "n_jobs"] {
+        let error = read(json!({name: 3})).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("unknown parameter `{name}`: it must be one of estimator, ")), "{error}");
     }
 }
 
@@ -96,10 +126,12 @@ fn values_out_of_range_are_refused_with_their_range() {
             json!({"bootstrap": false, "max_samples": 5}),
             "`max_samples` must be null when `bootstrap` is false, got 5".to_owned(),
         ),
-        (json!({"monotonic_cst": [2]}), "`monotonic_cst` must be a list of -1, 0 or 1, got 2".to_owned()),
+        (json!({"monotonic_cst": [2]}), "`monotonic_cst` must be a list of -1, 0 or 1, or null, got 2".to_owned()),
         (
             json!({"class_weight": {"a": -1.0}}),
-            "`class_weight` must be finite weights of at least 0, got a: -1".to_owned(),
+            "`class_weight` must be \"balanced\", \"balanced_subsample\", a map from label to a finite weight of at least \
+             0.0, or null, got a: -1"
+                .to_owned(),
         ),
         (
             json!({"criterion": "squared_error"}),
@@ -155,6 +187,37 @@ fn data_that_cannot_be_learned_are_refused() {
     assert_eq!(target(&numbers, json!({})), TargetError::NotClasses(Estimator::RandomForestClassifier));
     let empty = fit_range(&two, &RandomForestParams::default(), 5..5, &FitOptions::default()).unwrap_err();
     assert_eq!(empty.to_string(), "`range` must be a non-empty part of 0..100 trees, got 5..5");
+}
+
+/// scikit-learn 1.9.1 raises `ValueError` for forests ("probabilities contain NaN", "must contain at least one non-zero
+/// number"), and fits the same leaf of `[0.0, 1.0]` where only the first class weighs nothing.
+#[test]
+fn classes_may_weigh_nothing_but_not_all_of_them() {
+    let rows = frame(&[0, 1, 0, 1, 0, 1]);
+    for estimator in ["RandomForestClassifier", "ExtraTreesClassifier", "DecisionTreeClassifier"] {
+        let weigh = |first: f64, second: f64| {
+            let weights = json!({"0": first, "1": second});
+            let n_estimators = if estimator.starts_with("Decision") { 1 } else { 9 };
+            let params = json!({"estimator": estimator, "n_estimators": n_estimators, "class_weight": weights});
+            fit(&rows, &read(params).unwrap())
+        };
+        for (weights, total) in [((0.0, 0.0), "0.0"), ((f64::MAX, f64::MAX), "inf")] {
+            let error = weigh(weights.0, weights.1).unwrap_err();
+            assert!(matches!(&error, Error::Param(error) if error.name == "class_weight"), "{estimator}: {error}");
+            assert_eq!(
+                error.to_string(),
+                format!(
+                    "`class_weight` must be weights of which the training rows have a finite sum above 0.0, got a sum of \
+                     {total}"
+                )
+            );
+        }
+        for second in [1.0, 1e-300] {
+            let forest = weigh(0.0, second).unwrap();
+            assert!(forest.trees().iter().all(|tree| tree.node_count() == 1), "{estimator}");
+            assert_eq!(forest.predict_proba(&[1.0, 2.0]).unwrap(), [0.0, 1.0, 0.0, 1.0], "{estimator}");
+        }
+    }
 }
 
 #[test]

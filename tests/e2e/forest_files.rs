@@ -126,7 +126,20 @@ async fn what_is_wrong_with_a_file_is_said() {
     fit("missing.csv", &[]).await.fails(2, &["missing.csv"]);
     fit("good.csv", &["--target", "nothing"]).await.fails(2, &["--target"]);
     fit("good.csv", &["--set", "n_estimators=0"]).await.fails(2, &["n_estimators"]);
-    fit("good.csv", &["--set", "n_trees=5"]).await.fails(2, &["n_trees"]);
+    fit("good.csv", &["--set", "n_trees=5"]).await.fails(2, &["unknown parameter `n_trees`"]);
+    for (set, allowed) in [
+        ("random_state=-1", "`random_state` must be a whole number in 0..=4294967295"),
+        ("n_estimators=abc", "`n_estimators` must be a whole number in 1..=100000"),
+        ("min_impurity_decrease=nan", "`min_impurity_decrease` must be a finite number of at least 0.0, got \"nan\""),
+        ("bootstrap=1", "`bootstrap` must be true or false, got 1"),
+        ("criterion=x", "`criterion` must be gini, entropy or log_loss for a classifier, squared_error"),
+        ("class_weight={\"0\":0,\"1\":0}", "`class_weight` must be weights"),
+    ] {
+        fit("good.csv", &["--set", set]).await.fails(2, &[allowed]);
+    }
+    let regressor = ["--set", "estimator=RandomForestRegressor"];
+    write("texts.csv", "a,b,target\n1,2,0.5\n3,4,dear\n");
+    fit("texts.csv", &regressor).await.fails(2, &["texts.csv", "row 2", "`target`", "\"dear\" is not a number"]);
     assert!(!here.join("out.rgf").exists(), "a model was written all the same");
     let nothing = ["fit", "--data", "good.csv", "--target", "nothing", "-o", "out.rgf"];
     forest(here, &nothing).await.fails(2, &["`nothing`"]);

@@ -32,6 +32,7 @@ impl<'a> RowSampler<'a> {
         let row_weights: Option<Vec<f64>> = class_weights
             .as_ref()
             .map(|weights| frame.class_indexes().iter().map(|class| weights[*class as usize]).collect());
+        check_weights(row_weights.as_deref())?;
         let n_drawn = if params.bootstrap {
             Some(n_drawn(params.max_samples, frame.n_samples(), row_weights.as_deref())?)
         } else {
@@ -99,6 +100,17 @@ fn by_label(classes: &[Label], weights: &std::collections::BTreeMap<String, f64>
         return Err(ParamError { name: "class_weight", value: format!("`{unknown}`"), allowed });
     }
     Ok(names.iter().map(|name| weights.get(name).copied().unwrap_or(1.0)).collect())
+}
+
+/// Refuses weights that leave nothing to draw from or to count: scikit-learn's forests then raise `ValueError`, and its trees
+/// answer NaN.
+fn check_weights(rows: Option<&[f64]>) -> Result<(), ParamError> {
+    let Some(total) = rows.map(pairwise_sum) else { return Ok(()) };
+    if total > 0.0 && total.is_finite() {
+        return Ok(());
+    }
+    let allowed = "weights of which the training rows have a finite sum above 0.0".to_owned();
+    Err(ParamError { name: "class_weight", value: format!("a sum of {total:?}"), allowed })
 }
 
 #[expect(

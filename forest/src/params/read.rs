@@ -1,67 +1,134 @@
-//! Reading parameters: what is left out has the estimator's default.
+//! Reading parameters: what is left out has the estimator's default, and what cannot be read is refused as a value out of
+//! range is, with the parameter's name and what it may be.
 
+use std::collections::BTreeMap;
+
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
+use serde_json::Value;
 
-use super::{ClassWeight, Criterion, Estimator, MaxFeatures, RandomForestParams, RowCount, Splitter};
+use super::{ParamError, RandomForestParams};
 
-/// The parameters as they are written, each of which may be missing.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Written {
-    #[serde(default)]
-    estimator: Estimator,
-    n_estimators: Option<u32>,
-    criterion: Option<Criterion>,
-    max_depth: Option<u32>,
-    min_samples_split: Option<RowCount>,
-    min_samples_leaf: Option<RowCount>,
-    min_weight_fraction_leaf: Option<f64>,
-    /// `null` means all features, which is not the default.
-    #[serde(default, deserialize_with = "present")]
-    max_features: Option<MaxFeatures>,
-    max_leaf_nodes: Option<u32>,
-    min_impurity_decrease: Option<f64>,
-    bootstrap: Option<bool>,
-    oob_score: Option<bool>,
-    random_state: Option<u32>,
-    max_samples: Option<RowCount>,
-    class_weight: Option<ClassWeight>,
-    ccp_alpha: Option<f64>,
-    monotonic_cst: Option<Vec<i8>>,
-    splitter: Option<Splitter>,
-    max_bins: Option<u32>,
-    row_parts: Option<u32>,
+/// Characters of a refused value that are shown.
+const VALUE_SHOWN_MAX: usize = 80;
+
+/// Every parameter, and what it may be.
+const ALLOWED: [(&str, &str); 20] = [
+    (
+        "estimator",
+        "RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor, DecisionTreeClassifier, \
+         DecisionTreeRegressor or linfa-tree",
+    ),
+    ("n_estimators", "a whole number in 1..=100000"),
+    ("criterion", "gini, entropy or log_loss for a classifier, squared_error for a regressor"),
+    ("max_depth", "a whole number of at least 1, or null"),
+    ("min_samples_split", "a whole number of at least 2 or a fraction in (0.0, 1.0]"),
+    ("min_samples_leaf", "a whole number of at least 1 or a fraction in (0.0, 1.0)"),
+    ("min_weight_fraction_leaf", "a number in [0.0, 0.5]"),
+    ("max_features", "a whole number of at least 1, a fraction in (0.0, 1.0], \"sqrt\", \"log2\" or null"),
+    ("max_leaf_nodes", "a whole number of at least 2, or null"),
+    ("min_impurity_decrease", "a finite number of at least 0.0"),
+    ("bootstrap", "true or false"),
+    ("oob_score", "true or false"),
+    ("random_state", "a whole number in 0..=4294967295, or null for 0"),
+    ("max_samples", "a whole number of at least 1, a fraction in (0.0, 1.0] or null"),
+    (
+        "class_weight",
+        "\"balanced\", \"balanced_subsample\", a map from label to a finite weight of at least 0.0, or null",
+    ),
+    ("ccp_alpha", "a finite number of at least 0.0"),
+    ("monotonic_cst", "a list of -1, 0 or 1, or null"),
+    ("splitter", "\"best\" or \"hist\""),
+    ("max_bins", "a whole number in 2..=255"),
+    ("row_parts", "a whole number in 1..=`n_estimators`, or null"),
+];
+
+/// What a parameter may be.
+pub(super) fn allowed(name: &str) -> &'static str {
+    ALLOWED.iter().find(|(known, _)| *known == name).map_or("something else", |(_, allowed)| allowed)
 }
 
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<MaxFeatures>, D::Error> {
-    MaxFeatures::deserialize(deserializer).map(Some)
+/// The parameters as they are written, each of which may be missing.
+struct Written(BTreeMap<String, Value>);
+
+impl Written {
+    /// Takes a parameter out; `None` if it is missing.
+    fn take<T: for<'de> Deserialize<'de>>(&mut self, name: &'static str) -> Result<Option<T>, ParamError> {
+        let Some(value) = self.0.remove(name) else { return Ok(None) };
+        T::deserialize(&value).map(Some).map_err(|_| {
+            let value = value.to_string().chars().take(VALUE_SHOWN_MAX).collect();
+            ParamError { name, value, allowed: allowed(name).to_owned() }
+        })
+    }
+
+    /// Takes out every parameter that there is.
+    fn take_all(&mut self) -> Result<RandomForestParams, ParamError> {
+        let default = RandomForestParams::of(self.take("estimator")?.unwrap_or_default());
+        Ok(RandomForestParams {
+            estimator: default.estimator,
+            n_estimators: self.take("n_estimators")?.unwrap_or(default.n_estimators),
+            criterion: self.take("criterion")?.unwrap_or(default.criterion),
+            max_depth: self.take("max_depth")?.flatten(),
+            min_samples_split: self.take("min_samples_split")?.unwrap_or(default.min_samples_split),
+            min_samples_leaf: self.take("min_samples_leaf")?.unwrap_or(default.min_samples_leaf),
+            min_weight_fraction_leaf: self
+                .take("min_weight_fraction_leaf")?
+                .unwrap_or(default.min_weight_fraction_leaf),
+            // `null` means all features, which is not the default.
+            max_features: self.take("max_features")?.unwrap_or(default.max_features),
+            max_leaf_nodes: self.take("max_leaf_nodes")?.flatten(),
+            min_impurity_decrease: self.take("min_impurity_decrease")?.unwrap_or(default.min_impurity_decrease),
+            bootstrap: self.take("bootstrap")?.unwrap_or(default.bootstrap),
+            oob_score: self.take("oob_score")?.unwrap_or(default.oob_score),
+            random_state: self.take("random_state")?.flatten().unwrap_or(default.random_state),
+            max_samples: self.take("max_samples")?.flatten(),
+            class_weight: self.take("class_weight")?.flatten(),
+            ccp_alpha: self.take("ccp_alpha")?.unwrap_or(default.ccp_alpha),
+            monotonic_cst: self.take("monotonic_cst")?.flatten(),
+            splitter: self.take("splitter")?.unwrap_or(default.splitter),
+            max_bins: self.take("max_bins")?.unwrap_or(default.max_bins),
+            row_parts: self.take("row_parts")?.flatten(),
+        })
+    }
 }
 
 impl<'de> Deserialize<'de> for RandomForestParams {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let written = Written::deserialize(deserializer)?;
-        let default = Self::of(written.estimator);
-        Ok(Self {
-            estimator: written.estimator,
-            n_estimators: written.n_estimators.unwrap_or(default.n_estimators),
-            criterion: written.criterion.unwrap_or(default.criterion),
-            max_depth: written.max_depth,
-            min_samples_split: written.min_samples_split.unwrap_or(default.min_samples_split),
-            min_samples_leaf: written.min_samples_leaf.unwrap_or(default.min_samples_leaf),
-            min_weight_fraction_leaf: written.min_weight_fraction_leaf.unwrap_or(default.min_weight_fraction_leaf),
-            max_features: written.max_features.unwrap_or(default.max_features),
-            max_leaf_nodes: written.max_leaf_nodes,
-            min_impurity_decrease: written.min_impurity_decrease.unwrap_or(default.min_impurity_decrease),
-            bootstrap: written.bootstrap.unwrap_or(default.bootstrap),
-            oob_score: written.oob_score.unwrap_or(default.oob_score),
-            random_state: written.random_state.unwrap_or(default.random_state),
-            max_samples: written.max_samples,
-            class_weight: written.class_weight,
-            ccp_alpha: written.ccp_alpha.unwrap_or(default.ccp_alpha),
-            monotonic_cst: written.monotonic_cst,
-            splitter: written.splitter.unwrap_or(default.splitter),
-            max_bins: written.max_bins.unwrap_or(default.max_bins),
-            row_parts: written.row_parts,
-        })
+        let mut written = Written(BTreeMap::deserialize(deserializer)?);
+        let params = written.take_all().map_err(D::Error::custom)?;
+        match written.0.keys().next() {
+            None => Ok(params),
+            Some(name) => {
+                let names = ALLOWED.map(|(name, _)| name).join(", ");
+                Err(D::Error::custom(format_args!("unknown parameter `{name}`: it must be one of {names}")))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests: a failure is the answer")]
+
+    use super::*;
+    use crate::params::{MAX_BINS, N_ESTIMATORS_MAX, Splitter};
+
+    #[test]
+    fn every_parameter_says_what_it_may_be() {
+        let all = RandomForestParams {
+            splitter: Splitter::Hist,
+            max_bins: 7,
+            row_parts: Some(1),
+            ..RandomForestParams::default()
+        };
+        let written = serde_json::to_value(all).unwrap();
+        let mut named = ALLOWED.map(|(name, _)| name.to_owned());
+        named.sort_unstable();
+        let mut names: Vec<&String> = written.as_object().unwrap().keys().collect();
+        names.sort_unstable();
+        assert_eq!(names, named.iter().collect::<Vec<_>>());
+        assert!(allowed("n_estimators").ends_with(&format!("..={N_ESTIMATORS_MAX}")));
+        assert!(allowed("max_bins").ends_with(&format!("..={MAX_BINS}")));
+        assert!(allowed("random_state").contains(&format!("..={},", u32::MAX)));
     }
 }

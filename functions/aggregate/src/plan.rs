@@ -2,7 +2,6 @@
 
 use regrove_data::TargetKind;
 use regrove_events::event::{Dataset, ROW_PARTS, RowPart, ShardBy, ShardRequested, TrainRequested, TreeRange};
-use regrove_events::json::{self, Misfit};
 use regrove_events::score::{metrics_of, usual_metric};
 use regrove_forest::model_selection::{split_sizes, stratified_sizes};
 use regrove_forest::{RandomForestParams, RowParts, row_parts};
@@ -111,13 +110,9 @@ fn check_request(request: &TrainRequested) -> Result<RandomForestParams, Refused
     if request.params.contains_key(ROW_PARTS) {
         return refuse(format!("`params.{ROW_PARTS}` is set by `shard_by`: say \"rows\" and as many `shards`"));
     }
-    let params = serde_json::Value::Object(request.forest_params());
-    let params: RandomForestParams = match json::from_value(params) {
+    let params: RandomForestParams = match serde_json::from_value(request.forest_params().into()) {
         Ok(params) => params,
-        Err(Misfit { path, reason, .. }) => {
-            let place = path.map_or_else(|| "params".to_owned(), |path| format!("params.{path}"));
-            return refuse(format!("`{place}`: {reason}"));
-        }
+        Err(error) => return refuse(format!("params: {error}")),
     };
     if request.shard_by == ShardBy::Rows && request.shards > params.n_estimators {
         let (shards, trees) = (request.shards, params.n_estimators);
