@@ -10,7 +10,7 @@ use std::sync::Arc;
 use regrove_forest::datasets::Synthetic;
 use regrove_forest::onnx::{Limits, export, export_model, import};
 use regrove_forest::params::Splitter;
-use regrove_forest::{Estimator, Forest, Frame, FrameLimits, Label, Model, RandomForestParams, Target, fit};
+use regrove_forest::{Estimator, Forest, Frame, FrameLimits, Label, Model, RandomForestParams, Target, Tree, fit};
 use serde::Deserialize;
 
 /// Environments with other versions of ONNX Runtime, beside that of the tests.
@@ -123,11 +123,78 @@ fn with_holes() -> (Frame, Frame) {
     (classes, Frame::new(names(), columns, "target", numbers).unwrap())
 }
 
-/// Forests of every kind, and rows to ask them.
+/// Nodes of a forest whose thresholds are asked for, evenly over all of them.
+const NODES_ASKED: usize = 3000;
+/// What float32 has beside ordinary numbers: no value, zeros of both signs, the largest and smallest numbers, denormals.
+const ODD_VALUES: [f32; 10] =
+    [f32::NAN, 0.0, -0.0, 3.4e38, -3.4e38, f32::MAX, f32::MIN, f32::MIN_POSITIVE, 1e-45, -1e-40];
+
+/// Rows where an answer turns: for each node asked for, a training row that comes by, with the node's feature at its
+/// threshold and at the float32 numbers next to it; and training rows with odd values.
+fn edges(forest: &Forest, frame: &Frame) -> Vec<f32> {
+    let (rows, width) = (frame.rows(), frame.n_features());
+    let mut edges = Vec::new();
+    let mut push = |row: &[f32], feature: usize, value: f32| {
+        edges.extend_from_slice(row);
+        let at = edges.len() - width + feature;
+        edges[at] = value;
+    };
+    let step = forest.trees().iter().map(Tree::node_count).sum::<usize>().div_ceil(NODES_ASKED);
+    let mut nodes_before = 0;
+    for tree in forest.trees() {
+        for (node, row) in first_rows(tree, &rows, width).into_iter().enumerate() {
+            if let Some(row) = row.filter(|_| !tree.is_leaf(node) && (nodes_before + node).is_multiple_of(step)) {
+                #[expect(clippy::cast_possible_truncation, reason = "a neighbour of the threshold will do")]
+                let threshold = tree.threshold[node] as f32;
+                let feature = usize::try_from(tree.feature[node]).unwrap();
+                // A cut between values and no value lies at infinity, which no row may have.
+                let near = [threshold.next_down(), threshold, threshold.next_up()];
+                for value in near.into_iter().filter(|value| value.is_finite()) {
+                    push(row, feature, value);
+                }
+            }
+        }
+        nodes_before += tree.node_count();
+    }
+    for (at, row) in rows.chunks_exact(width).step_by(7).enumerate() {
+        for value in ODD_VALUES {
+            push(row, at % width, value);
+        }
+    }
+    for value in ODD_VALUES {
+        edges.resize(edges.len() + width, value);
+    }
+    edges
+}
+
+/// For each node of a tree the first row that comes by.
+fn first_rows<'a>(tree: &Tree, rows: &'a [f32], width: usize) -> Vec<Option<&'a [f32]>> {
+    let mut first = vec![None; tree.node_count()];
+    for row in rows.chunks_exact(width) {
+        let mut node = 0;
+        loop {
+            first[node].get_or_insert(row);
+            if tree.is_leaf(node) {
+                break;
+            }
+            let value = f64::from(row[usize::try_from(tree.feature[node]).unwrap()]);
+            let left = if value.is_nan() { tree.missing_go_to_left[node] } else { value <= tree.threshold[node] };
+            let children = if left { &tree.children_left } else { &tree.children_right };
+            node = usize::try_from(children[node]).unwrap();
+        }
+    }
+    first
+}
+
+/// Forests of every kind, and rows to ask them: those they were grown on, and their edges.
 fn forests() -> Vec<(&'static str, Forest, Vec<f32>)> {
+    let asked = |name, forest: Forest, frame: &Frame| {
+        let rows = [frame.rows(), edges(&forest, frame)].concat();
+        (name, forest, rows)
+    };
     let grow = |name, frame: &Frame, estimator, n_estimators, max_depth| {
         let params = RandomForestParams { n_estimators, max_depth, ..RandomForestParams::of(estimator) };
-        (name, fit(frame, &params).unwrap(), frame.rows())
+        asked(name, fit(frame, &params).unwrap(), frame)
     };
     let (words, numbers) = with_holes();
     let seed_job = Synthetic::parse(
@@ -146,8 +213,8 @@ fn forests() -> Vec<(&'static str, Forest, Vec<f32>)> {
         grow("regressor", &numbers, Estimator::RandomForestRegressor, 40, None),
         grow("regressor-extra", &numbers, Estimator::ExtraTreesRegressor, 40, Some(7)),
         grow("one-tree", &words, Estimator::RandomForestClassifier, 1, Some(1)),
-        ("hist", fit(&words, &hist).unwrap(), words.rows()),
-        ("linfa-tree", fit(&seed_job, &RandomForestParams::of(Estimator::LinfaTree)).unwrap(), seed_job.rows()),
+        asked("hist", fit(&words, &hist).unwrap(), &words),
+        asked("linfa-tree", fit(&seed_job, &RandomForestParams::of(Estimator::LinfaTree)).unwrap(), &seed_job),
     ]
 }
 
