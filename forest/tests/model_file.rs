@@ -2,11 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "tests: a failure is the answer")]
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use regrove_forest::{
-    Error, Forest, Frame, FrameLimits, Label, Level, Model, RandomForestParams, fit, model_file, onnx,
+    Error, Estimator, Forest, Frame, FrameLimits, Label, Level, Model, RandomForestParams, Target, fit, model_file,
+    onnx,
 };
 
 fn iris() -> Frame {
@@ -169,4 +171,60 @@ fn an_imported_model_stays_readable_and_written() {
         assert_eq!(model.predict_rows(&iris().rows(), 150).unwrap(), forest(3).predict(&iris().rows()).unwrap());
     }
     assert!(model.to_forest().is_err());
+}
+
+fn data(name: &str, read: fn(std::fs::File, &str, &FrameLimits) -> Result<Frame, Error>) -> Frame {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("testdata/sklearn").join(name);
+    read(std::fs::File::open(path).unwrap(), "target", &FrameLimits::default()).unwrap()
+}
+
+/// Small models of other kinds than iris, and the data they were grown on: numbers, missing values, classes that are words.
+fn other_kinds() -> [(&'static str, Forest, Frame); 3] {
+    let numbers = data("diabetes.csv", Frame::from_csv_regression);
+    let mut columns = iris().columns().to_vec();
+    columns.iter_mut().step_by(7).for_each(|value| *value = f32::NAN);
+    let holes = Frame::new(iris().feature_names().to_vec(), columns, "target", iris().target().clone()).unwrap();
+    let wine = data("wine.csv", Frame::from_csv);
+    let names = ["white", "rosé", "red"];
+    let labels: Vec<Label> =
+        wine.class_indexes().iter().map(|class| Label::Str(names[*class as usize].to_owned())).collect();
+    let target = Target::from_labels(&labels);
+    let words = Frame::new(wine.feature_names().to_vec(), wine.columns().to_vec(), "colour", target).unwrap();
+    [
+        ("regressor", numbers, Estimator::RandomForestRegressor),
+        ("missing", holes, Estimator::ExtraTreesClassifier),
+        ("words", words, Estimator::RandomForestClassifier),
+    ]
+    .map(|(name, frame, estimator)| {
+        let params = RandomForestParams { n_estimators: 2, max_depth: Some(3), ..RandomForestParams::of(estimator) };
+        (name, fit(&frame, &params).unwrap(), frame)
+    })
+}
+
+/// What a model answers for every tenth row of its data, a row per line, each number with all its digits.
+fn answers(model: &Model, frame: &Frame) -> String {
+    let mut lines = String::new();
+    for row in frame.rows().chunks_exact(frame.n_features()).step_by(10) {
+        let mut numbers = vec![0.0; model.n_outputs()];
+        model.predict_proba_rows(row, 1, &mut numbers).unwrap();
+        let label = if model.is_regressor() { String::new() } else { model.label(&numbers).to_string() };
+        let numbers: Vec<String> = numbers.iter().map(|number| format!("{number:?}")).collect();
+        writeln!(lines, "{label},{}", numbers.join(",")).unwrap();
+    }
+    lines
+}
+
+#[test]
+fn files_of_other_kinds_stay_readable_and_written_and_answer_as_ever() {
+    for (name, forest, frame) in other_kinds() {
+        let file = std::fs::read(golden(&format!("{name}-v3.rgf"))).unwrap();
+        let said = std::fs::read_to_string(golden(&format!("{name}-v3.answers.csv"))).unwrap();
+        let model = read(file.clone()).unwrap();
+        assert_eq!(model.to_forest().unwrap(), forest, "{name}");
+        assert_eq!(forest.to_bytes().unwrap(), file, "{name}");
+        for level in Level::all() {
+            let model = read(file.clone()).unwrap().with_level(level).unwrap();
+            assert_eq!(answers(&model, &frame), said, "{name} with {level:?}");
+        }
+    }
 }
