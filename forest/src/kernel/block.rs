@@ -19,6 +19,8 @@ pub(crate) const MAX_FEATURES: usize = 1 << 15;
 pub(crate) const MAX_VALUES: usize = 1 << 15;
 /// Blocks of one model, at most: a place in the table of values is eight times a block's number.
 pub(crate) const MAX_BLOCKS: usize = 1 << 29;
+/// No block counts its exits from here on: far enough from the largest number that the sum with an exit's place is one.
+const FIRST_END: u32 = 1 << 31;
 /// The bit of an exit that is a leaf.
 pub(crate) const LEAF: u16 = 1 << 15;
 /// The bit of a feature whose missing values go right.
@@ -122,14 +124,26 @@ impl Block {
     /// Whether features and values exist and other exits are blocks behind this one, which is number `at` of a tree that
     /// ends before number `end`: then every walk ends. `n_values` bounds the rows of values, if exits name them.
     #[inline(always)]
-    pub(super) fn is_sound(&self, at: usize, end: usize, n_features: usize, n_values: Option<usize>) -> bool {
-        let features = self.features.iter().all(|feature| usize::from(feature & !MISSING_RIGHT) < n_features);
-        let exits = self.exits.iter().all(|exit| {
-            let place = usize::from(exit & !LEAF);
-            let block = self.first as usize + place;
-            if exit & LEAF == 0 { block > at && block < end } else { n_values.is_none_or(|n_values| place < n_values) }
-        });
-        features && exits && usize::from(self.shape >> SHAPE_SHIFT) < SHAPES.len()
+    #[expect(
+        clippy::needless_bitwise_bool,
+        reason = "whether an exit is a leaf is a coin's toss: no branch foresees it"
+    )]
+    pub(super) fn is_sound(&self, at: u32, end: u32, n_features: usize, n_values: Option<usize>) -> bool {
+        let clamp = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let (n_features, n_values) = (clamp(n_features), n_values.map_or(u32::MAX, clamp));
+        let mut bad = usize::from(self.shape >> SHAPE_SHIFT) >= SHAPES.len();
+        for feature in self.features {
+            bad |= u32::from(feature & !MISSING_RIGHT) >= n_features;
+        }
+        // Blocks behind this one, counted from the next. The sum wraps at most for a `first` that no block has.
+        let (n_behind, first) = (end - at - 1, self.first.wrapping_sub(at + 1));
+        let mut goes_on = false;
+        for exit in self.exits {
+            let (leaf, place) = (exit & LEAF != 0, u32::from(exit & !LEAF));
+            goes_on |= !leaf;
+            bad |= (leaf & (place >= n_values)) | (!leaf & (first.wrapping_add(place) >= n_behind));
+        }
+        !(bad | (goes_on & (self.first >= FIRST_END)))
     }
 }
 

@@ -35,13 +35,14 @@ impl Trees<'_> {
     /// Whether all blocks of a tree are sound, see [`Block::is_sound`]. `tree` must be one of the trees.
     #[inline(always)]
     pub(super) fn are_sound(&self, tree: usize) -> bool {
-        let (start, end) = (self.roots[tree] as usize, self.roots[tree + 1] as usize);
+        let (first, last) = (self.roots[tree], self.roots[tree + 1]);
+        let (start, end) = (first as usize, last as usize);
         let n_values = self.values.len() / self.n_outputs;
         let named = self.rows.is_empty().then_some(n_values);
         let blocks = self.blocks.get(start..end).unwrap_or(&[]);
         let rows = self.rows.get(start..end).unwrap_or(&[]).as_flattened();
         !blocks.is_empty()
-            && (start..).zip(blocks).all(|(at, block)| block.is_sound(at, end, self.n_features, named))
+            && (first..last).zip(blocks).all(|(at, block)| block.is_sound(at, last, self.n_features, named))
             && rows.iter().all(|row| (*row as usize) < n_values)
     }
 
