@@ -63,6 +63,9 @@ struct Args {
     /// Trees of the curve's fits.
     #[arg(long, default_value_t = 4)]
     curve_trees: u32,
+    /// Threads of the curve's fits.
+    #[arg(long, default_value_t = 1)]
+    curve_threads: usize,
     /// Measure one point of the curve.
     #[arg(long, hide = true)]
     point: Option<u32>,
@@ -78,10 +81,10 @@ enum Measure {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     if let Some(rows) = args.point {
-        return curve::point(rows, args.curve_trees);
+        return curve::point(rows, args.curve_trees, args.curve_threads);
     }
     if let Some(rows_max) = args.curve {
-        return curve::print(rows_max, args.curve_trees);
+        return curve::print(rows_max, args.curve_trees, args.curve_threads);
     }
     if args.accuracy {
         return accuracy::print(args.repeats);

@@ -167,18 +167,18 @@ pub(crate) struct Workspace {
     ranked: RankedWork,
 }
 
-/// Grows the tree of one seed; a part of it once the caller has given up.
-pub(crate) fn grow(ground: &Ground<'_>, weights: &RowWeights, seed: u32, work: &mut Workspace) -> Tree {
+/// Grows the tree of one seed; a part of it once the caller has given up. The weights are let go of before it grows.
+pub(crate) fn grow(ground: &Ground<'_>, weights: RowWeights, seed: u32, work: &mut Workspace) -> Tree {
     let (frame, plan) = (ground.frame, &ground.plan);
     match plan.criterion {
         Criterion::Gini => grow_classes::<Gini>(ground, weights, seed, work),
         Criterion::Entropy | Criterion::LogLoss => grow_classes::<Entropy>(ground, weights, seed, work),
         Criterion::SquaredError => {
             if let Prepared::Binned(bins) = &ground.prepared {
-                let splitter = HistSplitter::new(frame, plan, bins, weights, SquaredError::new(frame));
+                let splitter = HistSplitter::new(frame, plan, bins, &weights, SquaredError::new(frame));
                 return grow_with(splitter, ground, weights, seed);
             }
-            let splitter = OrderedSplitter::new(frame, plan, weights, SquaredError::new(frame));
+            let splitter = OrderedSplitter::new(frame, plan, &weights, SquaredError::new(frame));
             grow_with(splitter, ground, weights, seed)
         }
     }
@@ -186,40 +186,42 @@ pub(crate) fn grow(ground: &Ground<'_>, weights: &RowWeights, seed: u32, work: &
 
 fn grow_classes<I: Impurity + Costs>(
     ground: &Ground<'_>,
-    weights: &RowWeights,
+    weights: RowWeights,
     seed: u32,
     work: &mut Workspace,
 ) -> Tree {
     let (frame, plan) = (ground.frame, &ground.plan);
     match &ground.prepared {
         Prepared::Sorted(presort) => {
-            if let Some(splitter) = SortedSplitter::<I>::new(frame, plan, presort, weights, &mut work.sorted) {
+            if let Some(splitter) = SortedSplitter::<I>::new(frame, plan, presort, &weights, &mut work.sorted) {
                 return grow_with(splitter, ground, weights, seed);
             }
         }
         Prepared::Ranked(ranks) => {
-            if let Some(splitter) = RankedSplitter::new(frame, plan, ranks, weights, &mut work.ranked) {
+            if let Some(splitter) = RankedSplitter::new(frame, plan, ranks, &weights, &mut work.ranked) {
                 return grow_with(splitter, ground, weights, seed);
             }
         }
         Prepared::Binned(bins) => {
-            let splitter = HistSplitter::new(frame, plan, bins, weights, Classes::<I>::new(frame));
+            let splitter = HistSplitter::new(frame, plan, bins, &weights, Classes::<I>::new(frame));
             return grow_with(splitter, ground, weights, seed);
         }
         Prepared::No => {}
     }
     if !plan.random_cuts
-        && let Some(splitter) = WholeSplitter::<I>::new(frame, plan, weights)
+        && let Some(splitter) = WholeSplitter::<I>::new(frame, plan, &weights)
     {
         return grow_with(splitter, ground, weights, seed);
     }
     let measure = Classes::<I>::new(frame);
-    grow_with(OrderedSplitter::new(frame, plan, weights, measure), ground, weights, seed)
+    grow_with(OrderedSplitter::new(frame, plan, &weights, measure), ground, weights, seed)
 }
 
-fn grow_with(splitter: impl Splitter, ground: &Ground<'_>, weights: &RowWeights, seed: u32) -> Tree {
+fn grow_with(splitter: impl Splitter, ground: &Ground<'_>, weights: RowWeights, seed: u32) -> Tree {
     let (frame, plan) = (ground.frame, &ground.plan);
     let total = weights.total(frame.n_samples());
+    // The splitter has what it needs of them. They are as long as a column, for each thread.
+    drop(weights);
     let mut builder = Builder {
         splitter,
         plan,

@@ -31,6 +31,23 @@ impl<T: bytemuck::Pod> Pages<T> {
     }
 }
 
+impl<T> Default for Pages<T> {
+    fn default() -> Self {
+        Self::Plain(Vec::new())
+    }
+}
+
+impl<T: bytemuck::Pod> Pages<T> {
+    /// Has room for `len` numbers at least. What was there is lost where it had not. Room costs no memory before it is
+    /// written to.
+    pub(crate) fn make_room(&mut self, len: usize) {
+        if self.len() < len {
+            *self = Self::default();
+            *self = Self::zeroed(len);
+        }
+    }
+}
+
 impl<T: bytemuck::Pod> Deref for Pages<T> {
     type Target = [T];
 
@@ -64,6 +81,10 @@ mod tests {
                 *last = 7;
             }
             assert_eq!(pages.iter().map(|number| u64::from(*number)).sum::<u64>(), if len == 0 { 0 } else { 7 });
+            pages.make_room(len);
+            assert!(pages.len() == len && pages.last().is_none_or(|last| *last == 7), "it had room");
+            pages.make_room(len + 1);
+            assert_eq!(pages.len(), len + 1);
         }
     }
 }

@@ -159,7 +159,7 @@ impl<'a> Crew<'a> {
             return None;
         }
         let mut work = self.workspaces.take();
-        let tree = grow::grow(ground, &sampler.weights(seed), seed, &mut work);
+        let tree = grow::grow(ground, sampler.weights(seed), seed, &mut work);
         self.workspaces.put(work);
         if cancel.is_raised() {
             return None;
@@ -204,7 +204,7 @@ pub fn fit_more(
 pub fn fit_tree(frame: &Frame, params: &RandomForestParams, random_state: u32) -> Result<Tree, Error> {
     check_target(frame, params.estimator)?;
     let ground = Ground::new(frame, Plan::new(frame, params)?, Level::best(), Cancel::default());
-    Ok(grow::grow(&ground, &RowWeights::Once, random_state, &mut Workspace::default()))
+    Ok(grow::grow(&ground, RowWeights::Once, random_state, &mut Workspace::default()))
 }
 
 /// Memory that threads hand from tree to tree; as many as threads were at work at once.

@@ -26,6 +26,7 @@ use crate::kernel::code_rows::CodeRows;
 use crate::kernel::columns::Division;
 use crate::kernel::few::{self, Cheapest};
 use crate::kernel::{self, Packing, columns, keys};
+use crate::pages::Pages;
 use crate::random::Xorshift;
 use search::Found;
 
@@ -41,16 +42,16 @@ const MOVED_PARTS: usize = 32;
 #[derive(Debug, Default)]
 pub(super) struct RankedWork {
     /// Items of the tree's rows; a node is a range of it. Rows ascend within every node.
-    items: Vec<u32>,
+    items: Pages<u32>,
     /// Codes of the items' rows.
     codes: CodeRows,
     block: Block,
     /// Keys of the current node by the feature looked at last, outside of blocks.
-    keys: Vec<u32>,
+    keys: Pages<u32>,
     /// How the current node is divided, outside of blocks.
     division: Division,
     /// Items of the rows next to a cut.
-    near: Vec<u32>,
+    near: Pages<u32>,
     ahead: Ahead,
     ahead_keys: AheadKeys,
     /// Lent to a search while it goes on.
@@ -115,14 +116,14 @@ impl<'a> RankedSplitter<'a> {
         }
         work.block.clear();
         work.known.clear();
-        work.items.resize(frame.n_samples().max(work.items.len()), 0);
+        work.items.make_room(frame.n_samples());
         let mut n_rows = 0;
         for (row, class) in (0..n_samples).zip(frame.class_indexes()) {
             // Written over by the next row if this one has no weight.
             work.items[n_rows] = ranks.packing.item(row, *class) | count(row);
             n_rows += usize::from(count(row) > 0);
         }
-        work.keys.resize(n_rows.max(work.keys.len()), 0);
+        work.keys.make_room(frame.n_samples());
         let moved = plan.max_features * MOVED_PARTS >= frame.n_features();
         if moved {
             work.codes.select(ranks.codes(), &work.items[..n_rows]);

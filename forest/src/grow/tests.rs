@@ -78,11 +78,15 @@ fn sorted_columns_at_every_level_and_sorting_in_every_node_grow_the_same_trees()
             let plan = Plan::new(&frame, &params).unwrap();
             let by_node =
                 Ground { frame: &frame, plan: plan.clone(), cancel: Cancel::default(), prepared: Prepared::No };
-            let expected = grow(&by_node, &weights, 5, &mut work);
+            let expected = grow(&by_node, weights.clone(), 5, &mut work);
             for level in Level::all() {
                 let sorted = Presort::new(&frame, level, Cancel::default()).map(Prepared::Sorted).unwrap();
                 let ground = Ground { frame: &frame, plan: plan.clone(), cancel: Cancel::default(), prepared: sorted };
-                assert_eq!(grow(&ground, &weights, 5, &mut work), expected, "sorted {level:?} {kind:?} {params:?}");
+                assert_eq!(
+                    grow(&ground, weights.clone(), 5, &mut work),
+                    expected,
+                    "sorted {level:?} {kind:?} {params:?}"
+                );
                 if plan.criterion == Criterion::Gini
                     && let Some(ranks) = Ranks::new(&frame, level, Cancel::default())
                 {
@@ -92,7 +96,11 @@ fn sorted_columns_at_every_level_and_sorting_in_every_node_grow_the_same_trees()
                         cancel: Cancel::default(),
                         prepared: Prepared::Ranked(ranks),
                     };
-                    assert_eq!(grow(&ground, &weights, 5, &mut work), expected, "ranked {level:?} {kind:?} {params:?}");
+                    assert_eq!(
+                        grow(&ground, weights.clone(), 5, &mut work),
+                        expected,
+                        "ranked {level:?} {kind:?} {params:?}"
+                    );
                 }
             }
         }
@@ -110,8 +118,8 @@ fn weights_beyond_the_items_bits_are_grown_all_the_same() {
     let ground = Ground::new(&frame, plan.clone(), Level::best(), Cancel::default());
     let by_node = Ground { frame: &frame, plan, cancel: Cancel::default(), prepared: Prepared::No };
     let (weights, mut work) = (RowWeights::Counts(counts), Workspace::default());
-    let tree = grow(&ground, &weights, 1, &mut work);
-    assert_eq!(tree, grow(&by_node, &weights, 1, &mut work));
+    let tree = grow(&ground, weights.clone(), 1, &mut work);
+    assert_eq!(tree, grow(&by_node, weights.clone(), 1, &mut work));
     assert!((tree.weighted_n_node_samples[0] - 75.0).abs() < 1e-9);
 }
 
@@ -127,9 +135,9 @@ fn what_was_given_up_grows_no_further() {
             let params = RandomForestParams { max_leaf_nodes: leaves, ..RandomForestParams::default() };
             let plan = Plan { max_bins, ..Plan::new(&frame, &params).unwrap() };
             let mut ground = Ground::new(&frame, plan, Level::best(), Cancel::default());
-            assert!(grow(&ground, &RowWeights::Once, 1, &mut work).node_count() > whole);
+            assert!(grow(&ground, RowWeights::Once, 1, &mut work).node_count() > whole);
             ground.cancel = cancel;
-            assert_eq!(grow(&ground, &RowWeights::Once, 1, &mut work).node_count(), part, "{leaves:?} {max_bins:?}");
+            assert_eq!(grow(&ground, RowWeights::Once, 1, &mut work).node_count(), part, "{leaves:?} {max_bins:?}");
         }
     }
     assert!(Ranks::new(&frame, Level::best(), Cancel::default()).is_some());

@@ -4,6 +4,7 @@
 use super::Level;
 use super::columns::MARKED_TOGETHER;
 use super::keys::{Codes, PAIR_SHIFT};
+use crate::pages::Pages;
 
 /// Bytes of a short row, the least there is, and of a longer one. So many are moved at once: what lies behind a row's own
 /// bytes is less than a row.
@@ -17,8 +18,8 @@ pub(crate) const PAD: usize = MARKED_TOGETHER * WORD;
 /// Codes of a tree's rows.
 #[derive(Debug, Default)]
 pub(crate) struct CodeRows {
-    bytes: Vec<u8>,
-    spare: Vec<u8>,
+    bytes: Pages<u8>,
+    spare: Pages<u8>,
     stride: usize,
     /// For each word of 16 rows the bit of its row.
     bits: Vec<u32>,
@@ -36,7 +37,8 @@ impl CodeRows {
         let words_per_row = codes.stride / WORD;
         self.bits.clear();
         self.bits.extend((0..MARKED_TOGETHER).flat_map(|row| std::iter::repeat_n(1 << row, words_per_row)));
-        self.bytes.resize((items.len() * codes.stride + PAD).max(self.bytes.len()), 0);
+        // Room for all rows of the frame: the next tree may have more of them than this one.
+        self.bytes.make_room(codes.bytes.len().max(items.len() * codes.stride + PAD));
         match codes.stride.div_ceil(SHORT) {
             1 => select::<SHORT>(codes, items, &mut self.bytes),
             2 => select::<LONG>(codes, items, &mut self.bytes),
@@ -58,8 +60,7 @@ impl CodeRows {
     /// order.
     pub(crate) fn divide(&mut self, level: Level, marks: &[u16], start: usize, end: usize) {
         let stride = self.stride;
-        let n_right = n_right(marks, end - start);
-        self.spare.resize((n_right * stride + PAD).max(self.spare.len()), 0);
+        self.spare.make_room(self.bytes.len());
         let rows = &mut self.bytes[start * stride..end * stride + PAD];
         let spare = &mut self.spare;
         match (level, stride.div_ceil(SHORT)) {
@@ -77,6 +78,7 @@ impl CodeRows {
 }
 
 /// How many of `n` rows go right.
+#[cfg(target_arch = "x86_64")]
 fn n_right(marks: &[u16], n: usize) -> usize {
     let unmarked = |(at, marks): (usize, &u16)| {
         let behind = MARKED_TOGETHER.saturating_sub(n - at);

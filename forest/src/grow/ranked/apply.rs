@@ -45,7 +45,7 @@ impl RankedSplitter<'_> {
             division.divide_items(level, items);
             return (values, n_left);
         };
-        near.resize(n.max(near.len()), 0);
+        near.make_room(values.len());
         let code = packing.row(last) / self.ranks.code_step(feature);
         let n_near = keys::choose(level, items, counted.codes, &counted.beside(code), near);
         let (near, keys) = (&near[..n_near], &mut keys[..n_near]);
