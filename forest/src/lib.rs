@@ -33,6 +33,7 @@ compile_error!("model files and frames are little-endian and used in place");
 
 pub mod datasets;
 mod error;
+mod example;
 mod finish;
 pub mod forest;
 pub mod frame;
@@ -53,6 +54,7 @@ pub mod row_parts;
 pub mod tree;
 
 pub use error::{Error, MergeError, TargetError};
+pub use example::ExampleError;
 pub use forest::{FitOptions, Forest, OutOfBag, fit, fit_more, fit_part, fit_range, fit_tree};
 pub use frame::{Categories, Frame, FrameLimits, Label, Target};
 pub use kernel::Level;

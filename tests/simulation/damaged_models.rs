@@ -57,3 +57,66 @@ async fn a_file_that_is_cut_or_changed_is_not_served() {
     let (status, answer) = world.load(&json!({"version": 1})).await;
     assert_eq!(status, StatusCode::OK, "the same file as it was: {answer}");
 }
+
+/// MLflow has the right bytes: whoever asks for a version again has the store mended.
+#[tokio::test]
+async fn what_is_damaged_in_the_store_is_fetched_again() {
+    let mut world = World::new().await;
+    for (job, random_state) in [("job-1", 1), ("job-2", 2)] {
+        let mut wish = request();
+        wish.params.insert("random_state".to_owned(), json!(random_state));
+        world.request(job, &wish);
+        world.settle(Weather::Fair).await;
+    }
+    let artifacts = world.home.path().join("state/artifacts");
+    let ways = [
+        ("/model/load", json!({"version": 2}), "2"),
+        ("/model/rollback", json!({}), "1"),
+        ("/model/load", json!({}), "2"),
+    ];
+    for (path, wish, version) in ways {
+        let known = world.serving("Simulated").await.known[version].clone();
+        for artifact in [known.model, known.serving.unwrap()] {
+            let file = files(&artifacts).into_iter().find(|file| file.ends_with(&artifact.sha256)).unwrap();
+            let mut flipped = std::fs::read(&file).unwrap();
+            let middle = flipped.len() / 2;
+            flipped[middle] ^= 1;
+            std::fs::write(&file, flipped).unwrap();
+            let (status, answer) = world.ask(path, &wish).await;
+            assert_eq!(status, StatusCode::OK, "{path}: {answer}");
+            assert_eq!(answer["model_info"]["version"], version);
+            world.control.artifacts.get(&artifact).await.unwrap();
+            if path == "/model/rollback" {
+                // To go back from once more.
+                let (status, answer) = world.load(&json!({"version": 2})).await;
+                assert_eq!(status, StatusCode::OK, "{answer}");
+            }
+        }
+    }
+}
+
+/// Neither store nor MLflow has the file: who asks is told, and nothing stands beside what is served.
+#[tokio::test]
+async fn a_canary_or_shadow_whose_file_is_gone_everywhere_is_refused() {
+    let mut world = World::new().await;
+    for (job, random_state) in [("job-1", 1), ("job-2", 2)] {
+        let mut wish = request();
+        wish.params.insert("random_state".to_owned(), json!(random_state));
+        world.request(job, &wish);
+        world.settle(Weather::Fair).await;
+    }
+    let before = world.serving("Simulated").await;
+    for folder in ["record", "state/artifacts"] {
+        for file in files(&world.home.path().join(folder)) {
+            if folder != "record" || file.ends_with(NATIVE_FILE) {
+                std::fs::remove_file(file).unwrap();
+            }
+        }
+    }
+    for wish in [json!({"canary": {"version": 1, "percent": 10}}), json!({"shadow": {"version": 1}})] {
+        let (status, problem) = world.ask("/model/traffic", &wish).await;
+        assert!(status.is_client_error(), "{status} {problem}");
+        assert!(problem["detail"].as_str().unwrap().contains(NATIVE_FILE), "{problem}");
+    }
+    assert_eq!(world.serving("Simulated").await, before);
+}

@@ -10,6 +10,7 @@ mod delivery;
 mod early_stop;
 mod forgotten_artifacts;
 mod row_shards;
+mod self_checks;
 mod sweeps;
 mod switches;
 mod world;

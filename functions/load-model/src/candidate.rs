@@ -12,6 +12,7 @@ use regrove_host::Problem;
 use regrove_mlflow::model_dir::NATIVE_FILE;
 use regrove_mlflow::record::{BYTES_TAG, JOB_TAG, SHA256_TAG};
 use regrove_mlflow::{ModelVersion, Selector};
+use regrove_store::artifact::Error;
 
 use crate::{Ports, foreign};
 
@@ -33,21 +34,22 @@ pub(crate) struct Wish {
 /// does not answer.
 pub(crate) async fn fetch(ports: &Ports, name: &str, selector: &Selector, wish: Wish) -> Result<ModelLoaded, Problem> {
     let version = ports.record.resolve(name, selector).await?;
-    let (artifact, columns) = match version.tag(SHA256_TAG) {
-        Some(sha256) => (artifact(ports, &version, sha256).await?, None),
+    let (artifact, bytes, columns) = match version.tag(SHA256_TAG) {
+        Some(sha256) => native(ports, &version, sha256).await.map(|(model, bytes)| (model, bytes, None))?,
         // Somebody else's: its ONNX form becomes the native one.
-        None => foreign::fetch(ports, &version).await.map(|foreign| (foreign.model, foreign.columns))?,
+        None => {
+            let foreign = foreign::fetch(ports, &version).await?;
+            let bytes = ports.control.artifacts.get(&foreign.model).await?;
+            (foreign.model, bytes, foreign.columns)
+        }
     };
-    let bytes = ports.control.artifacts.get(&artifact).await?;
-    let made = tokio::task::spawn_blocking(move || Made::of(bytes))
-        .await
-        .map_err(|error| Problem::internal(&error))?
-        .map_err(|error| unsupported(&version, &error.to_string()))?;
+    let recorded = example(ports, version.tag(JOB_TAG), &artifact).await?;
+    let made = made(named(&version.name, &version.version.to_string()), bytes, recorded).await?;
     let serving = match made.serving {
-        Some(bytes) => Some(ports.control.artifacts.put(bytes).await?),
+        // It may be there, and damaged.
+        Some(bytes) => Some(ports.control.artifacts.replace(bytes).await?),
         None => None,
     };
-    let example = example(ports, version.tag(JOB_TAG), &artifact).await?.unwrap_or(made.example);
     Ok(ModelLoaded {
         uri: version.uri(),
         name: version.name,
@@ -64,7 +66,7 @@ pub(crate) async fn fetch(ports: &Ports, name: &str, selector: &Selector, wish: 
         description: version.description,
         creation_timestamp: version.creation_timestamp,
         columns,
-        example: Some(example),
+        example: Some(made.example),
         actor: wish.actor,
         reason: wish.reason,
     })
@@ -75,18 +77,50 @@ struct Made {
     /// What of it is needed to serve it, which a forest with its statistics has many times over; none for a model without
     /// any.
     serving: Option<Vec<u8>>,
-    /// What it says here of a row of zeros. Replicas compare with it where no job has recorded anything.
+    /// A row and what the model says of it. Replicas compare with it.
     example: Example,
 }
 
 impl Made {
-    fn of(bytes: Bytes) -> Result<Self, regrove_forest::Error> {
-        let model = Model::from_bytes(Arc::new(bytes))?;
+    /// Where no job has recorded anything, the example is a row of zeros and what the model says of it here.
+    fn of(model: &Model, recorded: Option<Example>) -> Result<Self, regrove_forest::Error> {
         let serving = if model.has_statistics() { Some(model.to_forest()?.to_serving_bytes()?) } else { None };
+        if let Some(example) = recorded {
+            return Ok(Self { serving, example });
+        }
         let mut output = vec![0.0; model.n_outputs()];
         model.predict_proba_rows(&vec![0.0; model.n_features()], 1, &mut output)?;
         Ok(Self { serving, example: Example { input: vec![0.0; model.n_features()], output } })
     }
+}
+
+async fn made(version: String, bytes: Bytes, recorded: Option<Example>) -> Result<Made, Problem> {
+    let make = move || {
+        let model = checked(&version, bytes, recorded.as_ref())?;
+        Made::of(&model, recorded).map_err(|error| unsupported(&version, &error.to_string()))
+    };
+    tokio::task::spawn_blocking(make).await.map_err(|error| Problem::internal(&error))?
+}
+
+/// The model of a version, after the check that every replica makes: what it refuses no pointer may name.
+fn checked(version: &str, bytes: Bytes, recorded: Option<&Example>) -> Result<Model, Problem> {
+    let model = Model::from_bytes(Arc::new(bytes)).map_err(|error| unsupported(version, &error.to_string()))?;
+    let Some(example) = recorded else { return Ok(model) };
+    model.check_example(&example.input, &example.output).map_err(|error| {
+        let detail = format!("{version} is not served, its self-check fails: {error}");
+        Problem::new("self-check-failed", StatusCode::UNPROCESSABLE_ENTITY, detail)
+    })?;
+    Ok(model)
+}
+
+/// Whether replicas will serve a version of these bytes.
+///
+/// # Errors
+/// 422 when they will not.
+pub(crate) async fn check(name: &str, version: &ServedVersion, bytes: Bytes) -> Result<(), Problem> {
+    let (version, example) = (named(name, &version.version), version.example.clone());
+    let check = move || checked(&version, bytes, example.as_ref()).map(|_| ());
+    tokio::task::spawn_blocking(check).await.map_err(|error| Problem::internal(&error))?
 }
 
 /// A version that nobody wishes to switch to, verified and in the store.
@@ -108,14 +142,21 @@ async fn example(ports: &Ports, job: Option<&str>, artifact: &Artifact) -> Resul
 }
 
 /// The native form in the artifact store: already there, or copied from MLflow and checked against the version's tag.
-async fn artifact(ports: &Ports, version: &ModelVersion, sha256: &str) -> Result<Artifact, Problem> {
+async fn native(ports: &Ports, version: &ModelVersion, sha256: &str) -> Result<(Artifact, Bytes), Problem> {
     if let Some(bytes) = version.tag(BYTES_TAG).and_then(|bytes| bytes.parse().ok()) {
         let known = Artifact { sha256: sha256.to_owned(), bytes };
         if ports.control.artifacts.keep(&known).await? {
-            return Ok(known);
+            match ports.control.artifacts.get(&known).await {
+                Ok(bytes) => return Ok((known, bytes)),
+                Err(error @ (Error::Missing { .. } | Error::Corrupt { .. })) => {
+                    tracing::warn!(model = version.name, version = version.version, %error, "fetched again from MLflow");
+                }
+                Err(error) => return Err(error.into()),
+            }
         }
     }
-    let stored = ports.control.artifacts.put(ports.record.download(version, NATIVE_FILE).await?).await?;
+    let bytes = Bytes::from(ports.record.download(version, NATIVE_FILE).await?);
+    let stored = ports.control.artifacts.replace(bytes.clone()).await?;
     if stored.sha256 != sha256 {
         let detail = format!(
             "`{NATIVE_FILE}` of {} version {} has SHA-256 {}, its tag `{SHA256_TAG}` says {sha256}",
@@ -123,12 +164,17 @@ async fn artifact(ports: &Ports, version: &ModelVersion, sha256: &str) -> Result
         );
         return Err(Problem::new("model-checksum", StatusCode::UNPROCESSABLE_ENTITY, detail));
     }
-    Ok(stored)
+    Ok((stored, bytes))
+}
+
+/// A version as details name it.
+pub(crate) fn named(name: &str, version: &str) -> String {
+    format!("{name} version {version}")
 }
 
 /// The version is there, but it is none that can be served.
-pub(crate) fn unsupported(version: &ModelVersion, reason: &str) -> Problem {
-    let detail = format!("{} version {} cannot be served: {reason}", version.name, version.version);
+pub(crate) fn unsupported(version: &str, reason: &str) -> Problem {
+    let detail = format!("{version} cannot be served: {reason}");
     Problem::new("model-unsupported", StatusCode::UNPROCESSABLE_ENTITY, detail)
 }
 
@@ -150,7 +196,7 @@ mod tests {
         let params = RandomForestParams { n_estimators: 3, ..RandomForestParams::default() };
         let whole = fit(&frame, &params).unwrap();
         let written = Bytes::from(whole.to_bytes().unwrap());
-        let serving = |bytes: Bytes| Made::of(bytes).unwrap().serving;
+        let serving = |bytes: Bytes| Made::of(&Model::from_bytes(Arc::new(bytes)).unwrap(), None).unwrap().serving;
         let small = serving(written.clone()).unwrap();
         assert!(small.len() < written.len());
         assert_eq!(serving(written).unwrap(), small);

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::Ports;
-use crate::candidate::unsupported;
+use crate::candidate::{named, unsupported};
 
 /// A version of another program, ready to be served.
 #[derive(Debug)]
@@ -48,20 +48,21 @@ struct Signature {
 /// # Errors
 /// 422 for a version that is no tree ensemble in ONNX; 503 when MLflow or the store does not answer.
 pub(crate) async fn fetch(ports: &Ports, version: &ModelVersion) -> Result<Foreign, Problem> {
+    let refused = |reason: &str| unsupported(&named(&version.name, &version.version.to_string()), reason);
     let mlmodel = ports.record.download(version, MLMODEL_FILE).await?;
     let mlmodel: MlModel = std::str::from_utf8(&mlmodel)
         .map_err(|error| error.to_string())
         .and_then(|text| serde_saphyr::from_str(text).map_err(|error| error.to_string()))
-        .map_err(|error| unsupported(version, &format!("its `{MLMODEL_FILE}` cannot be read: {error}")))?;
+        .map_err(|error| refused(&format!("its `{MLMODEL_FILE}` cannot be read: {error}")))?;
     let Some(flavor) = mlmodel.flavors.onnx else {
         let advice = "log it with mlflow.onnx.log_model";
-        return Err(unsupported(version, &format!("it has no `onnx` flavor, the one form that is not code: {advice}")));
+        return Err(refused(&format!("it has no `onnx` flavor, the one form that is not code: {advice}")));
     };
     let bytes = ports.record.download(version, &flavor.data).await?;
     let imported = tokio::task::spawn_blocking(move || onnx::import(&bytes, &Limits::default()))
         .await
         .map_err(|error| Problem::internal(&error))?
-        .map_err(|error| unsupported(version, &error.to_string()))?;
+        .map_err(|error| refused(&error.to_string()))?;
     let columns = mlmodel
         .signature
         .and_then(|signature| columns(&signature.inputs?))

@@ -143,7 +143,7 @@ async fn rollback(
         let detail = format!("no version of `{name}` was served before the one that is");
         return Err(Problem::new("nothing-before", StatusCode::CONFLICT, detail));
     };
-    keeping::one(&ports, &name, &ServedVersion::from(&before)).await?;
+    keeping::whole(&ports, &name, &ServedVersion::from(&before)).await?;
     let Wish { by, actor, reason } = wish;
     // Whatever alias it had then: a rollback stays where it went.
     serve(&ports, ModelLoaded { by, actor, reason, alias: None, previous: None, ..before }, caller).await

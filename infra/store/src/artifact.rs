@@ -97,6 +97,13 @@ pub struct Artifacts {
     bytes_max: u64,
 }
 
+/// What is thought of bytes in Redis that have the right name and length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Held {
+    Trusted,
+    Doubted,
+}
+
 /// Bytes that came over the network, or where their file is.
 #[derive(Debug)]
 enum Fetched {
@@ -129,14 +136,27 @@ impl Artifacts {
     /// # Errors
     /// [`Error::TooLarge`], [`Error::File`], [`Error::Store`].
     pub async fn put(&self, bytes: impl Into<Bytes>) -> Result<Artifact, Error> {
-        let bytes: Bytes = bytes.into();
+        self.store(bytes.into(), Held::Trusted).await
+    }
+
+    /// Stores bytes over whatever lies under their name, which may be damaged. Costs more than [`put`](Self::put) where they
+    /// are there already.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put).
+    pub async fn replace(&self, bytes: impl Into<Bytes>) -> Result<Artifact, Error> {
+        self.store(bytes.into(), Held::Doubted).await
+    }
+
+    async fn store(&self, bytes: Bytes, held: Held) -> Result<Artifact, Error> {
         self.check_size(bytes.len() as u64)?;
         let hashed = bytes.clone();
         let sha256 = blocking(move || Ok(sha256(&hashed))).await?;
         let artifact = Artifact { sha256, bytes: bytes.len() as u64 };
         if let Some(redis) = &self.redis {
-            redis.put(&artifact, &bytes).await?;
+            redis.put(&artifact, &bytes, held).await?;
         } else {
+            // Files are compared whenever they are put.
             let (files, artifact) = (self.files.clone(), artifact.clone());
             blocking(move || files.put(&artifact, &bytes)).await?;
         }
@@ -153,7 +173,7 @@ impl Artifacts {
         let Some(redis) = &self.redis else { return blocking(move || files.adopt(&named, &path)).await };
         let read = move || std::fs::read(&path).map_err(|source| Error::File { path, source });
         let bytes = Bytes::from(blocking(read).await?);
-        redis.put(artifact, &bytes).await
+        redis.put(artifact, &bytes, Held::Trusted).await
     }
 
     /// The bytes, after their hash has been compared.

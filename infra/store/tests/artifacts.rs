@@ -141,6 +141,8 @@ async fn redis_forgets_after_the_named_days_and_notices_damage() -> Result<()> {
     assert!(seconds > 172_700, "and so does asking for it: {seconds}");
     ask(&["SET", &key, "abd"])?;
     assert!(matches!(artifacts.get(&artifact).await, Err(Error::Corrupt { .. })));
+    assert_eq!(artifacts.replace("abc").await?, artifact);
+    assert_eq!(artifacts.get(&artifact).await?, "abc", "mended");
     ask(&["DEL", &key])?;
     assert!(!artifacts.keep(&artifact).await?);
     assert!(matches!(artifacts.get(&artifact).await, Err(Error::Missing { .. })));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use regrove_events::Artifact;
 
-use super::Error;
+use super::{Error, Held};
 use crate::redis_link::{Failure, Link};
 
 /// Bytes per key: small enough that no single command holds the server up.
@@ -43,26 +43,13 @@ impl Chunks {
         self.link.place()
     }
 
-    /// Stores the chunks that are not there, and has all of them expire later.
-    pub(super) async fn put(&self, artifact: &Artifact, bytes: &Bytes) -> Result<(), Error> {
+    /// Stores the chunks that are not there, or all of them if what is there is doubted, and has all of them expire later.
+    pub(super) async fn put(&self, artifact: &Artifact, bytes: &Bytes, held: Held) -> Result<(), Error> {
         let expiry = self.expiry.as_secs();
         for chunk in 0..count(artifact) {
             let key = key(artifact, chunk);
             let part = part(bytes, chunk);
-            let known: bool = self
-                .link
-                .ask(|mut connection, _| {
-                    let mut look = redis::pipe();
-                    look.cmd("STRLEN").arg(&key).cmd("EXPIRE").arg(&key).arg(expiry);
-                    let length = part.len();
-                    async move {
-                        let (held, kept): (usize, bool) = look.query_async(&mut connection).await?;
-                        Ok(kept && held == length)
-                    }
-                })
-                .await
-                .map_err(store_error)?;
-            if known {
+            if held == Held::Trusted && self.prolong(&key, part.len()).await? {
                 continue;
             }
             self.link
@@ -75,6 +62,22 @@ impl Chunks {
                 .map_err(store_error)?;
         }
         Ok(())
+    }
+
+    /// Has a chunk expire later; `false` when it is not there, or has another length.
+    async fn prolong(&self, key: &str, length: usize) -> Result<bool, Error> {
+        let expiry = self.expiry.as_secs();
+        self.link
+            .ask(|mut connection, _| {
+                let mut look = redis::pipe();
+                look.cmd("STRLEN").arg(key).cmd("EXPIRE").arg(key).arg(expiry);
+                async move {
+                    let (held, kept): (usize, bool) = look.query_async(&mut connection).await?;
+                    Ok(kept && held == length)
+                }
+            })
+            .await
+            .map_err(store_error)
     }
 
     /// The bytes as they are stored, not yet compared.
