@@ -3,6 +3,7 @@
 mod cache;
 mod follow;
 mod metrics;
+mod roles;
 mod route;
 
 use std::collections::BTreeMap;
@@ -11,24 +12,28 @@ use std::time::Duration;
 
 use http::StatusCode;
 use regrove_events::event::ServedVersion;
-use regrove_events::log::{self, serving_stream};
+use regrove_events::log::serving_stream;
 use regrove_events::{Serving, serving};
 use regrove_forest::Model;
 use regrove_host::Problem;
 use regrove_store::Control;
+use tokio::sync::mpsc;
 
 pub(crate) use crate::models::cache::Slot;
 use crate::models::cache::{Cache, Unserved};
 use crate::models::follow::Follower;
 pub(crate) use crate::models::metrics::{Metrics, Shadowed};
+use crate::models::roles::{Roles, Stuck};
 pub use crate::models::route::Choice;
 use crate::models::route::Route;
 use crate::signature::Signature;
 
 /// How long one wait for news lasts; news end it at once.
 const NEWS_WAIT: Duration = Duration::from_secs(20);
-/// How long to wait before the store is asked again after it did not answer.
+/// How long to wait before the store is asked again after it did not answer, or did not have what the pointer names.
 const RETRY_WAIT: Duration = Duration::from_millis(500);
+/// The longest of the pauses between two looks for what the store does not have: each is twice the one before.
+const RETRY_WAIT_MAX: Duration = Duration::from_secs(8);
 /// Entries of the log read at once.
 const BATCH: usize = 1000;
 
@@ -75,6 +80,8 @@ struct Inner {
     table: RwLock<Table>,
     /// The names that are being brought to what the log says; each lock is held by whoever does that.
     changing: Mutex<BTreeMap<String, Arc<tokio::sync::Mutex<()>>>>,
+    /// Wakes the task that follows a name; what is still unheard stands for all news before it.
+    followed: Mutex<BTreeMap<String, mpsc::Sender<()>>>,
     metrics: Metrics,
 }
 
@@ -87,6 +94,7 @@ impl Models {
             cache: Cache::new(bytes_max),
             table: RwLock::default(),
             changing: Mutex::default(),
+            followed: Mutex::default(),
             metrics: Metrics::new(),
         };
         let models = Self(Arc::new(inner));
@@ -106,7 +114,7 @@ impl Models {
     pub async fn get(&self, name: &str, session: Option<&[u8]>) -> Result<Choice, Problem> {
         let route = self.route(name).await?;
         let slot = route.choose(session);
-        if !Arc::ptr_eq(slot, &route.stable) {
+        if !Arc::ptr_eq(slot, &route.roles.stable) {
             match self.loaded(slot).await {
                 // A shadow is compared with the served version only.
                 Ok(canary) => return Ok(canary.into()),
@@ -118,7 +126,7 @@ impl Models {
                 ),
             }
         }
-        Ok(Choice { served: self.loaded(&route.stable).await?, shadow: route.shadow.clone() })
+        Ok(Choice { served: self.loaded(&route.roles.stable).await?, shadow: route.roles.shadow.clone() })
     }
 
     /// A version by its number: any that was ever served, canary or shadow under the name.
@@ -141,9 +149,7 @@ impl Models {
     /// As [`get`](Self::get).
     pub async fn versions(&self, name: &str) -> Result<Vec<String>, Problem> {
         let route = self.route(name).await?;
-        let slots =
-            std::iter::once(&route.stable).chain(route.canary.iter().map(|(slot, _)| slot)).chain(&route.shadow);
-        Ok(slots.map(|slot| slot.version().version.clone()).collect())
+        Ok(route.roles.slots().map(|(slot, _)| slot.version().version.clone()).collect())
     }
 
     /// Names of the models that this replica has been asked for and can answer.
@@ -175,7 +181,12 @@ impl Models {
             return Err(Problem::new("model-not-found", StatusCode::NOT_FOUND, detail));
         }
         match self.update(name).await {
-            Ok(Some(route)) => Ok(route),
+            Ok(Some(route)) => {
+                if route.roles.may_come {
+                    self.tell(name);
+                }
+                Ok(route)
+            }
             Ok(None) => {
                 let advice = "train one, or POST /model/load to load-model";
                 Err(unavailable(format!("no model is loaded as `{name}`; {advice}")))
@@ -184,7 +195,7 @@ impl Models {
             Err(Stuck::Unreachable(error)) => {
                 Err(unavailable(format!("the model `{name}` cannot be fetched: {error}")))
             }
-            Err(Stuck::Refused(error)) => {
+            Err(Stuck::Absent(error) | Stuck::Refused(error)) => {
                 Err(unavailable(format!("no version loaded as `{name}` can be served; the newest: {error}")))
             }
         }
@@ -213,7 +224,7 @@ impl Models {
         let old = self.table().get(name).cloned();
         let (seen, known) = old.as_ref().map_or((0, Serving::default()), |old| (old.seen, old.serving.clone()));
         let news = inner.control.log.read(&serving_stream(name), seen).await?;
-        if news.is_empty() {
+        if news.is_empty() && !old.as_ref().is_some_and(|old| old.roles.may_come) {
             return Ok(old);
         }
         let serving = news.iter().fold(known, serving::evolve);
@@ -221,74 +232,20 @@ impl Models {
         if serving.path.is_empty() {
             return Ok(old);
         }
-        let stable = self.stable(name, &serving, old.as_deref()).await?;
-        let canary = match &serving.canary {
-            Some(canary) => self.beside(name, &canary.version, "canary").await?.map(|slot| (slot, canary.percent)),
-            None => None,
-        };
-        let shadow = match &serving.shadow {
-            Some(shadow) => self.beside(name, shadow, "shadow").await?,
-            None => None,
-        };
-        let route = Arc::new(Route::new(seen, serving, stable, canary, shadow));
+        // Without news it is only what is missing that is looked for.
+        let before = old.as_ref().filter(|_| news.is_empty());
+        let held = before.map(|before| &before.roles);
+        let roles = Roles::fill(self, name, &serving, old.as_deref(), held).await?;
+        if let Some(before) = before.filter(|before| before.roles == roles) {
+            return Ok(Some(Arc::clone(before)));
+        }
+        tracing::info!(model = name, version = roles.stable.version().version, "serving");
+        let route = Arc::new(Route::new(seen, serving, roles));
         inner.metrics.routed(name, old.as_deref(), &route);
         let mut table = inner.table.write().unwrap_or_else(PoisonError::into_inner);
         Arc::make_mut(&mut table).insert(name.to_owned(), Arc::clone(&route));
         Ok(Some(route))
     }
-
-    /// The slot that answers: the version that the pointer names, or the newest before it that can be served.
-    async fn stable(&self, name: &str, serving: &Serving, old: Option<&Route>) -> Result<Arc<Slot>, Stuck> {
-        let mut newest = None;
-        for loaded in serving.path.iter().rev() {
-            let slot = self.0.cache.slot(name, &ServedVersion::from(loaded));
-            let version = &loaded.version;
-            match self.fetch(&slot).await {
-                Ok(_) => {
-                    tracing::info!(model = name, version, "serving");
-                    return Ok(slot);
-                }
-                Err(Unserved::Unreachable(error)) => return Err(Stuck::Unreachable(error)),
-                Err(Unserved::Refused(error)) => {
-                    self.0.metrics.refused(name, version);
-                    tracing::error!(model = name, version, %error, "cannot serve the version, the one before stays");
-                    newest.get_or_insert(error);
-                }
-            }
-        }
-        match old {
-            Some(old) => Ok(Arc::clone(&old.stable)),
-            None => Err(Stuck::Refused(newest.unwrap_or_default())),
-        }
-    }
-
-    /// A slot beside the served one, if its version can be served.
-    async fn beside(&self, name: &str, version: &ServedVersion, role: &str) -> Result<Option<Arc<Slot>>, Stuck> {
-        let slot = self.0.cache.slot(name, version);
-        match self.fetch(&slot).await {
-            Ok(_) => Ok(Some(slot)),
-            Err(Unserved::Unreachable(error)) => Err(Stuck::Unreachable(error)),
-            Err(Unserved::Refused(error)) => {
-                self.0.metrics.refused(name, &version.version);
-                tracing::error!(model = name, version = version.version, role, %error, "cannot serve the version");
-                Ok(None)
-            }
-        }
-    }
-}
-
-/// Why a name cannot be brought to what the log says.
-#[derive(Debug, thiserror::Error)]
-enum Stuck {
-    /// The log does not answer.
-    #[error(transparent)]
-    Log(#[from] log::Error),
-    /// The store of the models does not answer.
-    #[error("the artifact store: {0}")]
-    Unreachable(String),
-    /// None of its versions can be served.
-    #[error("no version can be served: {0}")]
-    Refused(String),
 }
 
 fn unavailable(detail: String) -> Problem {

@@ -62,7 +62,8 @@ impl Cache {
         Self { slots: Mutex::default(), bytes_max, clock: AtomicU64::new(0) }
     }
 
-    /// The slot of a version; a new one is empty.
+    /// The slot of a version; a new one is empty. What is said of a version may change (its example, its description), and
+    /// then another slot takes the place of the one that was made by what is no longer said.
     pub(super) fn slot(&self, name: &str, version: &ServedVersion) -> Arc<Slot> {
         let key = (name.to_owned(), version.version.clone(), version.model.sha256.clone());
         let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,16 +71,20 @@ impl Cache {
             // Those that are empty and that no route holds would stay for ever.
             slots.retain(|_, slot| Arc::strong_count(slot) > 1 || slot.get().is_some());
         }
-        let slot = slots.entry(key).or_insert_with(|| {
-            Arc::new(Slot {
-                name: name.to_owned(),
-                version: version.clone(),
-                served: RwLock::default(),
-                fetching: tokio::sync::Mutex::default(),
-                used: AtomicU64::new(0),
-            })
-        });
-        Arc::clone(slot)
+        match slots.get(&key) {
+            Some(slot) if slot.version == *version => Arc::clone(slot),
+            _ => {
+                let slot = Arc::new(Slot {
+                    name: name.to_owned(),
+                    version: version.clone(),
+                    served: RwLock::default(),
+                    fetching: tokio::sync::Mutex::default(),
+                    used: AtomicU64::new(0),
+                });
+                slots.insert(key, Arc::clone(&slot));
+                slot
+            }
+        }
     }
 
     /// The slot's model, fetched and checked when it is not in memory.
@@ -127,9 +132,12 @@ impl Cache {
 /// Why a version is not served.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum Unserved {
-    /// The store does not answer: later it may.
+    /// The store does not answer, whatever it is asked for: later it may.
     #[error("{0}")]
     Unreachable(String),
+    /// Its file is missing, damaged or cannot be read: somebody may put it back.
+    #[error("{0}")]
+    Absent(String),
     /// It never will be.
     #[error("{0}")]
     Refused(String),
@@ -141,7 +149,7 @@ async fn fetch(slot: &Slot, control: &Control) -> Result<Served, Unserved> {
         None => (read(&version.model, version, control).await?, &version.model),
         // The smaller file can be made of the whole one again, and has no more to say.
         Some(serving) => match read(serving, version, control).await {
-            Err(Unserved::Refused(reason)) => {
+            Err(Unserved::Absent(reason) | Unserved::Refused(reason)) => {
                 tracing::warn!(model = slot.name, version = version.version, reason, "the whole model is read instead");
                 (read(&version.model, version, control).await?, &version.model)
             }
@@ -169,7 +177,8 @@ async fn read(file: &Artifact, version: &ServedVersion, control: &Control) -> Re
         Ok::<_, String>(model)
     };
     let made = control.artifacts.get_built(file, build).await.map_err(|error| match &error {
-        Error::File { .. } | Error::Store { .. } => Unserved::Unreachable(error.to_string()),
+        Error::Store { .. } => Unserved::Unreachable(error.to_string()),
+        Error::Missing { .. } | Error::Corrupt { .. } | Error::File { .. } => Unserved::Absent(error.to_string()),
         _ => Unserved::Refused(error.to_string()),
     })?;
     made.map_err(Unserved::Refused)

@@ -1,26 +1,24 @@
 //! Follows the log: whoever is loaded is brought to what its pointer says, each name by a task of its own, so that a model
 //! whose file comes slowly holds up no other.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, PoisonError, Weak};
+use std::time::Duration;
 
 use regrove_events::log::{self, Position, SERVING_PREFIX};
 use tokio::sync::mpsc;
 
-use super::{BATCH, Inner, Models, NEWS_WAIT, RETRY_WAIT, Stuck};
+use super::{BATCH, Inner, Models, NEWS_WAIT, RETRY_WAIT, RETRY_WAIT_MAX, Stuck};
 
-/// Names with their tasks. Ends when nobody asks any more.
+/// Passes on what the log says. Ends when nobody asks any more.
 pub(super) struct Follower {
     models: Weak<Inner>,
     first: String,
     after: Option<Position>,
-    /// Wakes the task of a name; what is still unheard stands for all news before it.
-    followed: BTreeMap<String, mpsc::Sender<()>>,
 }
 
 impl Follower {
     pub(super) fn new(models: &Models, first: &str) -> Self {
-        Self { models: Arc::downgrade(&models.0), first: first.to_owned(), after: None, followed: BTreeMap::new() }
+        Self { models: Arc::downgrade(&models.0), first: first.to_owned(), after: None }
     }
 
     pub(super) async fn run(mut self) {
@@ -37,7 +35,7 @@ impl Follower {
         let log = Arc::clone(&models.0.control.log);
         let Some(seen) = self.after else {
             self.after = Some(log.head().await?);
-            self.tell(&self.first.clone());
+            models.tell(&self.first);
             return Ok(());
         };
         if !log.wait(seen, NEWS_WAIT).await? {
@@ -47,17 +45,21 @@ impl Follower {
         for name in entries.iter().filter_map(|entry| entry.stream.strip_prefix(SERVING_PREFIX)) {
             // Names that nobody has asked for are read when somebody does.
             if name == self.first || models.is_known(name) {
-                self.tell(name);
+                models.tell(name);
             }
         }
         self.after = entries.last().map_or(Some(seen), |entry| Some(entry.position));
         Ok(())
     }
+}
 
-    fn tell(&mut self, name: &str) {
-        let news = self.followed.entry(name.to_owned()).or_insert_with(|| {
+impl Models {
+    /// Has a name brought to what the log says, by the task that follows it.
+    pub(super) fn tell(&self, name: &str) {
+        let mut followed = self.0.followed.lock().unwrap_or_else(PoisonError::into_inner);
+        let news = followed.entry(name.to_owned()).or_insert_with(|| {
             let (news, heard) = mpsc::channel(1);
-            tokio::spawn(follow(self.models.clone(), name.to_owned(), heard));
+            tokio::spawn(follow(Arc::downgrade(&self.0), name.to_owned(), heard));
             news
         });
         // Full means that the task will look again anyway.
@@ -65,16 +67,32 @@ impl Follower {
     }
 }
 
-/// Brings a name to what the log says whenever there are news of it. What cannot be served is said in the log and left for
-/// the next news; whatever does not answer is asked again.
+/// Brings a name to what the log says whenever there are news of it. What does not answer is asked again, and so is, with
+/// longer and longer pauses, what is missing or damaged: somebody may put it back. What is there and cannot be served is said in
+/// the log and left for the next news.
 async fn follow(models: Weak<Inner>, name: String, mut news: mpsc::Receiver<()>) {
-    while news.recv().await.is_some() {
-        while let Some(inner) = models.upgrade() {
-            match Models(inner).update(&name).await {
-                Ok(_) | Err(Stuck::Refused(_)) => break,
-                Err(error) => tracing::warn!(model = name, %error, "cannot follow the serving pointer"),
-            }
-            tokio::time::sleep(RETRY_WAIT).await;
+    let mut pause = None;
+    loop {
+        let heard = match pause {
+            None => Ok(news.recv().await),
+            Some(pause) => tokio::time::timeout(pause, news.recv()).await,
+        };
+        if heard == Ok(None) {
+            return;
         }
+        let Some(inner) = models.upgrade() else { return };
+        let longer = || {
+            let before = pause.filter(|_| heard.is_err());
+            before.map_or(RETRY_WAIT, |before: Duration| (before * 2).min(RETRY_WAIT_MAX))
+        };
+        pause = match Models(inner).update(&name).await {
+            Ok(route) => route.filter(|route| route.roles.may_come).map(|_| longer()),
+            Err(Stuck::Refused(_)) => None,
+            Err(Stuck::Absent(_)) => Some(longer()),
+            Err(error) => {
+                tracing::warn!(model = name, %error, "cannot follow the serving pointer");
+                Some(RETRY_WAIT)
+            }
+        };
     }
 }

@@ -32,6 +32,13 @@ struct InService {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct NotServed {
+    model: String,
+    version: String,
+    role: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Compared {
     model: String,
     version: String,
@@ -71,6 +78,7 @@ pub(crate) struct Metrics {
     requests: Family<Version, Counter>,
     rows: Family<Version, Counter>,
     in_service: Family<InService, Gauge>,
+    not_served: Family<NotServed, Gauge>,
     swaps: Family<Name, Counter>,
     refused: Family<Version, Counter>,
     load_seconds: Gauge<f64, AtomicU64>,
@@ -85,6 +93,7 @@ impl Metrics {
             requests: Family::default(),
             rows: Family::default(),
             in_service: Family::default(),
+            not_served: Family::default(),
             swaps: Family::default(),
             refused: Family::default(),
             load_seconds: Gauge::default(),
@@ -97,8 +106,10 @@ impl Metrics {
         host.register("predict_rows", "Rows answered, by version", metrics.rows.clone());
         let help = "1 for each version in service, by its role: served, canary or shadow";
         host.register("model_in_service", help, metrics.in_service.clone());
+        let help = "1 for each version that the serving pointer names and this replica cannot serve, by its role";
+        host.register("model_not_served", help, metrics.not_served.clone());
         host.register("model_swaps", "Moves of the serving pointer that this replica followed", metrics.swaps.clone());
-        let help = "Versions that could not be served: fetching, reading or the self-check failed";
+        let help = "Times that a version could not be served: fetching, reading or the self-check failed";
         host.register("model_refused", help, metrics.refused.clone());
         host.register("model_load_seconds", "Seconds that the last load of a model took", metrics.load_seconds.clone());
         host.register("models_loaded_bytes", "Bytes of the models in memory", metrics.bytes.clone());
@@ -138,26 +149,30 @@ impl Metrics {
     /// What stands behind a name now.
     pub(super) fn routed(&self, name: &str, old: Option<&Route>, new: &Route) {
         if let Some(old) = old {
-            for (slot, role) in roles(old) {
+            for (slot, role) in old.roles.slots() {
                 self.in_service.remove(&label(name, slot, role));
             }
-            if !std::sync::Arc::ptr_eq(&old.stable, &new.stable) {
+            for (role, version) in &old.roles.lacks {
+                self.not_served.remove(&lack(name, version, role));
+            }
+            if !std::sync::Arc::ptr_eq(&old.roles.stable, &new.roles.stable) {
                 self.swaps.get_or_create(&Name { model: name.to_owned() }).inc();
             }
         }
-        for (slot, role) in roles(new) {
+        for (slot, role) in new.roles.slots() {
             self.in_service.get_or_create(&label(name, slot, role)).set(1);
         }
+        for (role, version) in &new.roles.lacks {
+            self.not_served.get_or_create(&lack(name, version, role)).set(1);
+        }
     }
-}
-
-fn roles(route: &Route) -> impl Iterator<Item = (&Slot, &'static str)> {
-    let served = std::iter::once((&*route.stable, "served"));
-    let canary = route.canary.iter().map(|(slot, _)| (&**slot, "canary"));
-    served.chain(canary).chain(route.shadow.iter().map(|slot| (&**slot, "shadow")))
 }
 
 fn label(name: &str, slot: &Slot, role: &'static str) -> InService {
     let version = slot.version();
     InService { model: name.to_owned(), version: version.version.clone(), role, sha256: version.model.sha256.clone() }
+}
+
+fn lack(name: &str, version: &str, role: &'static str) -> NotServed {
+    NotServed { model: name.to_owned(), version: version.to_owned(), role }
 }

@@ -8,6 +8,7 @@ use regrove_events::Serving;
 
 use super::Served;
 use super::cache::Slot;
+use super::roles::Roles;
 
 /// What stands behind a name at one moment.
 #[derive(Debug)]
@@ -15,10 +16,7 @@ pub(super) struct Route {
     /// Events of the name's stream that made this.
     pub(super) seen: u64,
     pub(super) serving: Serving,
-    pub(super) stable: Arc<Slot>,
-    /// With its share in percent.
-    pub(super) canary: Option<(Arc<Slot>, u8)>,
-    pub(super) shadow: Option<Arc<Slot>>,
+    pub(super) roles: Roles,
     requests: AtomicU64,
 }
 
@@ -32,20 +30,14 @@ pub struct Choice {
 }
 
 impl Route {
-    pub(super) fn new(
-        seen: u64,
-        serving: Serving,
-        stable: Arc<Slot>,
-        canary: Option<(Arc<Slot>, u8)>,
-        shadow: Option<Arc<Slot>>,
-    ) -> Self {
-        Self { seen, serving, stable, canary, shadow, requests: AtomicU64::new(0) }
+    pub(super) fn new(seen: u64, serving: Serving, roles: Roles) -> Self {
+        Self { seen, serving, roles, requests: AtomicU64::new(0) }
     }
 
     /// The slot for a request. Without a session the canary's share is exact in every hundred requests; with one it is
     /// that of the sessions.
     pub(super) fn choose(&self, session: Option<&[u8]>) -> &Arc<Slot> {
-        let Some((canary, percent)) = &self.canary else { return &self.stable };
+        let Some((canary, percent)) = &self.roles.canary else { return &self.roles.stable };
         let percent = u64::from(*percent);
         let to_canary = if let Some(session) = session {
             // The same everywhere and always: the hasher has no random key. A larger share keeps the sessions it had.
@@ -55,7 +47,7 @@ impl Route {
             // Spread evenly: whenever another whole request is due.
             (number + 1) * percent / 100 > number * percent / 100
         };
-        if to_canary { canary } else { &self.stable }
+        if to_canary { canary } else { &self.roles.stable }
     }
 }
 

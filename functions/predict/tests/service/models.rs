@@ -1,6 +1,5 @@
 //! Which version answers.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,7 +9,7 @@ use regrove_events::Event;
 use regrove_events::event::{Canary, Example, ModelLoaded, ServedVersion, TrafficChanged};
 use serde_json::json;
 
-use crate::stage::{Kind, NAME, Stage, model, outputs, pause};
+use crate::stage::{Kind, NAME, Stage, artifact, model, outputs, pause};
 
 fn row() -> String {
     json!({"features": [[1.5, -2.0, 3.25]]}).to_string()
@@ -187,21 +186,6 @@ async fn a_version_that_fails_its_self_check_is_not_served() {
     assert_eq!(version(&late, None).await, "1");
     stage.load(NAME, "3", bytes, example(said)).await;
     stage.until_version(NAME, "3").await;
-}
-
-/// The file in which the store keeps these bytes.
-fn artifact(stage: &Stage, bytes: &[u8]) -> PathBuf {
-    let mut folders = vec![stage.home.path().join("artifacts")];
-    while let Some(folder) = folders.pop() {
-        for path in folder.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
-            if path.is_dir() {
-                folders.push(path);
-            } else if std::fs::read(&path).unwrap() == bytes {
-                return path;
-            }
-        }
-    }
-    panic!("no artifact of {} bytes", bytes.len())
 }
 
 #[tokio::test]

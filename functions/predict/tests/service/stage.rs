@@ -1,6 +1,7 @@
 //! A control store with models in it, and the function that serves them.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use axum::Router;
@@ -217,4 +218,19 @@ pub(crate) fn outputs(model: &Model, rows: &[[f32; 3]]) -> Vec<f64> {
     let mut out = vec![0.0; rows.len() * model.n_outputs()];
     model.predict_proba_rows(rows.as_flattened(), rows.len(), &mut out).unwrap();
     out
+}
+
+/// The file in which the store keeps these bytes.
+pub(crate) fn artifact(stage: &Stage, bytes: &[u8]) -> PathBuf {
+    let mut folders = vec![stage.home.path().join("artifacts")];
+    while let Some(folder) = folders.pop() {
+        for path in folder.read_dir().unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if std::fs::read(&path).unwrap() == bytes {
+                return path;
+            }
+        }
+    }
+    panic!("no artifact of {} bytes", bytes.len())
 }
