@@ -151,6 +151,7 @@ async fn models(console: &str, browser: &Browser) {
     browser.sees("main", "The version is served.").await;
     browser.click("#rollback").await;
     browser.sees("#pointer .big", "v2").await;
+    browser.sees("#switch-list", "a rollback").await;
     browser.sees("main", "Confusion matrix of the served version").await;
     browser.sees(".confusion", "held-out rows").await;
     browser.sees("main", "Feature importances of the served version").await;

@@ -231,6 +231,18 @@ async fn load_model_says_what_is_wrong_with_a_request() {
         ("load", json!({"version": 1, "alias": "champion"}), "", "exclude each other"),
         ("load", json!([1]), "/0", "expected a string"),
         ("load", json!({"name": "a/b"}), "/name", "letters, digits"),
+        (
+            "load",
+            json!({"verison": 2}),
+            "/verison",
+            "unknown field `verison`, expected one of `name`, `version`, `alias`",
+        ),
+        (
+            "rollback",
+            json!({"reson": "x"}),
+            "/reson",
+            "unknown field `reson`, expected one of `name`, `actor`, `reason`",
+        ),
         ("rollback", json!({"reason": "x".repeat(1001)}), "/reason", "1000 characters"),
         ("traffic", json!({"canary": {"version": 1, "percent": 101}}), "/canary/percent", "1 to 100"),
         ("traffic", json!({"canary": {"version": 1, "percent": "all"}}), "/canary/percent", "expected u8"),

@@ -11,21 +11,28 @@ use crate::request;
 use crate::world::{Weather, World};
 
 /// What the last event of the pointer's log says, and the trace that it belongs to.
-async fn last(world: &World) -> (String, Value, Option<String>) {
+async fn last(world: &World) -> (CloudEvent, Value, Option<String>) {
     let event: CloudEvent = world.control.log.read(&serving_stream("Simulated"), 0).await.unwrap().pop().unwrap();
     let trace = event.extension("traceparent").map(ToString::to_string);
-    (event.ty().to_owned(), serde_json::from_slice(event.data().unwrap()).unwrap(), trace)
+    let data = serde_json::from_slice(event.data().unwrap()).unwrap();
+    (event, data, trace)
+}
+
+/// Two versions.
+async fn world() -> World {
+    let mut world = World::new().await;
+    for (job, random_state) in [("job-1", 5), ("job-2", 6)] {
+        let mut wish = request();
+        wish.params.insert("random_state".to_owned(), json!(random_state));
+        world.request(job, &wish);
+        world.settle(Weather::Fair).await;
+    }
+    world
 }
 
 #[tokio::test]
 async fn every_switch_says_who_and_why_and_stays_in_its_trace() {
-    let mut world = World::new().await;
-    for job in ["job-1", "job-2"] {
-        let mut wish = request();
-        wish.params.insert("random_state".to_owned(), json!(job.len() + usize::from(job == "job-2")));
-        world.request(job, &wish);
-        world.settle(Weather::Fair).await;
-    }
+    let world = world().await;
     let who = |mut body: Value| {
         body["actor"] = json!("ada");
         body["reason"] = json!("the new one is slower");
@@ -45,8 +52,33 @@ async fn every_switch_says_who_and_why_and_stays_in_its_trace() {
         let answer = world.functions["load-model"].clone().oneshot(request).await.unwrap();
         assert_eq!(answer.status(), StatusCode::OK, "{path}");
         let (said, data, trace) = last(&world).await;
-        assert_eq!(said, ty, "{path}");
+        assert_eq!(said.ty(), ty, "{path}");
         assert_eq!((&data["actor"], &data["reason"]), (&json!("ada"), &json!("the new one is slower")), "{path}");
         assert_eq!(trace, Some(parent), "{path}");
+    }
+}
+
+/// Every order is a cause of its own: asking for the same again is not the same, nor is going back to it.
+#[tokio::test]
+async fn causes_can_be_told_apart_and_say_what_was_asked() {
+    let world = world().await;
+    let mut causes = Vec::new();
+    for (path, body, reason) in [
+        ("load", json!({"version": 1}), "asked for version 1"),
+        ("load", json!({}), "asked for the latest version"),
+        ("load", json!({"version": 1}), "asked for version 1"),
+        ("load", json!({"alias": "champion"}), "asked for the alias `champion`"),
+        ("rollback", json!({}), "asked for the version before"),
+        ("traffic", json!({"canary": {"version": 2, "percent": 5}}), "asked for a canary"),
+        ("traffic", json!({}), "asked for the served version alone"),
+    ] {
+        let (status, answer) = world.ask(&format!("/model/{path}"), &body).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        let (said, data, _) = last(&world).await;
+        assert_eq!(data["reason"], reason);
+        let cause = said.extension("causationid").unwrap().to_string();
+        assert!(cause.starts_with(&format!("Simulated/{path}/")), "{cause}");
+        assert!(!causes.contains(&cause), "{cause} twice");
+        causes.push(cause);
     }
 }

@@ -2,7 +2,7 @@
 
 mod version;
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use http::Method;
 use regrove_events::log::{SERVING_PREFIX, serving_stream};
 use regrove_events::{CloudEvent, Event, serving};
@@ -10,6 +10,17 @@ use serde_json::{Value, json};
 
 use crate::output::{Output, table};
 use crate::reach::Reach;
+
+/// Who moves a pointer, and why.
+#[derive(Debug, Args)]
+pub(crate) struct Who {
+    /// Who asks, for whoever looks at the history; your login name without it
+    #[arg(long, value_name = "NAME")]
+    actor: Option<String>,
+    /// Why, for whoever looks at the history; without it, what was asked for
+    #[arg(long, value_name = "TEXT")]
+    reason: Option<String>,
+}
 
 /// Look at served models, choose the version.
 #[derive(Debug, Subcommand)]
@@ -46,18 +57,16 @@ pub(crate) enum Command {
         /// Alias; when it moves in MLflow the served version moves with it, until a version is loaded or rolled back
         #[arg(long)]
         alias: Option<String>,
-        /// Why, for whoever looks at the history
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        who: Who,
     },
     /// Serve the version that was served before; canary and shadow end
     #[command(after_help = "Example:\n  regrove model rollback breast-cancer --reason 'scores are down'")]
     Rollback {
         /// Registered model name
         name: String,
-        /// Why, for whoever looks at the history
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        who: Who,
     },
     /// Say what stands beside the served version: a canary that answers a share of the requests, a shadow whose answers
     /// are only compared. What is not said ends
@@ -76,9 +85,8 @@ pub(crate) enum Command {
         /// Version whose answers are only compared
         #[arg(long, value_name = "VERSION")]
         shadow: Option<u64>,
-        /// Why, for whoever looks at the history
-        #[arg(long, value_name = "TEXT")]
-        reason: Option<String>,
+        #[command(flatten)]
+        who: Who,
     },
 }
 
@@ -88,14 +96,12 @@ pub(crate) async fn run(command: Command, reach: &Reach, output: &Output) -> any
         Command::Show { name } => show(&name, reach, output).await,
         Command::Export(export) => version::export(export, output).await,
         Command::Verify(verify) => version::verify(verify, reach, output).await,
-        Command::Load { name, version, alias, reason } => {
+        Command::Load { name, version, alias, who } => {
             let body = json!({"name": name, "version": version, "alias": alias});
-            load("/model/load", body, reason, reach, output).await
+            load("/model/load", body, who, reach, output).await
         }
-        Command::Rollback { name, reason } => {
-            load("/model/rollback", json!({"name": name}), reason, reach, output).await
-        }
-        Command::Traffic { name, canary, percent, shadow, reason } => {
+        Command::Rollback { name, who } => load("/model/rollback", json!({"name": name}), who, reach, output).await,
+        Command::Traffic { name, canary, percent, shadow, who } => {
             let mut body = json!({"name": name});
             if let (Some(version), Some(percent)) = (canary, percent) {
                 body["canary"] = json!({"version": version, "percent": percent});
@@ -103,7 +109,7 @@ pub(crate) async fn run(command: Command, reach: &Reach, output: &Output) -> any
             if let Some(version) = shadow {
                 body["shadow"] = json!({"version": version});
             }
-            traffic(body, reason, reach, output).await
+            traffic(body, who, reach, output).await
         }
     }
 }
@@ -167,25 +173,33 @@ fn change(event: &CloudEvent) -> Value {
     line
 }
 
-/// Adds who asks, and why.
-fn signed(mut body: Value, reason: Option<String>) -> Value {
-    #[expect(clippy::disallowed_methods, reason = "who is at the keyboard, as the shell has it")]
-    let actor = std::env::var("USER").ok().filter(|user| !user.is_empty());
-    body["actor"] = actor.into();
-    body["reason"] = reason.into();
-    body
+impl Who {
+    /// A request that says who asks, and why.
+    fn sign(self, mut body: Value) -> Value {
+        body["actor"] = self.actor.unwrap_or_else(login).into();
+        body["reason"] = self.reason.into();
+        body
+    }
 }
 
-async fn load(path: &str, body: Value, reason: Option<String>, reach: &Reach, output: &Output) -> anyhow::Result<()> {
-    let answer = reach.call("load-model", Method::POST, path, Some(&signed(body, reason))).await?;
+/// Who is at the keyboard, as the shell has it, else as the system counts users.
+fn login() -> String {
+    #[expect(clippy::disallowed_methods, reason = "the user is no setting of ours")]
+    let named =
+        ["USER", "LOGNAME"].into_iter().find_map(|name| std::env::var(name).ok().filter(|user| !user.is_empty()));
+    named.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()))
+}
+
+async fn load(path: &str, body: Value, who: Who, reach: &Reach, output: &Output) -> anyhow::Result<()> {
+    let answer = reach.call("load-model", Method::POST, path, Some(&who.sign(body))).await?;
     output.result(&answer, || {
         let text = |name: &str| answer["model_info"][name].as_str().unwrap_or_default().to_owned();
         format!("{} version {} is served", text("name"), text("version"))
     })
 }
 
-async fn traffic(body: Value, reason: Option<String>, reach: &Reach, output: &Output) -> anyhow::Result<()> {
-    let answer = reach.call("load-model", Method::POST, "/model/traffic", Some(&signed(body, reason))).await?;
+async fn traffic(body: Value, who: Who, reach: &Reach, output: &Output) -> anyhow::Result<()> {
+    let answer = reach.call("load-model", Method::POST, "/model/traffic", Some(&who.sign(body))).await?;
     output.result(&answer, || {
         let name = answer["name"].as_str().unwrap_or_default();
         let canary = &answer["canary"];

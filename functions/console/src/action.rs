@@ -16,8 +16,12 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::Ports;
-use crate::api::models::TrafficOrder;
+use crate::api::models::{LoadOrder, TrafficOrder};
 
+/// Who orders, in the log: the console knows a token and no names.
+const ACTOR: &str = "console";
+/// The version that was served before.
+const PREVIOUS: &str = "previous";
 /// How long an order waits to see what comes of it. It is carried out all the same when that takes longer.
 const SEEN_WITHIN: Duration = Duration::from_secs(2);
 
@@ -238,14 +242,20 @@ pub(crate) async fn replay(ports: &Ports, id: &str, dry_run: bool, waiting: bool
     Ok(Replayed { id: id.to_owned(), dry_run, events })
 }
 
-/// Has `load-model` move a model's serving pointer. `version` is a number, `latest`, or `previous`.
+/// Has `load-model` move a model's serving pointer. The version is a number, `latest`, or `previous`.
 ///
 /// # Errors
 /// What `load-model` refuses; 409 when there is no version before.
-pub(crate) async fn load(ports: &Ports, name: &str, version: &str) -> Result<Value, Problem> {
-    let version = if version == "previous" { previous(ports, name).await? } else { version.to_owned() };
-    let body = json!({"name": name, "version": version});
-    let answer = ports.functions.call("load-model", Method::POST, "/model/load", Some(&body)).await?;
+pub(crate) async fn load(ports: &Ports, name: &str, order: &LoadOrder) -> Result<Value, Problem> {
+    let mut body = json!({"name": name, "actor": ACTOR, "reason": order.reason});
+    let path = if order.version == PREVIOUS {
+        check_previous(ports, name).await?;
+        "/model/rollback"
+    } else {
+        body["version"] = json!(order.version);
+        "/model/load"
+    };
+    let answer = ports.functions.call("load-model", Method::POST, path, Some(&body)).await?;
     passed_on("load-model", answer)
 }
 
@@ -261,7 +271,7 @@ pub(crate) async fn traffic(ports: &Ports, name: &str, order: &TrafficOrder) -> 
         (None, Some(_)) => return Err(invalid("`canary` is missing: the version whose share `percent` is")),
     };
     let shadow = order.shadow.as_ref().map(|version| json!({"version": version}));
-    let mut body = json!({"name": name, "actor": "console", "reason": order.reason});
+    let mut body = json!({"name": name, "actor": ACTOR, "reason": order.reason});
     if let Value::Object(members) = &mut body {
         members.extend(canary.map(|canary| ("canary".to_owned(), canary)));
         members.extend(shadow.map(|shadow| ("shadow".to_owned(), shadow)));
@@ -270,10 +280,11 @@ pub(crate) async fn traffic(ports: &Ports, name: &str, order: &TrafficOrder) -> 
     passed_on("load-model", answer)
 }
 
-async fn previous(ports: &Ports, name: &str) -> Result<String, Problem> {
+/// A rollback needs a version to go back to.
+async fn check_previous(ports: &Ports, name: &str) -> Result<(), Problem> {
     let lists = ports.index.lists().await?;
     let before = lists.serving.get(name).and_then(regrove_events::Serving::before);
-    before.map(|before| before.version.clone()).ok_or_else(|| {
+    before.map(|_| ()).ok_or_else(|| {
         let detail = format!("model `{name}` has served no version before this one");
         Problem::new("no-version-before", StatusCode::CONFLICT, detail)
     })

@@ -42,5 +42,8 @@ mod tests {
             assert!(document["paths"][*route]["post"].is_object(), "{route} is not described");
         }
         assert_eq!(document["paths"].as_object().unwrap().len(), routes.len());
+        for body in ["Load", "Rollback", "Traffic", "CanaryWish", "VersionWish"] {
+            assert_eq!(document["components"]["schemas"][body]["additionalProperties"], false, "{body}");
+        }
     }
 }

@@ -3,13 +3,15 @@
 use http::StatusCode;
 use jiff::Timestamp;
 use regrove_events::event::{self, ModelLoaded, TrafficChanged};
-use regrove_events::{CloudEvent, SwitchedBy};
+use regrove_events::{CloudEvent, SwitchedBy, TYPE_PREFIX};
 use regrove_host::{Caller, Problem};
 use regrove_mlflow::Selector;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
+use uuid::Uuid;
 
+use crate::FUNCTION;
 use crate::candidate::Wish;
 
 /// Longest `actor` and `reason`, in characters.
@@ -17,6 +19,7 @@ const TEXT_CHARS_MAX: usize = 1000;
 
 /// Body of `/model/load`; all of it optional, and so is the body itself.
 #[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Load {
     /// Registered model name; the default model without it.
     name: Option<String>,
@@ -27,18 +30,19 @@ pub(crate) struct Load {
     alias: Option<String>,
     /// Who asks.
     actor: Option<String>,
-    /// Why.
+    /// Why; without it, what was asked for.
     reason: Option<String>,
 }
 
 /// Body of `/model/rollback`; all of it optional, and so is the body itself.
 #[derive(Debug, Default, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Rollback {
     /// Registered model name; the default model without it.
     name: Option<String>,
     /// Who asks.
     actor: Option<String>,
-    /// Why.
+    /// Why; without it, what was asked for.
     reason: Option<String>,
 }
 
@@ -54,7 +58,7 @@ pub(crate) struct Traffic {
     shadow: Option<VersionWish>,
     /// Who asks.
     actor: Option<String>,
-    /// Why.
+    /// Why; without it, what was asked for.
     reason: Option<String>,
 }
 
@@ -120,14 +124,15 @@ fn name(given: Option<String>, default: &str) -> Result<String, Problem> {
     Ok(name)
 }
 
-fn wish(by: SwitchedBy, actor: Option<String>, reason: Option<String>) -> Result<Wish, Problem> {
+/// Who asks and why; where nobody says why, what was `asked` for.
+fn wish(by: SwitchedBy, actor: Option<String>, reason: Option<String>, asked: &str) -> Result<Wish, Problem> {
     for (field, text) in [("actor", &actor), ("reason", &reason)] {
         if text.as_ref().is_some_and(|text| text.chars().count() > TEXT_CHARS_MAX) {
             let detail = format!("`{field}` has more than {TEXT_CHARS_MAX} characters");
             return Err(wrong(&format!("/{field}"), detail));
         }
     }
-    Ok(Wish { by, actor, reason })
+    Ok(Wish { by, actor, reason: reason.or_else(|| Some(asked.to_owned())) })
 }
 
 /// The version that the members of the object at `of` name.
@@ -148,18 +153,22 @@ fn selector(of: &str, version: Option<Number>, alias: Option<String>) -> Result<
 impl Load {
     /// Which version of which model is to be served.
     pub(crate) fn check(self, default_name: &str) -> Result<LoadWish, Problem> {
-        Ok(LoadWish {
-            name: name(self.name, default_name)?,
-            selector: selector("", self.version, self.alias)?,
-            wish: wish(SwitchedBy::Request, self.actor, self.reason)?,
-        })
+        let selector = selector("", self.version, self.alias)?;
+        let asked = match &selector {
+            Selector::Latest => "asked for the latest version".to_owned(),
+            Selector::Version(number) => format!("asked for version {number}"),
+            Selector::Alias(alias) => format!("asked for the alias `{alias}`"),
+        };
+        let wish = wish(SwitchedBy::Request, self.actor, self.reason, &asked)?;
+        Ok(LoadWish { name: name(self.name, default_name)?, selector, wish })
     }
 }
 
 impl Rollback {
     /// Which model is to go back.
     pub(crate) fn check(self, default_name: &str) -> Result<(String, Wish), Problem> {
-        Ok((name(self.name, default_name)?, wish(SwitchedBy::Rollback, self.actor, self.reason)?))
+        let wish = wish(SwitchedBy::Rollback, self.actor, self.reason, "asked for the version before")?;
+        Ok((name(self.name, default_name)?, wish))
     }
 }
 
@@ -177,19 +186,46 @@ impl Traffic {
             }
         };
         let shadow = self.shadow.map(|shadow| selector("/shadow", shadow.version, shadow.alias)).transpose()?;
-        let Wish { actor, reason, .. } = wish(SwitchedBy::Request, self.actor, self.reason)?;
+        let asked = match (&canary, &shadow) {
+            (Some(_), Some(_)) => "asked for a canary and a shadow",
+            (Some(_), None) => "asked for a canary",
+            (None, Some(_)) => "asked for a shadow",
+            (None, None) => "asked for the served version alone",
+        };
+        let Wish { actor, reason, .. } = wish(SwitchedBy::Request, self.actor, self.reason, asked)?;
         Ok(TrafficWish { name: name(self.name, default_name)?, canary, shadow, actor, reason })
     }
 }
 
-/// The request as the event that causes what follows, in the trace of whoever asked.
-pub(crate) fn as_event(name: &str, what: &str, Caller(trace): Caller, at: Timestamp) -> Result<CloudEvent, Problem> {
-    let id = format!("{name}/{what}/request");
-    let mut request = CloudEvent::builder(id, "/regrove/load-model/model/load", "io.regrove.load-requested").time(at);
-    if let Some(trace) = trace {
-        request = request.extension("traceparent", trace.to_string());
+/// What people ask for, by the last part of the path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Order {
+    Load,
+    Rollback,
+    Traffic,
+}
+
+impl Order {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Load => "load",
+            Self::Rollback => "rollback",
+            Self::Traffic => "traffic",
+        }
     }
-    Ok(request.build()?)
+
+    /// The request as the event that causes what follows, in the trace of whoever asked. Each request is one of its own, even
+    /// if another one asked for the same before.
+    pub(crate) fn as_event(self, name: &str, Caller(trace): Caller, at: Timestamp) -> Result<CloudEvent, Problem> {
+        let order = self.name();
+        let id = format!("{name}/{order}/{}", Uuid::now_v7());
+        let (source, ty) = (format!("/regrove/{FUNCTION}/model/{order}"), format!("{TYPE_PREFIX}{order}-requested"));
+        let mut request = CloudEvent::builder(id, source, ty).time(at);
+        if let Some(trace) = trace {
+            request = request.extension("traceparent", trace.to_string());
+        }
+        Ok(request.build()?)
+    }
 }
 
 /// The answer, in the reference stack's words.

@@ -221,7 +221,10 @@ pub(crate) async fn show_model(
 #[serde(deny_unknown_fields)]
 pub(crate) struct LoadOrder {
     /// A version's number, `latest`, or `previous` for a rollback.
-    version: String,
+    pub(crate) version: String,
+    /// Why, for the record.
+    #[serde(default)]
+    pub(crate) reason: Option<String>,
 }
 
 /// Has a version served: forward or back.
@@ -234,7 +237,7 @@ pub(crate) async fn load_model(
     Path(name): Path<String>,
     JsonBody(order): JsonBody<LoadOrder>,
 ) -> Result<Json<Value>, Problem> {
-    Ok(Json(action::load(&ports, &name, &order.version).await?))
+    Ok(Json(action::load(&ports, &name, &order).await?))
 }
 
 /// Body of a change of traffic.

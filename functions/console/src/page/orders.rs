@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use crate::Ports;
 use crate::access::{Keyed, OwnForm};
 use crate::action::{self, Ordered};
-use crate::api::models::TrafficOrder;
+use crate::api::models::{LoadOrder, TrafficOrder};
 
 /// Every field that a form of ours may send.
 #[derive(Debug, Default, Deserialize)]
@@ -117,7 +117,8 @@ pub(super) async fn load(
     Path(name): Path<String>,
     OwnForm(fields): OwnForm<Fields>,
 ) -> Result<Redirect, Problem> {
-    action::load(&ports, &name, &fields.version).await?;
+    let order = LoadOrder { version: fields.version, reason: fields.reason };
+    action::load(&ports, &name, &order).await?;
     Ok(Redirect::to(&format!("/models/{name}?notice=loaded")))
 }
 
