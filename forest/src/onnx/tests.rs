@@ -193,6 +193,18 @@ fn graphs_with_cycles_or_loose_ends_are_refused() {
 }
 
 #[test]
+fn a_regressor_of_several_targets_is_refused_by_its_operator() {
+    let several = |operator: &str| {
+        format!(
+            "the graph: {operator} gives 2 numbers per row and no classes for them: a regressor of several targets cannot \
+             be imported, one of each target can"
+        )
+    };
+    assert_eq!(stump_refusal(Attribute::int("n_targets", 2)), several("TreeEnsembleRegressor"));
+    assert_eq!(version5_refusal(Attribute::int("n_targets", 2)), several("TreeEnsemble"));
+}
+
+#[test]
 fn every_limit_is_held() {
     let model = bytes(vec![trees(stump(), "y")], vec![], 2);
     let defaults = Limits::default();

@@ -64,6 +64,8 @@ pub(super) struct Reader<'a> {
     limits: &'a Limits,
     values: BTreeMap<&'a str, Value>,
     ensemble: Option<(Ensemble, usize)>,
+    /// The operator of the ensemble.
+    operator: &'a str,
     steps: Vec<Step>,
     /// Width of each vector.
     widths: Vec<usize>,
@@ -79,6 +81,7 @@ impl<'a> Reader<'a> {
             limits,
             values: BTreeMap::new(),
             ensemble: None,
+            operator: "the graph",
             steps: Vec::new(),
             widths: Vec::new(),
             orders: Vec::new(),

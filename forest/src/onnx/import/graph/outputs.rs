@@ -22,8 +22,16 @@ impl Reader<'_> {
         let (answer, classes) = match label {
             Some((scores, classes)) => (self.probabilities(scores, classes.len(), &numbers)?, classes.to_vec()),
             None => match numbers.as_slice() {
+                [] => return graph("it has no output"),
                 [one] if self.widths[*one] == 1 => (*one, Vec::new()),
-                _ => return graph("several numbers per row without classes cannot be imported"),
+                several => {
+                    let n_numbers: usize = several.iter().map(|one| self.widths[*one]).sum();
+                    return graph(format_args!(
+                        "{} gives {n_numbers} numbers per row and no classes for them: a regressor of several targets \
+                         cannot be imported, one of each target can",
+                        self.operator
+                    ));
+                }
             },
         };
         let finish = Finish { sum: !ensemble.average, steps: self.steps, answer };

@@ -18,6 +18,7 @@ impl<'a> Reader<'a> {
             _ => return graph(format_args!("{} must look at the input's columns", node.op)),
         }
         self.ensemble = Some((ensemble, width));
+        self.operator = node.op;
         self.widths.push(width);
         self.orders.push(0);
         Ok(0)
