@@ -17,6 +17,7 @@ pub mod job;
 pub mod json;
 pub mod json_format;
 pub mod log;
+pub mod model_name;
 pub mod score;
 pub mod serving;
 pub mod sweep;

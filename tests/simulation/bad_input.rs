@@ -230,7 +230,7 @@ async fn load_model_says_what_is_wrong_with_a_request() {
         ("load", json!({"version": [1]}), "/version", "whole number or `latest`"),
         ("load", json!({"version": 1, "alias": "champion"}), "", "exclude each other"),
         ("load", json!([1]), "/0", "expected a string"),
-        ("load", json!({"name": "a/b"}), "/name", "letters, digits"),
+        ("load", json!({"name": "a/b"}), "/name", "none of them `/`, `:`"),
         (
             "load",
             json!({"verison": 2}),

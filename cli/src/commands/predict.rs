@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use http::Method;
 use regrove_data::Features;
+use regrove_events::model_name::segment;
 use regrove_forest::Categories;
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -68,7 +69,7 @@ async fn of_file(reach: &Reach, model: Option<&str>, path: &Path) -> anyhow::Res
     if !path.exists() {
         return Err(Usage(format!("--data {}: there is no such file", path.display())).into());
     }
-    let info = model.map_or_else(|| "/model/info".to_owned(), |name| format!("/models/{name}/info"));
+    let info = model.map_or_else(|| "/model/info".to_owned(), |name| format!("/models/{}/info", segment(name)));
     let info = reach.call("predict", Method::GET, &info, None).await?;
     let columns: Columns = serde_json::from_value(info).context("predict describes the model in another way")?;
     let values = rows::read(path, Features { names: &columns.feature_names, categories: &columns.categories })?;
@@ -101,6 +102,6 @@ fn extend(whole: &mut Value, answer: &Value) -> anyhow::Result<()> {
 
 /// The answer of `POST /predict`.
 pub(crate) async fn ask(reach: &Reach, model: Option<&str>, features: &Value) -> anyhow::Result<Value> {
-    let path = model.map_or_else(|| "/predict".to_owned(), |name| format!("/models/{name}/predict"));
+    let path = model.map_or_else(|| "/predict".to_owned(), |name| format!("/models/{}/predict", segment(name)));
     reach.call("predict", Method::POST, &path, Some(&json!({"features": features}))).await
 }

@@ -123,9 +123,12 @@ pub enum Unreadable {
         /// The event's type.
         ty: String,
     },
-    /// The subject cannot name a job or a model.
+    /// The subject cannot name a job.
     #[error("subject `{0}` is invalid: 1 to 128 letters, digits, `.`, `_` and `-`, starting with a letter or digit")]
     Subject(String),
+    /// The name is none that a registered model can have.
+    #[error("`{0}` cannot name a model: 1 to 256 characters are allowed, none of them `/`, `:` or a control character")]
+    ModelName(String),
     /// The data does not have the type's shape.
     #[error("data of `{ty}` is invalid: {misfit}")]
     Data {
@@ -242,7 +245,7 @@ impl Event {
 /// Longest subject in characters.
 const SUBJECT_CHARS_MAX: usize = 128;
 
-/// The job id or model name that an event is about.
+/// The job id that an event is about. A model's name is another matter: [`crate::model_name::of`].
 ///
 /// # Errors
 /// [`Unreadable::NoSubject`], [`Unreadable::Subject`].
@@ -252,7 +255,7 @@ pub fn subject(event: &CloudEvent) -> Result<&str, Unreadable> {
     Ok(subject)
 }
 
-/// Checks a job id or model name.
+/// Checks a job id, or the name of a model that is to be trained.
 ///
 /// # Errors
 /// [`Unreadable::Subject`].

@@ -6,7 +6,7 @@ use http::{Method, StatusCode};
 use regrove_events::event::{self, JobFailed, SweepRequested, TrainRequested};
 use regrove_events::json::from_value;
 use regrove_events::log::job_stream;
-use regrove_events::{CloudEvent, Event, Job, JobState, job};
+use regrove_events::{CloudEvent, Event, Job, JobState, job, model_name};
 use regrove_host::{Problem, now};
 use regrove_jobs::{Comparison, Span, Submitted};
 use serde::Serialize;
@@ -295,8 +295,9 @@ async fn check_previous(ports: &Ports, name: &str) -> Result<(), Problem> {
 /// # Errors
 /// What `predict` refuses.
 pub(crate) async fn predict(ports: &Ports, name: &str, body: &Value) -> Result<Value, Problem> {
-    event::check_subject(name).map_err(|error| invalid(&format!("model name: {error}")))?;
-    let answer = ports.functions.call("predict", Method::POST, &format!("/models/{name}/predict"), Some(body)).await?;
+    model_name::check(name).map_err(|error| invalid(&error.to_string()))?;
+    let path = format!("/models/{}/predict", model_name::segment(name));
+    let answer = ports.functions.call("predict", Method::POST, &path, Some(body)).await?;
     passed_on("predict", answer)
 }
 

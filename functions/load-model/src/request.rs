@@ -2,8 +2,8 @@
 
 use http::StatusCode;
 use jiff::Timestamp;
-use regrove_events::event::{self, ModelLoaded, TrafficChanged};
-use regrove_events::{CloudEvent, SwitchedBy, TYPE_PREFIX};
+use regrove_events::event::{ModelLoaded, TrafficChanged};
+use regrove_events::{CloudEvent, SwitchedBy, TYPE_PREFIX, model_name};
 use regrove_host::{Caller, Problem};
 use regrove_mlflow::Selector;
 use serde::Deserialize;
@@ -120,7 +120,7 @@ fn wrong(pointer: &str, detail: String) -> Problem {
 
 fn name(given: Option<String>, default: &str) -> Result<String, Problem> {
     let name = given.unwrap_or_else(|| default.to_owned());
-    event::check_subject(&name).map_err(|error| wrong("/name", format!("`name`: {error}")))?;
+    model_name::check(&name).map_err(|error| wrong("/name", format!("`name`: {error}")))?;
     Ok(name)
 }
 

@@ -176,9 +176,8 @@ impl Models {
         if let Some(route) = self.table().get(name) {
             return Ok(Arc::clone(route));
         }
-        if regrove_events::event::check_subject(name).is_err() {
-            let detail = format!("no model can be called `{name}`");
-            return Err(Problem::new("model-not-found", StatusCode::NOT_FOUND, detail));
+        if let Err(error) = regrove_events::model_name::check(name) {
+            return Err(Problem::new("model-not-found", StatusCode::NOT_FOUND, error.to_string()));
         }
         match self.update(name).await {
             Ok(Some(route)) => {

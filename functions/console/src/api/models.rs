@@ -7,9 +7,9 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::{Path, State};
 use http::StatusCode;
-use regrove_events::event::{self, ModelAggregated};
+use regrove_events::event::ModelAggregated;
 use regrove_events::log::{job_stream, serving_stream};
-use regrove_events::{job, serving};
+use regrove_events::{job, model_name, serving};
 use regrove_host::{JsonBody, Problem};
 use regrove_jobs::Summary;
 use regrove_mlflow::{RegisteredModel, filter};
@@ -98,7 +98,7 @@ pub(crate) async fn show(ports: &Ports, name: &str) -> Result<ModelView, Problem
         let detail = format!("there is no model `{name}`; GET /api/models lists them");
         Problem::new("model-not-found", StatusCode::NOT_FOUND, detail)
     };
-    event::check_subject(name).map_err(|_| unknown())?;
+    model_name::check(name).map_err(|_| unknown())?;
     let stream = serving_stream(name);
     let history = ports.control.log.read(&stream, 0).await?;
     let pointer = PointerView::of(&serving::replay(&history));
@@ -145,7 +145,7 @@ pub(crate) async fn show(ports: &Ports, name: &str) -> Result<ModelView, Problem
         feature_importances: model
             .map(|model| model.dataset.feature_names.into_iter().zip(model.feature_importances).collect())
             .unwrap_or_default(),
-        mlflow_url: unavailable.is_none().then(|| format!("{base}/#/models/{name}")),
+        mlflow_url: unavailable.is_none().then(|| format!("{base}/#/models/{}", model_name::segment(name))),
         unavailable,
     })
 }

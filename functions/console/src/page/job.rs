@@ -13,7 +13,8 @@ use regrove_jobs::{JobView, Moment, ShardView, Span, SpanStatus};
 use super::functions::lines;
 use super::layout::{Section, form_key, page};
 use super::parts::{
-    fact, grouped, hash, json, maybe_seconds, metric, notice, plain, progress, seconds, state, time, unavailable,
+    fact, grouped, hash, json, maybe_seconds, metric, model_href, notice, plain, progress, seconds, state, time,
+    unavailable,
 };
 use crate::api::functions::{self, LogQuery};
 use crate::api::jobs;
@@ -133,7 +134,7 @@ fn facts(job: &JobView, mlflow: &MlflowView) -> Markup {
             }
             (fact("Model", &html! {
                 @match &summary.model {
-                    Some(model) => { a href=(format!("/models/{}", model.name)) { (model.name) " v" (model.version) } p .dim { (hash(&model.sha256)) } },
+                    Some(model) => { a href=(model_href(&model.name)) { (model.name) " v" (model.version) } p .dim { (hash(&model.sha256)) } },
                     None => (summary.model_name.as_deref().unwrap_or("–")),
                 }
             }))

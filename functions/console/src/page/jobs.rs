@@ -9,7 +9,7 @@ use regrove_host::Problem;
 use regrove_jobs::{Page, Summary};
 
 use super::layout::{Section, page};
-use super::parts::{empty, maybe_seconds, metric, notice, progress, state, time};
+use super::parts::{empty, maybe_seconds, metric, model_href, notice, progress, state, time};
 use crate::Ports;
 use crate::api::jobs::{self, JobQuery, STATES};
 use crate::respond::{Params, Wants};
@@ -106,7 +106,7 @@ fn row(job: &Summary) -> Markup {
                 None => span .dim { "–" },
             } }
             td { @match &job.model {
-                Some(model) => a href=(format!("/models/{}", model.name)) { (model.name) " " span .count { "v" (model.version) } },
+                Some(model) => a href=(model_href(&model.name)) { (model.name) " " span .count { "v" (model.version) } },
                 None => span .dim { (job.model_name.as_deref().unwrap_or("–")) },
             } }
             td .num { (maybe_seconds(job.seconds.total)) }

@@ -10,7 +10,7 @@ use regrove_jobs::best_known;
 use serde_json::{Value, json};
 
 use super::layout::{Section, form_key, page};
-use super::parts::{empty, fact, hash, json as json_text, metric, notice, plain, time, unavailable};
+use super::parts::{empty, fact, hash, json as json_text, metric, model_href, notice, plain, time, unavailable};
 use crate::access::OwnForm;
 use crate::api::models;
 use crate::respond::{Format, Wants};
@@ -139,7 +139,7 @@ fn pointer(wants: &Wants, model: &ModelView) -> Markup {
             (fact("Before", &html! {
                 @match previous {
                     Some(previous) => { "v" (previous)
-                        form .below method="post" action=(format!("/models/{}/load", model.name)) {
+                        form .below method="post" action=(format!("{}/load", model_href(&model.name))) {
                             (form_key(&wants.csrf)) input type="hidden" name="version" value="previous";
                             button #rollback type="submit" { "Roll back to v" (previous) }
                         } },
@@ -165,7 +165,7 @@ fn traffic(wants: &Wants, model: &ModelView) -> Markup {
         }
     };
     html! {
-        form #traffic .filters method="post" action=(format!("/models/{}/traffic", model.name)) aria-label="Traffic beside the served version" {
+        form #traffic .filters method="post" action=(format!("{}/traffic", model_href(&model.name))) aria-label="Traffic beside the served version" {
             (form_key(&wants.csrf))
             div { label for="canary" { "Canary" } select #canary name="canary" { (beside(canary.map(|canary| &canary.version))) } }
             div { label for="percent" { "Its share in %" }
@@ -211,7 +211,7 @@ fn row(wants: &Wants, model: &str, version: &VersionView) -> Markup {
             td { @if let Some(sha256) = &version.sha256 { (hash(sha256)) } @else { "–" } }
             td {
                 @if !version.served {
-                    form method="post" action=(format!("/models/{model}/load")) {
+                    form method="post" action=(format!("{}/load", model_href(model))) {
                         (form_key(&wants.csrf)) input type="hidden" name="version" value=(version.version);
                         button .small type="submit" { "Load" span .unseen { " version " (version.version) } }
                     }
@@ -230,7 +230,7 @@ fn form(wants: &Wants, model: &ModelView, signature: &SignatureView, tried: Opti
         .collect();
     let row = tried.map_or(example.as_slice(), |tried| tried.row.as_slice());
     html! {
-        form .try method="post" action=(format!("/models/{}/predict#try", model.name)) {
+        form .try method="post" action=(format!("{}/predict#try", model_href(&model.name))) {
             (form_key(&wants.csrf))
             @if signature.feature_names.len() <= FIELDS_MAX {
                 div .fields { @for (number, name) in signature.feature_names.iter().enumerate() {

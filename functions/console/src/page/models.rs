@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use regrove_host::Problem;
 
 use super::layout::{Section, page};
-use super::parts::{empty, unavailable};
+use super::parts::{empty, model_href, unavailable};
 use crate::Ports;
 use crate::api::models::{self, ModelList};
 use crate::respond::Wants;
@@ -35,7 +35,7 @@ fn body(list: &ModelList) -> Markup {
                         } }
                         tbody { @for model in &list.models {
                             tr {
-                                th scope="row" { a href=(format!("/models/{}", model.name)) { (model.name) } }
+                                th scope="row" { a href=(model_href(&model.name)) { (model.name) } }
                                 td { @match &model.served {
                                     Some(version) => span .state.state-succeeded { "v" (version) },
                                     None => span .dim { "nothing" },

@@ -8,6 +8,7 @@ use regrove_host::Problem;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+use super::parts::model_href;
 use crate::Ports;
 use crate::access::{Keyed, OwnForm};
 use crate::action::{self, Ordered};
@@ -119,7 +120,7 @@ pub(super) async fn load(
 ) -> Result<Redirect, Problem> {
     let order = LoadOrder { version: fields.version, reason: fields.reason };
     action::load(&ports, &name, &order).await?;
-    Ok(Redirect::to(&format!("/models/{name}?notice=loaded")))
+    Ok(Redirect::to(&format!("{}?notice=loaded", model_href(&name))))
 }
 
 pub(super) async fn traffic(
@@ -128,7 +129,7 @@ pub(super) async fn traffic(
     OwnForm(fields): OwnForm<Fields>,
 ) -> Result<Redirect, Problem> {
     action::traffic(&ports, &name, &traffic_order(&fields)?).await?;
-    Ok(Redirect::to(&format!("/models/{name}?notice=traffic")))
+    Ok(Redirect::to(&format!("{}?notice=traffic", model_href(&name))))
 }
 
 /// The form as the order that the API takes. A share beside no canary is what the field held before.

@@ -9,7 +9,7 @@ use regrove_host::{Problem, now};
 
 use super::jobs::table;
 use super::layout::{Section, page};
-use super::parts::{empty, grouped, unavailable};
+use super::parts::{empty, grouped, model_href, unavailable};
 use crate::Ports;
 use crate::api::functions::HISTORY_SECONDS;
 use crate::api::jobs::STATES;
@@ -59,7 +59,7 @@ fn body(view: &Overview) -> Markup {
                     (empty("Nothing is served", &html! { "A model is loaded as soon as a job has registered it." }))
                 } @else {
                     ul .chips { @for (name, version) in &view.served {
-                        li { a .chip href=(format!("/models/{name}")) { (name) " " span .count { "v" (version) } } }
+                        li { a .chip href=(model_href(name)) { (name) " " span .count { "v" (version) } } }
                     } }
                 }
             }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use maud::{Markup, html};
-use regrove_events::JobState;
+use regrove_events::{JobState, model_name};
 use regrove_jobs::Summary;
 use serde_json::Value;
 
@@ -88,6 +88,11 @@ pub(super) fn progress(job: &Summary) -> Markup {
             }
         } @else { span .dim { "–" } }
     }
+}
+
+/// The path of a model's page.
+pub(super) fn model_href(name: &str) -> String {
+    format!("/models/{}", model_name::segment(name))
 }
 
 /// Says that a list is empty, and what fills it.

@@ -11,7 +11,7 @@ use regrove_host::Problem;
 use regrove_jobs::SweepView;
 
 use super::layout::{Section, form_key, page};
-use super::parts::{fact, metric, notice, plain, progress, state, time};
+use super::parts::{fact, metric, model_href, notice, plain, progress, state, time};
 use crate::respond::Wants;
 use crate::{Ports, action};
 
@@ -56,7 +56,7 @@ fn best(sweep: &SweepView) -> Markup {
             Some(best) => {
                 a href=(format!("/jobs/{}", best.id)) { (best.id) }
                 @if let Some(model) = &best.model {
-                    p .dim { a href=(format!("/models/{}", model.name)) { (model.name) " v" (model.version) } }
+                    p .dim { a href=(model_href(&model.name)) { (model.name) " v" (model.version) } }
                 }
             },
             None => span .dim { (reason.unwrap_or("–")) },

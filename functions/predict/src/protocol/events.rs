@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::StatusCode;
 use regrove_events::event::{PredictCompleted, PredictRequested};
-use regrove_events::{Cause, Event, event, http_binding, ids};
+use regrove_events::{Cause, Event, http_binding, ids, model_name};
 use regrove_host::{Problem, Received, TraceContext, now};
 use serde_json::Value;
 
@@ -35,7 +35,7 @@ pub(crate) async fn receive(
     let Event::PredictRequested(wish) = Event::read(&received)? else {
         return Err(regrove_events::Unreadable::UnknownType(received.ty().to_owned()).into());
     };
-    let name = event::subject(&received)?;
+    let name = model_name::of(&received)?;
     let models = &service.answering.models;
     let choice = match &wish.version {
         // Asked again it is answered from the same version, as far as there is a choice.

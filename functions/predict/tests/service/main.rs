@@ -16,6 +16,7 @@ mod events;
 mod hostile;
 mod invocations;
 mod models;
+mod names;
 mod news;
 mod stage;
 mod stalled;
