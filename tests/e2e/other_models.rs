@@ -51,13 +51,16 @@ async fn models_of_other_programs_predict_as_onnx_runtime_does() {
     let up = Up::start(UpOptions { mlflow: Some(mlflow.uri()), ..UpOptions::default() });
     let logged = python::run("log_other_models.py", &[&mlflow.uri()]).await;
     let said = logged["said"].as_object().unwrap();
-    let programs = ["Sklearn", "Xgboost", "Lightgbm"]
-        .map(|program| ["Classifier", "Regressor"].map(|kind| format!("{program}{kind}")));
-    for name in programs.as_flattened() {
+    let programs = ["Sklearn", "Xgboost", "Lightgbm"];
+    let is_first = |name: &&String| programs.iter().any(|program| name.starts_with(program)) && !name.ends_with(" 2");
+    let names: Vec<&String> = said.keys().filter(is_first).collect();
+    assert_eq!(names.len(), 16, "{names:?}");
+    for name in names {
         let loaded = load(&up, json!({"name": name, "version": 1})).await;
         assert_eq!(loaded.status, StatusCode::OK, "{name}: {loaded:?}");
         up.served(name, "1").await;
-        says_the_same(name, &up.predict(Some(name), &logged["rows"]).await, &said[name]);
+        let rows = if name.ends_with("Holes") { &logged["holes"] } else { &logged["rows"] };
+        says_the_same(name, &up.predict(Some(name), rows).await, &said[name]);
     }
     // Names that MLflow's signature has restore the order.
     let backwards = |list: &Value| list.as_array().unwrap().iter().rev().cloned().collect::<Vec<_>>();
@@ -71,7 +74,39 @@ async fn models_of_other_programs_predict_as_onnx_runtime_does() {
     assert_eq!(linear.json["type"], "urn:regrove:problem:model-unsupported");
     assert!(linear.json["detail"].as_str().unwrap().contains("ai.onnx.ml.LinearClassifier"), "{linear:?}");
 
+    let several = load(&up, json!({"name": "SeveralTargets"})).await;
+    assert_eq!(several.status, StatusCode::UNPROCESSABLE_ENTITY, "{several:?}");
+    assert_eq!(several.json["type"], "urn:regrove:problem:model-unsupported");
+    assert!(several.json["detail"].as_str().unwrap().contains("TreeEnsembleRegressor gives 2 numbers"), "{several:?}");
+
+    any_name_of_mlflow_is_served(&up, &logged).await;
     an_alias_is_followed(&up, &mlflow, &logged).await;
+}
+
+/// A name that MLflow takes and paths do not, through everything that has a name in its path.
+async fn any_name_of_mlflow_is_served(up: &Up, logged: &Value) {
+    let (name, path) = ("my model (v2)", "my%20model%20%28v2%29");
+    up.regrove(&["model", "load", name, "--actor", "ada", "--reason", "passed review"]).await.ok();
+    up.served(name, "1").await;
+    says_the_same(name, &up.predict(Some(name), &logged["rows"]).await, &logged["said"][name]);
+    let row = &logged["rows"][0];
+    let tensor = json!({"name": "input", "shape": [1, 5], "datatype": "FP32", "data": row});
+    let body = json!({"inputs": [tensor]});
+    for infer in [format!("/v2/models/{path}/infer"), format!("/v2/models/{path}/versions/1/infer")] {
+        let answer = up.call("predict", Method::POST, &infer, Some(&body)).await;
+        assert_eq!((answer.status, &answer.json["model_name"]), (StatusCode::OK, &json!(name)), "{answer:?}");
+    }
+    let predicted =
+        up.regrove(&["predict", "--features", &json!([row]).to_string(), "--model", name, "--json"]).await.ok().json();
+    assert_eq!(predicted["model_version"], "1", "{predicted}");
+    let shown = up.regrove(&["model", "show", name, "--json"]).await.ok().json();
+    let switch = &shown["switches"][0];
+    assert_eq!((&switch["actor"], &switch["reason"]), (&json!("ada"), &json!("passed review")), "{shown}");
+    for (nobodys, says) in [("a:b", "none of them `/`, `:`"), ("a/b", "none of them `/`, `:`")] {
+        let refused = load(up, json!({"name": nobodys})).await;
+        assert_eq!(refused.status, StatusCode::UNPROCESSABLE_ENTITY, "{refused:?}");
+        assert!(refused.json["detail"].as_str().unwrap().contains(says), "{refused:?}");
+    }
 }
 
 /// What the ping source sends once a minute.
@@ -109,6 +144,7 @@ async fn an_alias_is_followed(up: &Up, mlflow: &MlflowServer, logged: &Value) {
     let moves: Vec<_> = shown["switches"].as_array().unwrap().iter().map(|one| (&one["version"], &one["by"])).collect();
     let expected = json!([["1", "request"], ["1", "request"], ["2", "alias"], ["1", "alias"], ["2", "rollback"]]);
     assert_eq!(json!(moves), expected, "{shown}");
+    assert!(shown["switches"][4]["actor"].is_string(), "whoever runs the command: {shown}");
     let reasons: Vec<_> = shown["switches"].as_array().unwrap().iter().map(|one| one["reason"].clone()).collect();
     assert_eq!(reasons[1], "the best one");
     assert_eq!(reasons[2], "alias moved: `champion` was version 1 and is 2");

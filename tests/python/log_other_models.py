@@ -1,5 +1,6 @@
 """Models of scikit-learn, XGBoost and LightGBM, logged and registered as their users do it, with nothing of ours: converted to
-ONNX, mlflow.onnx.log_model. Prints one JSON object: rows, and per registered model what ONNX Runtime says of them.
+ONNX, mlflow.onnx.log_model. Prints one JSON object: rows, the same with holes, and per registered model what ONNX Runtime says
+of them: of the rows with holes where the model's name says so.
 
 Usage: log_other_models.py TRACKING_URI
 """
@@ -30,6 +31,15 @@ classes = (x[:, 0] + x[:, 1] * x[:, 2] > 0).astype(int) + (x[:, 3] > 1)
 values = 3 * x[:, 0] + x[:, 4] ** 2
 named = pd.DataFrame(x, columns=COLUMNS)
 rows = rng.normal(size=(60, N_FEATURES)).astype(np.float32)
+two = (x[:, 0] > x[:, 3]).astype(int)
+words = np.array(["no", "perhaps", "yes"])
+
+
+def with_holes(numbers):
+    return np.where(rng.random_sample(numbers.shape) < 0.2, np.float32(np.nan), numbers)
+
+
+holes, rows_with_holes = with_holes(x), with_holes(rows)
 
 
 def by_skl2onnx(model):
@@ -40,7 +50,7 @@ def by_onnxmltools(convert):
     return lambda model: convert(model, initial_types=[("input", FloatTensorType([None, N_FEATURES]))])
 
 
-def said_by_onnxruntime(onnx):
+def said_by_onnxruntime(onnx, rows):
     session = onnxruntime.InferenceSession(onnx.SerializeToString(), providers=["CPUExecutionProvider"])
     answers = session.run(None, {session.get_inputs()[0].name: rows})
     if len(answers) == 1:
@@ -57,7 +67,7 @@ def register(name, onnx, signature):
         mlflow.onnx.log_model(
             onnx, name="model", registered_model_name=name, signature=signature, pip_requirements=["onnxruntime"]
         )
-    return said_by_onnxruntime(onnx)
+    return said_by_onnxruntime(onnx, rows_with_holes if name.endswith("Holes") else rows)
 
 
 small = {"n_estimators": 12, "max_depth": 4, "random_state": 0}
@@ -77,11 +87,26 @@ trees = {
         by_onnxmltools(onnxmltools.convert_lightgbm),
     ),
 }
+boosted = {**small, "n_jobs": 1}
+for kind, seen, target in [("Two", x, two), ("TwoTexts", x, words[two]), ("Texts", x, words[classes]), ("Holes", holes, two)]:
+    # XGBoost takes whole numbers only.
+    if "Texts" not in kind:
+        convert = by_onnxmltools(onnxmltools.convert_xgboost)
+        trees[f"Xgboost{kind}"] = (xgboost.XGBClassifier(**boosted), (seen, target), convert)
+    convert = by_onnxmltools(onnxmltools.convert_lightgbm)
+    trees[f"Lightgbm{kind}"] = (lightgbm.LGBMClassifier(**boosted, verbose=-1), (seen, target), convert)
+    forest = ensemble.HistGradientBoostingClassifier if kind == "Holes" else ensemble.RandomForestClassifier
+    params = {"max_iter": 12, "max_depth": 4, "random_state": 0} if kind == "Holes" else small
+    trees[f"Sklearn{kind}"] = (forest(**params), (seen, target), by_skl2onnx)
+# A name that paths cannot have as it is, and a regressor of two targets.
+trees["my model (v2)"] = (ensemble.RandomForestClassifier(**small), classes, by_skl2onnx)
+trees["SeveralTargets"] = (ensemble.RandomForestRegressor(**small), np.stack([values, -values], axis=1), by_skl2onnx)
 said = {}
 for name, (model, y, convert) in trees.items():
     # Columns by name for some, as pandas has them; a tensor without names for the others.
     example = named if name.endswith("Classifier") else x
-    said[name] = register(name, convert(model.fit(x, y)), infer_signature(example, y))
+    seen, y = y if isinstance(y, tuple) else (x, y)
+    said[name] = register(name, convert(model.fit(seen, y)), infer_signature(example, y))
 linear = by_skl2onnx(linear_model.LogisticRegression().fit(x, classes))
 register("Linear", linear, infer_signature(x, classes))
 
@@ -90,4 +115,5 @@ client.set_registered_model_alias("SklearnClassifier", "champion", 1)
 # A second version, for the alias to move to.
 second = ensemble.RandomForestClassifier(**{**small, "random_state": 1}).fit(x, classes)
 said["SklearnClassifier 2"] = register("SklearnClassifier", by_skl2onnx(second), infer_signature(named, classes))
-print(json.dumps({"rows": rows.astype(float).tolist(), "columns": COLUMNS, "said": said}))
+cells = np.where(np.isnan(rows_with_holes), None, rows_with_holes.astype(float)).tolist()
+print(json.dumps({"rows": rows.astype(float).tolist(), "holes": cells, "columns": COLUMNS, "said": said}))
