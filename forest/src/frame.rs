@@ -198,6 +198,13 @@ pub struct Frame {
     identity: Identity,
 }
 
+/// A name that is there more than once.
+pub(crate) fn twice<'a>(names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let mut names: Vec<&str> = names.into_iter().collect();
+    names.sort_unstable();
+    names.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
+
 /// What [`Frame::sha256`] found, once it was asked. It follows from the rest of a frame, so that equality leaves it out.
 #[derive(Debug, Clone, Default)]
 struct Identity(OnceLock<String>);
@@ -228,11 +235,8 @@ impl Frame {
         if feature_names.is_empty() {
             return Err(FrameError::NoFeatures);
         }
-        let mut seen = std::collections::BTreeSet::new();
-        for name in feature_names.iter().map(String::as_str).chain([target_name]) {
-            if !seen.insert(name) {
-                return Err(FrameError::DuplicateName(name.to_owned()));
-            }
+        if let Some(name) = twice(feature_names.iter().map(String::as_str).chain([target_name])) {
+            return Err(FrameError::DuplicateName(name.to_owned()));
         }
         let expected = feature_names.len() * n_samples;
         if columns.len() != expected {

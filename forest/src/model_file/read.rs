@@ -8,10 +8,11 @@ use super::layout::{
 };
 use super::nodes::{Form, Node, Packed, Wide, are_sound, feature_bits};
 use super::pack::{BlockTrees, sizes};
-use super::write::digest;
+use super::write::{digest, round_down};
 use super::{About, Identity, Imported, Model, ModelBytes, ModelFileError, Walked};
 use crate::Error;
 use crate::forest::Forest;
+use crate::frame::twice;
 use crate::kernel::block::{self, Block};
 use crate::kernel::{self, Level};
 use crate::tree::{TREE_LEAF, TREE_UNDEFINED, Tree};
@@ -132,6 +133,9 @@ impl Model {
         if self.n_features() > MAX_FEATURES {
             return refuse("it has too many features");
         }
+        if let Some(name) = twice(self.feature_names().iter().map(String::as_str)) {
+            return refuse(format!("two features are called `{name}`"));
+        }
         Ok(())
     }
 
@@ -235,7 +239,7 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// A file without training statistics.
+    /// A file without training statistics, or with others than its nodes'.
     pub fn to_forest(&self) -> Result<Forest, Error> {
         let Some(identity) = self.forest().filter(|_| self.has_statistics()) else {
             return Err(ModelFileError("it holds no training statistics".to_owned()).into());
@@ -285,6 +289,10 @@ impl Model {
             seen[number] = true;
             let node: Node = node.unpack(feature_bits);
             if !node.is_leaf() {
+                // It may be written again, and one that is no number would make a leaf of the node.
+                if round_down(tree.threshold[number]).to_bits() != node.threshold {
+                    return refuse("the threshold of a node is not that of its training statistics");
+                }
                 let child = |child: u32| i32::try_from(numbers[child as usize]).unwrap_or(TREE_LEAF);
                 tree.feature[number] = i32::try_from(node.feature).unwrap_or(TREE_UNDEFINED);
                 tree.children_left[number] = child(node.child);

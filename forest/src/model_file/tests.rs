@@ -318,3 +318,30 @@ fn nodes_with_two_parents_or_none_are_refused() {
     let orphaning = leaf(u32::try_from(first_split).unwrap(), 0);
     assert_eq!(read(first_split, orphaning).unwrap_err(), refused);
 }
+
+/// No frame and no import gives such names, and a graph exported from the file could not be read: found by fuzzing.
+#[test]
+fn features_of_one_name_are_refused() {
+    let frame = Synthetic::parse("make_classification?n_samples=50&random_state=1").unwrap().frame().unwrap();
+    let file = fit(&frame, &RandomForestParams { n_estimators: 1, ..RandomForestParams::default() }).unwrap();
+    let mut file = file.to_bytes().unwrap();
+    let [first, second] = [0, 1].map(|feature| format!("{:?}", frame.feature_names()[feature]));
+    let at = file.windows(second.len()).position(|text| text == second.as_bytes()).unwrap();
+    file[at..][..first.len()].copy_from_slice(first.as_bytes());
+    let refused = Model::from_verified_bytes(Arc::new(file)).unwrap_err().to_string();
+    assert_eq!(refused, format!("not a usable model file: two features are called `{}`", frame.feature_names()[0]));
+}
+
+/// What was written of such a forest could not be read: found by fuzzing.
+#[test]
+fn statistics_with_other_thresholds_than_the_nodes_make_no_forest() {
+    let frame = Synthetic::parse("make_classification?n_samples=50&random_state=1").unwrap().frame().unwrap();
+    let file = fit(&frame, &RandomForestParams { n_estimators: 1, ..RandomForestParams::default() }).unwrap();
+    let mut file = file.to_bytes().unwrap();
+    let sound = Model::from_verified_bytes(Arc::new(file.clone())).unwrap();
+    sound.to_forest().unwrap();
+    let root = sound.sections.0[Kind::Thresholds.index()].start;
+    file[root..][..8].copy_from_slice(&f64::NAN.to_le_bytes());
+    let refused = Model::from_verified_bytes(Arc::new(file)).unwrap().to_forest().unwrap_err().to_string();
+    assert_eq!(refused, "not a usable model file: the threshold of a node is not that of its training statistics");
+}

@@ -17,7 +17,7 @@ use super::message::{Attribute, Graph, Model, NodeMessage, OperatorSet, Property
 use crate::Error;
 use crate::finish::{Binary, Finish, Function, Operand, Step};
 use crate::forest::Forest;
-use crate::frame::Label;
+use crate::frame::{Label, twice};
 use crate::model_file::{Model as NativeModel, nodes::Node};
 
 /// The operator set of the graph.
@@ -38,7 +38,8 @@ const PREDICTION: &str = "prediction";
 ///
 /// # Errors
 ///
-/// A forest whose trees have more nodes than ONNX can number.
+/// A forest whose trees have more nodes than ONNX can number, or values that are not within float32;
+/// classes that read the same.
 pub fn export(forest: &Forest) -> Result<Vec<u8>, Error> {
     export_model(&NativeModel::from_verified_bytes(Arc::new(forest.to_bytes()?))?)
 }
@@ -75,7 +76,7 @@ pub fn export_model(model: &NativeModel) -> Result<Vec<u8>, Error> {
     if model.is_regressor() {
         graph.output.push(ValueInfo::new(PREDICTION, Tensor::FLOAT, &[None, Some(1)]));
     } else {
-        classifier(model.classes(), answer, &mut graph);
+        classifier(model.classes(), answer, &mut graph)?;
     }
     let names = serde_json::to_string(model.feature_names()).map_err(|error| Error::Unsupported(error.to_string()))?;
     let message = Model {
@@ -89,8 +90,11 @@ pub fn export_model(model: &NativeModel) -> Result<Vec<u8>, Error> {
 }
 
 /// Label and columns of the probabilities.
-fn classifier(classes: &[Label], probabilities: &str, graph: &mut Graph) {
+fn classifier(classes: &[Label], probabilities: &str, graph: &mut Graph) -> Result<(), Error> {
     let columns: Vec<String> = classes.iter().map(|class| format!("probability_{class}")).collect();
+    if let Some(column) = twice(columns.iter().map(String::as_str)) {
+        return Err(Error::Unsupported(format!("two columns of the graph would be called `{column}`: rename a class")));
+    }
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     let axis = |axis| Attribute::int("axis", axis);
     let attributes = vec![axis(1), Attribute::int("keepdims", 0)];
@@ -103,6 +107,7 @@ fn classifier(classes: &[Label], probabilities: &str, graph: &mut Graph) {
     graph.output.push(ValueInfo::new("label", labels.data_type, &[None]));
     graph.output.extend(columns.iter().map(|name| ValueInfo::new(name, Tensor::FLOAT, &[None, Some(1)])));
     graph.initializer.extend([labels, Tensor::ints("widths", vec![1; classes.len()])]);
+    Ok(())
 }
 
 /// Labels as whole numbers if all are, else as texts.
@@ -133,14 +138,15 @@ fn steps(finish: &Finish, value: &impl Fn(usize) -> String, graph: &mut Graph) -
                     Binary::Div => "Div",
                 };
                 let mut side = |operand: &Operand, side: &str| match operand {
-                    Operand::Vector(vector) => value(*vector),
+                    Operand::Vector(vector) => Ok(value(*vector)),
                     Operand::Constant(numbers) => {
                         let name = format!("{side}_{at}");
+                        let numbers = numbers.iter().map(|number| float32(*number)).collect::<Result<_, _>>()?;
                         graph.initializer.push(Tensor::floats(&name, numbers));
-                        name
+                        Ok::<_, Error>(name)
                     }
                 };
-                (op, "", vec![side(left, "left"), side(right, "right")], Vec::new())
+                (op, "", vec![side(left, "left")?, side(right, "right")?], Vec::new())
             }
             Step::Apply { function, to } => {
                 let (op, domain, attributes) = operator(*function)?;
@@ -177,6 +183,17 @@ fn operator(function: Function) -> Result<(&'static str, &'static str, Vec<Attri
     }
 }
 
+/// A number as a graph holds it: ONNX Runtime would answer infinity for what is beyond, and nothing reads it.
+#[expect(clippy::cast_possible_truncation, reason = "the graph calculates in float32")]
+fn float32(number: f64) -> Result<f32, Error> {
+    let rounded = number as f32;
+    if rounded.is_finite() {
+        return Ok(rounded);
+    }
+    let reason = format!("the model holds {number:e}, an ONNX graph numbers within float32: scale the target");
+    Err(Error::Unsupported(reason))
+}
+
 /// The parallel arrays of `TreeEnsembleRegressor`.
 #[derive(Default)]
 struct Ensemble {
@@ -200,16 +217,14 @@ fn ensemble(model: &NativeModel, sum: bool) -> Result<Vec<Attribute>, Error> {
         if i32::try_from(at).is_err() {
             return Err(Error::Unsupported("a tree has more nodes than ONNX can number".to_owned()));
         }
-        arrays.push(i64::try_from(tree).unwrap_or(i64::MAX), i64::try_from(at).unwrap_or(i64::MAX), node, value);
-        Ok(())
+        arrays.push(i64::try_from(tree).unwrap_or(i64::MAX), i64::try_from(at).unwrap_or(i64::MAX), node, value)
     })?;
     let n_targets = i64::try_from(model.width()).unwrap_or(i64::MAX);
     Ok(arrays.into_attributes(n_targets, if sum { "SUM" } else { "AVERAGE" }))
 }
 
 impl Ensemble {
-    #[expect(clippy::cast_possible_truncation, reason = "the operator's weights are float32")]
-    fn push(&mut self, tree_id: i64, node_id: i64, node: Node, value: &[f64]) {
+    fn push(&mut self, tree_id: i64, node_id: i64, node: Node, value: &[f64]) -> Result<(), Error> {
         let leaf = node.is_leaf();
         let child = i64::from(node.child);
         self.tree_ids.push(tree_id);
@@ -225,9 +240,10 @@ impl Ensemble {
                 self.target_tree_ids.push(tree_id);
                 self.target_node_ids.push(node_id);
                 self.target_ids.push(target);
-                self.target_weights.push(*weight as f32);
+                self.target_weights.push(float32(*weight)?);
             }
         }
+        Ok(())
     }
 
     fn into_attributes(self, n_targets: i64, aggregate: &str) -> Vec<Attribute> {

@@ -26,6 +26,7 @@ use std::sync::Arc;
 pub use error::{ImportError, Limits};
 
 use crate::Error;
+use crate::frame::twice;
 use crate::model_file::{Imported, Model};
 use error::graph;
 use graph::{Reader, Reading};
@@ -79,10 +80,8 @@ fn feature_names(
     if names.len() != n_features {
         return graph(format_args!("it names {} features and has {n_features}", names.len()));
     }
-    let mut sorted: Vec<&str> = names.iter().map(String::as_str).collect();
-    sorted.sort_unstable();
-    match sorted.windows(2).find(|pair| pair[0] == pair[1]) {
-        Some(twice) => graph(format_args!("two features are called `{}`", twice[0])),
+    match twice(names.iter().map(String::as_str)) {
+        Some(name) => graph(format_args!("two features are called `{name}`")),
         None => Ok(names),
     }
 }

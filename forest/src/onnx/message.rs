@@ -168,12 +168,16 @@ pub(super) struct Tensor {
     int64_data: Vec<i64>,
     #[prost(string, tag = "8")]
     name: String,
+    #[prost(double, repeated, tag = "10")]
+    double_data: Vec<f64>,
 }
 
 impl Tensor {
     pub(super) const FLOAT: i32 = 1;
     const INT64: i32 = 7;
     const STRING: i32 = 8;
+    #[cfg(test)]
+    const DOUBLE: i32 = 11;
 
     fn of(name: &str, data_type: i32, len: usize) -> Self {
         let dims = vec![i64::try_from(len).unwrap_or(i64::MAX)];
@@ -191,10 +195,16 @@ impl Tensor {
         Self { dims: dims.to_vec(), ..Self::ints(name, numbers.to_vec()) }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "the graph calculates in float32")]
-    pub(super) fn floats(name: &str, numbers: &[f64]) -> Self {
-        let float_data = numbers.iter().map(|number| *number as f32).collect();
-        Self { float_data, ..Self::of(name, Self::FLOAT, numbers.len()) }
+    /// As other programs write them.
+    #[cfg(test)]
+    pub(super) fn doubles(name: &str, double_data: Vec<f64>) -> Self {
+        let len = double_data.len();
+        Self { double_data, ..Self::of(name, Self::DOUBLE, len) }
+    }
+
+    pub(super) fn floats(name: &str, float_data: Vec<f32>) -> Self {
+        let len = float_data.len();
+        Self { float_data, ..Self::of(name, Self::FLOAT, len) }
     }
 
     pub(super) fn strings(name: &str, texts: Vec<String>) -> Self {

@@ -2,7 +2,7 @@
 
 use super::message::{Attribute, Graph, Model, NodeMessage, OperatorSet, Tensor, ValueInfo};
 use super::{ImportError, Limits, import};
-use crate::{Error, Frame, FrameLimits, RandomForestParams, fit};
+use crate::{Error, Estimator, Frame, FrameLimits, Label, RandomForestParams, Target, fit};
 use prost::Message as _;
 
 /// More of anything than a file can hold.
@@ -81,6 +81,30 @@ fn the_stump_itself_is_taken_in() {
         (model.feature_names(), model.n_trees(), model.is_regressor()),
         (&["x0".to_owned(), "x1".to_owned()][..], 1, true)
     );
+}
+
+/// Infinity was written in its place, which no import reads: found by fuzzing.
+#[test]
+fn what_is_not_within_float32_is_not_exported() {
+    let refused = "the model holds 1e39, an ONNX graph numbers within float32: scale the target";
+    let values = Target::Values(vec![0.0, 1e39]);
+    let frame = Frame::new(vec!["a".to_owned()], vec![0.0, 1.0], "target", values).unwrap();
+    let forest = fit(&frame, &RandomForestParams::of(Estimator::DecisionTreeRegressor)).unwrap();
+    assert_eq!(super::export(&forest).unwrap_err().to_string(), refused);
+    let scaled = NodeMessage::new("Mul", "", &["t", "c"], &["y"], vec![]);
+    let whole = Tensor::doubles("c", vec![1e39]);
+    let model = import(&bytes(vec![trees(stump(), "t"), scaled], vec![whole], 2), &Limits::default()).unwrap();
+    assert_eq!(super::export_model(&model).unwrap_err().to_string(), refused);
+}
+
+/// Its columns would have one name, which is no graph.
+#[test]
+fn classes_that_read_the_same_are_not_exported() {
+    let classes = Target::from_labels(&[Label::Int(1), Label::Str("1".to_owned())]);
+    let frame = Frame::new(vec!["a".to_owned()], vec![0.0, 1.0], "target", classes).unwrap();
+    let forest = fit(&frame, &RandomForestParams::of(Estimator::DecisionTreeClassifier)).unwrap();
+    let refused = "two columns of the graph would be called `probability_1`: rename a class";
+    assert_eq!(super::export(&forest).unwrap_err().to_string(), refused);
 }
 
 #[test]
@@ -323,7 +347,7 @@ fn classifiers_with_wrong_nodes_attributes_or_claims_are_refused() {
 /// The stump as a `TreeEnsemble` of ai.onnx.ml 5: one inner node, two leaves.
 fn version5() -> Vec<Attribute> {
     let ints = |name: &str, numbers: &[i64]| Attribute::ints(name, numbers.to_vec());
-    let floats = |name: &str, numbers: &[f64]| Attribute::tensor(name, Tensor::floats(name, numbers));
+    let floats = |name: &str, numbers: &[f32]| Attribute::tensor(name, Tensor::floats(name, numbers.to_vec()));
     vec![
         Attribute::int("n_targets", 1),
         ints("tree_roots", &[0]),
@@ -373,7 +397,7 @@ fn ensembles_of_version_5_with_wrong_attributes_or_claims_are_refused() {
     let splits = tensor("nodes_splits", Tensor::ints("s", vec![0]));
     assert_eq!(splits, of("nodes_splits`") + "must be a tensor of float32 or float64");
     let modes = |tensor_of| tensor("nodes_modes", tensor_of);
-    assert_eq!(modes(Tensor::floats("m", &[0.0])), of("nodes_modes`") + "must be a tensor of uint8");
+    assert_eq!(modes(Tensor::floats("m", vec![0.0])), of("nodes_modes`") + "must be a tensor of uint8");
     assert_eq!(modes(Tensor::ints("m", vec![9])), of("nodes_modes`") + "9 is unknown");
     assert_eq!(ints("nodes_falseleafs", &[1, 1]), of("nodes_falseleafs`") + "has 2 elements, expected 1");
     assert_eq!(ints("leaf_targetids", &[0, 1]), of("leaf_targetids`") + "must be in 0..1, got 1");

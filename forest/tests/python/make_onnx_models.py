@@ -1,7 +1,8 @@
 """Writes ONNX models of many kinds, rows for them, and what ONNX Runtime answers.
 
-Usage: make_onnx_models.py FOLDER
-Per model: NAME.onnx, NAME.rows and NAME.json as answer_onnx.py describes them.
+Usage: make_onnx_models.py FOLDER [seeds]
+Per model: NAME.onnx, NAME.rows and NAME.json as answer_onnx.py describes them. With `seeds` the models are as small as their
+kind allows and stand alone: what fuzzing begins with.
 """
 
 import pathlib
@@ -23,6 +24,7 @@ from sklearn import datasets, ensemble, tree
 
 N_FEATURES = 6
 folder = pathlib.Path(sys.argv[1])
+seeds = sys.argv[2:] == ["seeds"]
 warnings.simplefilter("ignore")
 
 
@@ -67,9 +69,21 @@ def rows_for(model, x, missing, categories):
     return np.ascontiguousarray(rows, dtype=np.float32)
 
 
+def size(n_trees, depth):
+    """How many trees, and how deep."""
+    return (2, 2) if seeds else (n_trees, depth)
+
+
+def params(n_trees, depth, **more):
+    n_estimators, max_depth = size(n_trees, depth)
+    return {"n_estimators": n_estimators, "max_depth": max_depth, "random_state": 0, **more}
+
+
 def write(name, model, x, missing=False, categories=()):
-    rows = rows_for(model, x, missing, list(categories))
     (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
+    if seeds:
+        return
+    rows = rows_for(model, x, missing, list(categories))
     (folder / f"{name}.rows").write_bytes(rows.tobytes())
     answer_onnx.answer(folder, name, rows.shape[1])
 
@@ -78,8 +92,8 @@ def from_sklearn():
     (x2, y2), (x3, y3) = data(2), data(3)
     words = np.array(["no", "perhaps", "yes"])[y3]
     value = (2 * x2[:, 0] + x2[:, 1] ** 2).astype(np.float64)
-    forest = {"n_estimators": 12, "max_depth": 6, "random_state": 0}
-    boosted = {"n_estimators": 15, "max_depth": 3, "random_state": 0}
+    forest, boosted = params(12, 6), params(15, 3)
+    _, depth = size(1, 5)
 
     def one(name, estimator, x, y, **options):
         write(f"sklearn-{name}", skl2onnx.to_onnx(estimator.fit(x, y), x[:1], **options), x)
@@ -90,13 +104,13 @@ def from_sklearn():
     one("forest-3-columns", ensemble.RandomForestClassifier(**forest), x3, words, options={"zipmap": "columns"})
     one("forest-3", ensemble.RandomForestClassifier(**forest), x3, words)
     one("extra-3", ensemble.ExtraTreesClassifier(**forest), x3, y3)
-    one("tree-2", tree.DecisionTreeClassifier(max_depth=5, random_state=0), x2, y2)
-    one("tree-3", tree.DecisionTreeClassifier(max_depth=5, random_state=0), x3, y3)
+    one("tree-2", tree.DecisionTreeClassifier(max_depth=depth, random_state=0), x2, y2)
+    one("tree-3", tree.DecisionTreeClassifier(max_depth=depth, random_state=0), x3, y3)
     one("boosting-2", ensemble.GradientBoostingClassifier(**boosted), x2, y2)
     one("boosting-3", ensemble.GradientBoostingClassifier(**boosted), x3, y3)
     one("regressor-forest", ensemble.RandomForestRegressor(**forest), x2, value)
     one("regressor-extra", ensemble.ExtraTreesRegressor(**forest), x2, value)
-    one("regressor-tree", tree.DecisionTreeRegressor(max_depth=5, random_state=0), x2, value)
+    one("regressor-tree", tree.DecisionTreeRegressor(max_depth=depth, random_state=0), x2, value)
     one("regressor-boosting", ensemble.GradientBoostingRegressor(**boosted), x2, value)
     fitted = ensemble.RandomForestClassifier(**forest).fit(x3, y3)
     columns = [(f"column {at}", SkFloat([None, 1])) for at in range(N_FEATURES)]
@@ -120,22 +134,22 @@ def from_xgboost():
     value = (2 * x2[:, 0] + x2[:, 1] ** 2).astype(np.float64)
     holes = x2.copy()
     holes[np.random.RandomState(0).random_sample(x2.shape) < 0.2] = np.nan
-    params = {"n_estimators": 20, "max_depth": 4, "random_state": 0, "n_jobs": 1}
+    boosted = params(20, 4, n_jobs=1)
 
     def one(name, estimator, x, y, missing=False):
         estimator.fit(x, y)
         types = [("input", FloatTensorType([None, x.shape[1]]))]
         write(f"xgboost-{name}", onnxmltools.convert_xgboost(estimator, initial_types=types), np.nan_to_num(x), missing)
 
-    one("binary", xgboost.XGBClassifier(**params), x2, y2)
-    one("multiclass", xgboost.XGBClassifier(**params), x3, y3)
-    one("regression", xgboost.XGBRegressor(**params), x2, value)
-    one("poisson", xgboost.XGBRegressor(objective="count:poisson", **params), x2, np.abs(value))
-    one("tweedie", xgboost.XGBRegressor(objective="reg:tweedie", **params), x2, np.abs(value))
-    one("forest", xgboost.XGBRFClassifier(**params), x2, y2)
-    one("forest-regression", xgboost.XGBRFRegressor(**params), x2, value)
-    one("missing", xgboost.XGBClassifier(**params), holes, y2, missing=True)
-    one("missing-multiclass", xgboost.XGBClassifier(**params), np.where(np.isnan(holes), np.nan, x3), y3, missing=True)
+    one("binary", xgboost.XGBClassifier(**boosted), x2, y2)
+    one("multiclass", xgboost.XGBClassifier(**boosted), x3, y3)
+    one("regression", xgboost.XGBRegressor(**boosted), x2, value)
+    one("poisson", xgboost.XGBRegressor(objective="count:poisson", **boosted), x2, np.abs(value))
+    one("tweedie", xgboost.XGBRegressor(objective="reg:tweedie", **boosted), x2, np.abs(value))
+    one("forest", xgboost.XGBRFClassifier(**boosted), x2, y2)
+    one("forest-regression", xgboost.XGBRFRegressor(**boosted), x2, value)
+    one("missing", xgboost.XGBClassifier(**boosted), holes, y2, missing=True)
+    one("missing-multiclass", xgboost.XGBClassifier(**boosted), np.where(np.isnan(holes), np.nan, x3), y3, missing=True)
 
 
 def from_lightgbm():
@@ -143,7 +157,7 @@ def from_lightgbm():
     value = (2 * x2[:, 0] + x2[:, 1] ** 2).astype(np.float64)
     holes = x2.copy()
     holes[np.random.RandomState(0).random_sample(x2.shape) < 0.2] = np.nan
-    params = {"n_estimators": 20, "max_depth": 4, "random_state": 0, "n_jobs": 1, "verbose": -1}
+    boosted = params(20, 4, n_jobs=1, verbose=-1)
 
     def one(name, estimator, x, y, missing=False, categories=()):
         estimator.fit(x, y, **({"categorical_feature": list(categories)} if categories else {}))
@@ -151,19 +165,19 @@ def from_lightgbm():
         model = onnxmltools.convert_lightgbm(estimator, initial_types=types)
         write(f"lightgbm-{name}", model, np.nan_to_num(x), missing, categories)
 
-    one("binary", lightgbm.LGBMClassifier(**params), x2, y2)
-    one("multiclass", lightgbm.LGBMClassifier(**params), x3, y3)
-    one("regression", lightgbm.LGBMRegressor(**params), x2, value)
-    one("poisson", lightgbm.LGBMRegressor(objective="poisson", **params), x2, np.abs(value))
+    one("binary", lightgbm.LGBMClassifier(**boosted), x2, y2)
+    one("multiclass", lightgbm.LGBMClassifier(**boosted), x3, y3)
+    one("regression", lightgbm.LGBMRegressor(**boosted), x2, value)
+    one("poisson", lightgbm.LGBMRegressor(objective="poisson", **boosted), x2, np.abs(value))
     bagging = {"boosting_type": "rf", "bagging_freq": 1, "bagging_fraction": 0.5}
-    one("forest", lightgbm.LGBMClassifier(**bagging, **params), x2, y2)
-    one("dart", lightgbm.LGBMClassifier(boosting_type="dart", **params), x2, y2)
-    one("missing", lightgbm.LGBMClassifier(**params), holes, y2, missing=True)
+    one("forest", lightgbm.LGBMClassifier(**bagging, **boosted), x2, y2)
+    one("dart", lightgbm.LGBMClassifier(boosting_type="dart", **boosted), x2, y2)
+    one("missing", lightgbm.LGBMClassifier(**boosted), holes, y2, missing=True)
     groups = x2.copy()
     groups[:, 0] = np.random.RandomState(1).randint(0, 12, len(x2))
     groups[:, 1] = np.random.RandomState(2).randint(0, 5, len(x2))
     odd = (np.isin(groups[:, 0], [1, 3, 5, 8]) ^ np.isin(groups[:, 1], [0, 3]) ^ (groups[:, 2] > 0)).astype(int)
-    one("categories", lightgbm.LGBMClassifier(**params), groups, odd, categories=[0, 1])
+    one("categories", lightgbm.LGBMClassifier(**boosted), groups, odd, categories=[0, 1])
 
 
 MODES = ["BRANCH_LEQ", "BRANCH_LT", "BRANCH_GTE", "BRANCH_GT", "BRANCH_EQ", "BRANCH_NEQ"]
@@ -222,7 +236,7 @@ def by_hand():
 
 
 def regressor(rng, rows, name, modes, as_tensor=False, scale=1.0, **attributes):
-    arrays, leaves = random_trees(rng, 5, 4, modes, 1)
+    arrays, leaves = random_trees(rng, *size(5, 4), modes, 1)
     arrays = {f"nodes_{key}": values for key, values in arrays.items()}
     weights = [weight * scale for _, _, _, weight in leaves]
     kind = TensorProto.FLOAT
@@ -248,7 +262,7 @@ def regressor(rng, rows, name, modes, as_tensor=False, scale=1.0, **attributes):
 
 
 def classifier(rng, rows, name, transform, n_classes, targets, base_values):
-    arrays, leaves = random_trees(rng, 5, 4, MODES[:4], targets)
+    arrays, leaves = random_trees(rng, *size(5, 4), MODES[:4], targets)
     if targets == 2:
         # A margin for each class, as CatBoost writes them; ONNX Runtime reads the label off the second.
         firsts = {leaf[:2]: leaf[3] for leaf in leaves if leaf[2] == 0}
@@ -274,11 +288,12 @@ def classifier(rng, rows, name, transform, n_classes, targets, base_values):
 
 
 def version5(rng, rows, name, elem_type, members):
-    """Five trees of depth 3; leaves in pairs."""
+    """Trees of depth 3; leaves in pairs."""
+    n_trees, _ = size(5, 3)
     kind = np.float32 if elem_type == TensorProto.FLOAT else np.float64
     ids = {key: [] for key in ("feature", "true", "trueleafs", "false", "falseleafs", "missing")}
     modes, splits, sets, roots = [], [], [], []
-    for one in range(5):
+    for one in range(n_trees):
         roots.append(7 * one)
         for node in range(7):
             above_leaves = node >= 3
@@ -311,8 +326,8 @@ def version5(rng, rows, name, elem_type, members):
         nodes_falsenodeids=ids["false"],
         nodes_falseleafs=ids["falseleafs"],
         nodes_missing_value_tracks_true=ids["missing"],
-        leaf_targetids=[0] * 40,
-        leaf_weights=numpy_helper.from_array((rng.randint(-8, 9, 40) / 4).astype(kind), "weights"),
+        leaf_targetids=[0] * 8 * n_trees,
+        leaf_weights=numpy_helper.from_array((rng.randint(-8, 9, 8 * n_trees) / 4).astype(kind), "weights"),
         **attributes,
     )
     categories = range(3) if members else ()
