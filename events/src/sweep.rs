@@ -89,9 +89,9 @@ pub struct Trial {
 }
 
 impl SweepRequested {
-    /// How many settings there are.
+    /// How many settings there are; beyond `u128` its largest number, which 128 parameters of two values would pass.
     pub fn size(&self) -> u128 {
-        self.grid.values().map(|values| values.len() as u128).product()
+        self.grid.values().fold(1, |size, values| size.saturating_mul(values.len() as u128))
     }
 
     /// The trials in the order of scikit-learn's `ParameterGrid`: parameters by name, the last one changes fastest.
@@ -161,5 +161,28 @@ impl SweepRequested {
     /// What makes a trial the best.
     pub fn metric(&self) -> &str {
         self.metric.as_deref().unwrap_or_else(|| self.train.usual_metric())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::Value;
+
+    use super::{Refused, SweepRequested};
+    use crate::event::{DatasetRequest, TrainRequested};
+
+    /// Counted round to 0, they would all be made.
+    #[test]
+    fn more_combinations_than_can_be_counted_are_refused() {
+        for n_params in [127, 128, 200] {
+            let grid: BTreeMap<String, Vec<Value>> =
+                (0..n_params).map(|param| (format!("p{param}"), vec![Value::Null; 2])).collect();
+            let train = TrainRequested::new(DatasetRequest::new("file:///a.csv", "target"));
+            let sweep = SweepRequested { train, grid, metric: None };
+            let trials = if n_params == 127 { 1 << 127 } else { u128::MAX };
+            assert_eq!(sweep.trials("s"), Err(Refused::TooMany { trials }));
+        }
     }
 }
