@@ -5,7 +5,7 @@ use regrove_host::Problem;
 
 use crate::json::{Kind, Read, Scanner};
 use crate::refusal::{Fault, Weight};
-use crate::rows::{Order, Reader, Rows, not};
+use crate::rows::{Order, Reader, Rows, TEXT_CHARS_SHOWN, not};
 use crate::signature::Signature;
 
 /// The text of a body.
@@ -98,7 +98,8 @@ pub(crate) fn columns(scanner: &mut Scanner<'_>, signature: &Signature, pointer:
     reader.finish(pointer)
 }
 
-/// Rows as text with a header: columns by name, categories as texts, an empty cell for a missing value.
+/// Rows as text with a header: columns by name, categories as texts, an empty cell for a missing value. Faults have a row
+/// and a column and no pointer: it could only point to the body as a whole.
 ///
 /// # Errors
 /// Where the text is no CSV, or the columns or cells are wrong.
@@ -110,32 +111,30 @@ pub(crate) fn csv(body: &[u8], signature: &Signature) -> Result<Rows, Problem> {
     let header: Vec<String> = csv.headers().map_err(|error| broken(&error))?.iter().map(str::to_owned).collect();
     let map = signature.map(&header, "")?;
     let mut reader = Reader::new(signature, body.len());
-    let mut cells = vec![None; signature.len()];
     let mut record = csv::StringRecord::new();
-    let mut row = 0;
     while csv.read_record(&mut record).map_err(|error| broken(&error))? {
+        let row = reader.blank_row("")?;
         for ((cell, position), name) in record.iter().zip(&map).zip(&header) {
             let Some(position) = *position else { continue };
-            cells[position] = match cell.trim() {
-                "" => None,
-                text if signature.codes(position).is_some() => {
-                    Some(f64::from(reader.category(text, row, position, String::new)))
-                }
-                text => {
-                    let value = text.parse::<f64>().ok();
-                    if value.is_none() {
-                        reader.fault(Weight::Shape, || {
-                            let shown: String = text.chars().take(40).collect();
-                            let detail = format!("row {row}, column `{name}`: `{shown}` is not a number");
-                            Fault::shape(String::new(), "a number", "text").saying(detail).at(row, Some(name))
-                        });
+            let value = match cell.trim() {
+                "" => continue,
+                text if signature.codes(position).is_some() => reader.category(text, row, position, String::new),
+                text => match text.parse::<f64>() {
+                    Ok(value) => reader.checked(Some(value), row, position, String::new),
+                    Err(_) => {
+                        reader.fault(Weight::Shape, || not_a_number(text, row, name));
+                        continue;
                     }
-                    value
-                }
+                },
             };
+            reader.set(row, position, value);
         }
-        reader.row(&cells, "")?;
-        row += 1;
     }
     reader.finish("")
+}
+
+fn not_a_number(text: &str, row: usize, column: &str) -> Fault {
+    let shown: String = text.chars().take(TEXT_CHARS_SHOWN).collect();
+    let detail = format!("row {row}, column `{column}`: `{shown}` is not a number");
+    Fault::shape(String::new(), "a number", "text").saying(detail).at(row, Some(column))
 }

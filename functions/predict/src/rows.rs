@@ -9,7 +9,7 @@ use crate::refusal::{Fault, Faults, Stop, Weight};
 use crate::signature::{Codes, Signature};
 
 /// Characters of a text that a message repeats.
-const TEXT_CHARS_SHOWN: usize = 40;
+pub(crate) const TEXT_CHARS_SHOWN: usize = 40;
 /// Most rows in one request.
 pub const ROWS_MAX: usize = 100_000;
 /// Cells that every body may have. Beyond them a cell takes at least a byte of the body: whoever leaves cells out must not make
@@ -117,13 +117,10 @@ impl<'a> Reader<'a> {
         let start = self.begin_row(pointer)?;
         let row = self.rows.n_rows - 1;
         let n_features = self.signature.len();
-        let width = match order {
-            Order::Model => n_features,
-            Order::Mapped(map) => {
-                self.rows.values.resize(start + n_features, f32::NAN);
-                map.len()
-            }
-        };
+        let width = self.width(order);
+        if let Order::Mapped(_) = order {
+            self.rows.values.resize(start + n_features, f32::NAN);
+        }
         let count = scanner.array(|scanner, at| {
             let position = match order {
                 _ if at >= width => None,
@@ -140,25 +137,15 @@ impl<'a> Reader<'a> {
         })?;
         if count != width {
             self.rows.values.resize(start + n_features, f32::NAN);
-            let (expected, whose) = match order {
-                Order::Model => (n_features, "the model expects"),
-                Order::Mapped(map) => (map.len(), "`columns` names"),
-            };
-            self.fault(Weight::Value, || {
-                let detail = format!("row {row} has {count} features, {whose} {expected}");
-                let place = format!("{pointer}/{row}");
-                Fault::value("wrong-feature-count", place, detail, format!("{expected} numbers")).at(row, None)
-            });
         }
+        self.check_width(count, row, pointer, order);
         Ok(())
     }
 
     /// One row as an object. Members that are no columns of the model are left out, as they are from a data frame.
     fn record(&mut self, scanner: &mut Scanner<'_>, pointer: &str) -> Read<()> {
-        let start = self.begin_row(pointer)?;
-        let row = self.rows.n_rows - 1;
+        let row = self.blank_row(pointer)?;
         let n_features = self.signature.len();
-        self.rows.values.resize(start + n_features, f32::NAN);
         let (mut guess, mut found) = (0, 0);
         let mut seen = vec![false; n_features];
         scanner.object(|scanner, name| {
@@ -167,7 +154,7 @@ impl<'a> Reader<'a> {
             found += 1;
             seen[position] = true;
             let value = self.cell(scanner, row, position, || format!("{pointer}/{row}{}", step(name)))?;
-            self.rows.values[start + position] = value;
+            self.set(row, position, value);
             Ok(())
         })?;
         if found != n_features {
@@ -197,17 +184,15 @@ impl<'a> Reader<'a> {
             self.fault(Weight::Shape, || fault);
             return scanner.skip();
         }
-        let n_features = self.signature.len();
         let count = scanner.array(|scanner, row| {
             if first {
-                self.begin_row(pointer)?;
-                self.rows.values.resize((row + 1) * n_features, f32::NAN);
+                self.blank_row(pointer)?;
             }
             if row >= self.rows.n_rows {
                 return scanner.skip();
             }
             let value = self.cell(scanner, row, position, || format!("{pointer}/{row}"))?;
-            self.rows.values[row * n_features + position] = value;
+            self.set(row, position, value);
             Ok(())
         })?;
         let n_rows = self.rows.n_rows;
@@ -246,72 +231,115 @@ impl<'a> Reader<'a> {
         Ok(f32::NAN)
     }
 
-    /// Rows that came as numbers, `(n_rows, n_features)` row-major in the model's order.
-    pub(crate) fn numbers(&mut self, values: impl IntoIterator<Item = Option<f64>>, pointer: &str) -> Read<()> {
+    /// Rows that came as numbers, `(n_rows, n_features)` row-major in the model's order; `place` says where each stands.
+    pub(crate) fn numbers(
+        &mut self,
+        values: impl IntoIterator<Item = Option<f64>>,
+        pointer: &str,
+        place: impl Fn(usize) -> String,
+    ) -> Read<()> {
         let n_features = self.signature.len();
         for (at, value) in values.into_iter().enumerate() {
             let (row, position) = (at / n_features, at % n_features);
             if position == 0 {
                 self.begin_row(pointer)?;
             }
-            let cell = self.checked(value, row, position, || format!("{pointer}/{at}"));
+            let cell = self.checked(value, row, position, || place(at));
             self.rows.values.push(cell);
         }
         Ok(())
     }
 
-    /// One row of numbers in the model's order, `(n_features,)`.
-    pub(crate) fn row(&mut self, cells: &[Option<f64>], pointer: &str) -> Read<()> {
-        self.begin_row(pointer)?;
-        let row = self.rows.n_rows - 1;
-        for (position, cell) in cells.iter().enumerate() {
-            let value = self.checked(*cell, row, position, || format!("{pointer}/{row}/{position}"));
-            self.rows.values.push(value);
+    /// One row that came as numbers.
+    pub(crate) fn row(&mut self, cells: &[Option<f64>], pointer: &str, order: Order<'_>) -> Read<()> {
+        let row = self.blank_row(pointer)?;
+        let width = self.width(order);
+        for (at, cell) in cells.iter().enumerate().take(width) {
+            let position = match order {
+                Order::Model => Some(at),
+                Order::Mapped(map) => map.get(at).copied().flatten(),
+            };
+            let Some(position) = position else { continue };
+            let value = self.checked(*cell, row, position, || format!("{pointer}/{row}/{at}"));
+            self.set(row, position, value);
         }
+        self.check_width(cells.len(), row, pointer, order);
         Ok(())
     }
 
-    /// One column of numbers, at `position` of the model. The first one says how many rows there are.
+    /// Begins a row whose values are all missing as yet, and gives its number.
+    pub(crate) fn blank_row(&mut self, pointer: &str) -> Read<usize> {
+        let start = self.begin_row(pointer)?;
+        self.rows.values.resize(start + self.signature.len(), f32::NAN);
+        Ok(self.rows.n_rows - 1)
+    }
+
+    /// A value in a row that has begun.
+    pub(crate) fn set(&mut self, row: usize, position: usize, value: f32) {
+        if let Some(place) = self.rows.values.get_mut(row * self.signature.len() + position) {
+            *place = value;
+        }
+    }
+
+    /// How many cells a row has.
+    fn width(&self, order: Order<'_>) -> usize {
+        match order {
+            Order::Model => self.signature.len(),
+            Order::Mapped(map) => map.len(),
+        }
+    }
+
+    fn check_width(&mut self, count: usize, row: usize, pointer: &str, order: Order<'_>) {
+        let expected = self.width(order);
+        if count == expected {
+            return;
+        }
+        let whose = match order {
+            Order::Model => "the model expects",
+            Order::Mapped(_) => "`columns` names",
+        };
+        self.fault(Weight::Value, || {
+            let detail = format!("row {row} has {count} features, {whose} {expected}");
+            let place = format!("{pointer}/{row}");
+            Fault::value("wrong-feature-count", place, detail, format!("{expected} numbers")).at(row, None)
+        });
+    }
+
+    /// One column of numbers, at `position` of the model; `place` says where each stands. The first column says how many
+    /// rows there are.
     pub(crate) fn number_column(
         &mut self,
         values: impl IntoIterator<Item = Option<f64>>,
         pointer: &str,
+        place: impl Fn(usize) -> String,
         position: usize,
         first: bool,
     ) -> Read<()> {
-        let n_features = self.signature.len();
         for (row, value) in values.into_iter().enumerate() {
             if first {
-                self.begin_row(pointer)?;
-                self.rows.values.resize((row + 1) * n_features, f32::NAN);
+                self.blank_row(pointer)?;
             }
-            let cell = self.checked(value, row, position, || format!("{pointer}/{row}"));
-            if let Some(place) = self.rows.values.get_mut(row * n_features + position) {
-                *place = cell;
-            }
+            let cell = self.checked(value, row, position, || place(row));
+            self.set(row, position, cell);
         }
         Ok(())
     }
 
-    /// One column of texts, at `position` of the model. The first one says how many rows there are.
+    /// The same with texts.
     pub(crate) fn text_column(
         &mut self,
         texts: impl IntoIterator<Item = Option<String>>,
         pointer: &str,
+        place: impl Fn(usize) -> String,
         position: usize,
         first: bool,
     ) -> Read<()> {
-        let n_features = self.signature.len();
         for (row, text) in texts.into_iter().enumerate() {
             if first {
-                self.begin_row(pointer)?;
-                self.rows.values.resize((row + 1) * n_features, f32::NAN);
+                self.blank_row(pointer)?;
             }
-            let place = || format!("{pointer}/{row}");
-            let cell = text.map_or(f32::NAN, |text| self.category(&text, row, position, place));
-            if let Some(place) = self.rows.values.get_mut(row * n_features + position) {
-                *place = cell;
-            }
+            let cell = text.map_or(f32::NAN, |text| self.category(&text, row, position, || place(row)));
+            self.set(row, position, cell);
         }
         Ok(())
     }
@@ -353,14 +381,21 @@ impl<'a> Reader<'a> {
         });
     }
 
-    fn checked(&mut self, value: Option<f64>, row: usize, position: usize, pointer: impl Fn() -> String) -> f32 {
+    /// A number as the model takes it; NaN, and a fault, for one that it does not take.
+    pub(crate) fn checked(
+        &mut self,
+        value: Option<f64>,
+        row: usize,
+        position: usize,
+        pointer: impl Fn() -> String,
+    ) -> f32 {
         let Some(value) = value.filter(|value| !value.is_nan()) else { return f32::NAN };
         let Some(narrow) = narrow(value) else {
-            let column = self.signature.names().get(position);
+            let column = self.signature.names().get(position).map(String::as_str).unwrap_or_default();
             self.fault(Weight::Value, || {
-                let detail = format!("row {row}, column {position}: {value} is beyond float32");
-                let fault = Fault::value("number-too-large", pointer(), detail, "a finite number within ±3.4e38");
-                fault.at(row, column.map(String::as_str))
+                let detail = format!("row {row}, column `{column}`: {value} is beyond float32");
+                let expected = "a finite number within ±3.4e38";
+                Fault::value("number-too-large", pointer(), detail, expected).at(row, Some(column))
             });
             return f32::NAN;
         };

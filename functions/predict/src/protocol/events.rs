@@ -9,7 +9,7 @@ use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
 use http::StatusCode;
 use regrove_events::event::{PredictCompleted, PredictRequested};
-use regrove_events::{Cause, Event, http_binding, ids, model_name};
+use regrove_events::{Cause, CloudEvent, Event, http_binding, ids, model_name};
 use regrove_host::{Problem, Received, TraceContext, now};
 use serde_json::Value;
 
@@ -17,14 +17,14 @@ use crate::Service;
 use crate::answer::Answer;
 use crate::dataset;
 use crate::models::{Choice, Served};
-use crate::refusal::{Fault, Weight};
-use crate::rows::{Reader, Rows};
+use crate::refusal::Fault;
+use crate::rows::{Order, Reader, Rows};
 use crate::signature::Signature;
 
 /// This function's name, as it stands in the source of its events.
 const FUNCTION: &str = "predict";
 
-/// `POST /`.
+/// `POST /`. What does not exist is 422 here: a broker delivers again, for ever, what is answered with 404.
 #[utoipa::path(post, path = "/", tag = "CloudEvents", summary = "Answer predict-requested with predict-completed",
     request_body(content = Object, content_type = "application/cloudevents+json"),
     responses((status = 200, body = Object), (status = 400, response = crate::openapi::Refused), (status = 422, response = crate::openapi::Refused)))]
@@ -32,10 +32,17 @@ pub(crate) async fn receive(
     State(service): State<Arc<Service>>,
     Received(received): Received,
 ) -> Result<Response, Problem> {
-    let Event::PredictRequested(wish) = Event::read(&received)? else {
+    answer(&service, &received).await.map_err(|problem| match problem.status {
+        StatusCode::NOT_FOUND => problem.status(StatusCode::UNPROCESSABLE_ENTITY),
+        _ => problem,
+    })
+}
+
+async fn answer(service: &Arc<Service>, received: &CloudEvent) -> Result<Response, Problem> {
+    let Event::PredictRequested(wish) = Event::read(received)? else {
         return Err(regrove_events::Unreadable::UnknownType(received.ty().to_owned()).into());
     };
-    let name = model_name::of(&received)?;
+    let name = model_name::of(received)?;
     let models = &service.answering.models;
     let choice = match &wish.version {
         // Asked again it is answered from the same version, as far as there is a choice.
@@ -53,7 +60,7 @@ pub(crate) async fn receive(
             )
             .into());
         }
-        Some(from) => dataset::answer(&service, choice, trace, from, &id).await?,
+        Some(from) => dataset::answer(service, choice, trace, from, &id).await?,
         None => {
             let bytes = received.data().map_or(0, Bytes::len);
             let read = move |served: &Served| Ok((inline(&wish, &served.signature)?, complete));
@@ -61,7 +68,7 @@ pub(crate) async fn receive(
         }
     };
     let completed = Event::PredictCompleted(completed);
-    let cause = Cause { function: FUNCTION, event: &received, at: now() };
+    let cause = Cause { function: FUNCTION, event: received, at: now() };
     let (headers, body) = http_binding::to_binary(&completed.caused_by(&cause, &id, name)?)?;
     Ok((StatusCode::OK, headers, body).into_response())
 }
@@ -70,27 +77,11 @@ fn inline(wish: &PredictRequested, signature: &Signature) -> Result<Rows, Proble
     let Some(rows) = &wish.features else {
         return Err(Fault::missing("/data", "features", "a list of rows, or a data set in `dataset`").into());
     };
-    let map = match &wish.columns {
-        Some(columns) => signature.map(columns, "/data/columns")?,
-        None => (0..signature.len()).map(Some).collect(),
-    };
+    let map = wish.columns.as_ref().map(|columns| signature.map(columns, "/data/columns")).transpose()?;
     let mut reader = Reader::new(signature, rows.iter().map(Vec::len).sum());
-    let mut cells = vec![None; signature.len()];
-    for (at, row) in rows.iter().enumerate() {
-        if row.len() != map.len() {
-            reader.fault(Weight::Value, || {
-                let detail = format!("row {at} has {} features, {} are expected", row.len(), map.len());
-                let place = format!("/data/features/{at}");
-                Fault::value("wrong-feature-count", place, detail, format!("{} numbers", map.len()))
-            });
-            continue;
-        }
-        for (cell, position) in row.iter().zip(&map) {
-            if let Some(position) = position {
-                cells[*position] = *cell;
-            }
-        }
-        reader.row(&cells, "/data/features")?;
+    let order = map.as_deref().map_or(Order::Model, Order::Mapped);
+    for row in rows {
+        reader.row(row, "/data/features", order)?;
     }
     reader.finish("/data/features")
 }

@@ -2,9 +2,7 @@
 
 use crate::json::{Kind, Read, Scanner};
 use crate::refusal::Fault;
-
-/// Most dimensions that a tensor may have here: rows and columns.
-const DIMENSIONS_MAX: usize = 2;
+use crate::rows::not;
 
 /// What a tensor holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,6 +136,28 @@ pub(super) enum Data<'a> {
     Binary(&'a [u8]),
 }
 
+/// How a tensor's elements stand in the body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// One list.
+    Flat,
+    /// Lists of so many elements each.
+    Nested(usize),
+    /// As bytes, which no pointer reaches.
+    Binary,
+}
+
+impl Layout {
+    /// Where an element of the tensor at `pointer` stands.
+    pub(super) fn place(self, pointer: &str, at: usize) -> String {
+        match self {
+            Self::Flat => format!("{pointer}/data/{at}"),
+            Self::Nested(width) => format!("{pointer}/data/{}/{}", at / width.max(1), at % width.max(1)),
+            Self::Binary => pointer.to_owned(),
+        }
+    }
+}
+
 /// An input.
 #[derive(Debug)]
 pub(super) struct Tensor<'a> {
@@ -155,12 +175,13 @@ impl Tensor<'_> {
         self.shape.iter().try_fold(1_usize, |count, size| count.checked_mul(*size))
     }
 
-    /// The numbers in order, `None` for a missing one. There are `count` of them.
-    pub(super) fn numbers(mut self, count: usize) -> Read<Vec<Option<f64>>> {
+    /// The numbers in order, `None` for a missing one, and how they stand in the body. There are `count` of them.
+    pub(super) fn numbers(mut self, count: usize) -> Read<(Vec<Option<f64>>, Layout)> {
         let Elements::Numbers(datatype) = self.elements else {
             let place = format!("{}/datatype", self.pointer);
             return Err(Fault::shape(place, format!("one of {}", Datatype::names()), "`BYTES`").into());
         };
+        let width = self.row_width();
         match &mut self.data {
             Data::Binary(bytes) => {
                 let width = datatype.width();
@@ -170,18 +191,21 @@ impl Tensor<'_> {
                     let detail = format!("`{place}` has {} bytes, its shape {shape:?} takes {expected}", bytes.len());
                     return Err(Fault::value("wrong-tensor", place.clone(), detail, format!("{expected} bytes")).into());
                 }
-                Ok(bytes.chunks_exact(width).map(|element| Some(datatype.decode(element))).collect())
+                let numbers = bytes.chunks_exact(width).map(|element| Some(datatype.decode(element))).collect();
+                Ok((numbers, Layout::Binary))
             }
             Data::Json(scanner) => {
                 let place = format!("{}/data", self.pointer);
-                let elements = flat(scanner, &place, count, &mut |scanner, place| number(scanner, datatype, place))?;
+                let mut read = |scanner: &mut Scanner<'_>, place: &dyn Fn() -> String| number(scanner, datatype, place);
+                let elements = elements(scanner, &place, (count, width), &mut read)?;
                 self.complete(elements, count)
             }
         }
     }
 
-    /// The texts in order, `None` for a missing one. There are `count` of them.
-    pub(super) fn texts(mut self, count: usize) -> Read<Vec<Option<String>>> {
+    /// The texts in order, `None` for a missing one, and how they stand in the body. There are `count` of them.
+    pub(super) fn texts(mut self, count: usize) -> Read<(Vec<Option<String>>, Layout)> {
+        let width = self.row_width();
         match &mut self.data {
             Data::Binary(bytes) => {
                 let texts = texts(bytes).filter(|texts| texts.len() == count);
@@ -190,21 +214,26 @@ impl Tensor<'_> {
                     let expected = "each text's length in 4 bytes, little-endian, and its bytes in UTF-8";
                     Fault::value("wrong-tensor", self.pointer.clone(), detail, expected)
                 })?;
-                Ok(texts.into_iter().map(Some).collect())
+                Ok((texts.into_iter().map(Some).collect(), Layout::Binary))
             }
             Data::Json(scanner) => {
                 let place = format!("{}/data", self.pointer);
-                let elements = flat(scanner, &place, count, &mut text)?;
+                let elements = elements(scanner, &place, (count, width), &mut text)?;
                 self.complete(elements, count)
             }
         }
     }
 
-    fn complete<T>(&self, elements: Vec<T>, count: usize) -> Read<Vec<T>> {
-        if elements.len() == count {
-            return Ok(elements);
+    /// Elements of one row: nested data have a list of so many for each.
+    fn row_width(&self) -> usize {
+        self.shape.get(1).copied().unwrap_or(1)
+    }
+
+    fn complete<T>(&self, read: (Vec<T>, Layout), count: usize) -> Read<(Vec<T>, Layout)> {
+        let got = read.0.len();
+        if got == count {
+            return Ok(read);
         }
-        let got = elements.len();
         let detail = format!("`{}` has {got} elements, its shape {:?} has {count}", self.pointer, self.shape);
         Err(Fault::value("wrong-tensor", self.pointer.clone(), detail, format!("{count} elements")).into())
     }
@@ -249,38 +278,51 @@ fn text(scanner: &mut Scanner<'_>, place: &dyn Fn() -> String) -> Read<Option<St
     }
 }
 
-/// The elements of nested or flat lists, in order.
-fn flat<T>(scanner: &mut Scanner<'_>, pointer: &str, count: usize, read: &mut ReadElement<'_, T>) -> Read<Vec<T>> {
-    let mut elements = Vec::with_capacity(count.min(1 << 20));
-    flatten(scanner, pointer, count, DIMENSIONS_MAX, &mut elements, read)?;
-    Ok(elements)
-}
-
-/// Stops to keep what is more than `count`.
-fn flatten<T>(
+/// The elements of one list, or of a list of lists of `width` elements each, in order. Stops to keep what is more than
+/// `count`.
+fn elements<T>(
     scanner: &mut Scanner<'_>,
     pointer: &str,
+    (count, width): (usize, usize),
+    read: &mut ReadElement<'_, T>,
+) -> Read<(Vec<T>, Layout)> {
+    let mut elements = Vec::with_capacity(count.min(1 << 20));
+    let mut layout = None;
+    scanner.array(|scanner, at| {
+        let place = || format!("{pointer}/{at}");
+        let nested = *layout.get_or_insert(scanner.kind()? == Kind::Array);
+        if !nested {
+            return element(scanner, &place, pointer, count, &mut elements, read);
+        }
+        if let Some(fault) = not(scanner, Kind::Array, &place(), "a list like the first")? {
+            return Err(fault.into());
+        }
+        let got = scanner.array(|scanner, inner| {
+            element(scanner, &|| format!("{pointer}/{at}/{inner}"), pointer, count, &mut elements, read)
+        })?;
+        if got == width {
+            return Ok(());
+        }
+        let detail = format!("`{}` has {got} elements, the shape says {width}", place());
+        Err(Fault::value("wrong-tensor", place(), detail, format!("{width} elements")).into())
+    })?;
+    Ok((elements, if layout == Some(true) { Layout::Nested(width) } else { Layout::Flat }))
+}
+
+fn element<T>(
+    scanner: &mut Scanner<'_>,
+    place: &dyn Fn() -> String,
+    pointer: &str,
     count: usize,
-    depth: usize,
     elements: &mut Vec<T>,
     read: &mut ReadElement<'_, T>,
 ) -> Read<()> {
-    scanner
-        .array(|scanner, at| {
-            let place = || format!("{pointer}/{at}");
-            if depth > 1 && scanner.kind()? == Kind::Array {
-                return flatten(scanner, &place(), count, depth - 1, elements, read);
-            }
-            elements.push(read(scanner, &place)?);
-            if elements.len() > count {
-                let detail = format!("`{pointer}` has more elements than the {count} of its shape");
-                return Err(
-                    Fault::value("wrong-tensor", pointer.to_owned(), detail, format!("{count} elements")).into()
-                );
-            }
-            Ok(())
-        })
-        .map(drop)
+    elements.push(read(scanner, place)?);
+    if elements.len() > count {
+        let detail = format!("`{pointer}` has more elements than the {count} of its shape");
+        return Err(Fault::value("wrong-tensor", pointer.to_owned(), detail, format!("{count} elements")).into());
+    }
+    Ok(())
 }
 
 #[cfg(test)]

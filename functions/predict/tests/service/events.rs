@@ -2,16 +2,24 @@
 
 use axum::body::Body;
 use http::{Request, StatusCode};
-use regrove_events::{CloudEvent, Event, http_binding};
+use regrove_events::{CloudEvent, CloudEventBuilder, Event, http_binding};
 use serde_json::{Value, json};
 
 use crate::stage::{Kind, NAME, Reply, Stage, outputs};
 
+fn event(data: &Value) -> CloudEventBuilder {
+    CloudEvent::builder("17", "/me", "io.regrove.predict-requested")
+        .subject(NAME)
+        .extension("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
+        .data("application/json", data.to_string())
+}
+
 async fn send(stage: &Stage, data: &Value) -> Reply {
-    let event = CloudEvent::builder("17", "/me", "io.regrove.predict-requested").subject(NAME);
-    let event = event.extension("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01");
-    let event = event.data("application/json", data.to_string()).build().unwrap();
-    let (headers, body) = http_binding::to_binary(&event).unwrap();
+    send_event(stage, event(data)).await
+}
+
+async fn send_event(stage: &Stage, event: CloudEventBuilder) -> Reply {
+    let (headers, body) = http_binding::to_binary(&event.build().unwrap()).unwrap();
     let mut request = Request::post("/").body(Body::from(body)).unwrap();
     *request.headers_mut() = headers;
     stage.ask(request).await
@@ -44,7 +52,64 @@ async fn wishes_that_cannot_be_answered_are_refused_for_good() {
         (json!({}), 422, "invalid-request"),
         (json!({"features": [["x"]]}), 422, "invalid-event-data"),
         (json!({"features": [[1, 2, 3]], "columns": ["a", "b", "b"]}), 400, "wrong-columns"),
+        (json!({"features": [[1, 2, 3]], "version": "9"}), 422, "version-not-loaded"),
+        (json!({"features": [[1, 2, 3]], "dataset": {"uri": "file:x.csv"}}), 422, "invalid-request"),
+        (json!({"dataset": {"uri": "nonsense"}}), 422, "dataset-unsupported"),
+        (json!({"dataset": {"uri": "file:///nowhere/x.csv"}}), 422, "dataset-not-found"),
     ] {
         send(&stage, &data).await.is_problem(status, kind, "");
     }
+    let plain = event(&json!({"features": [[1, 2, 3]]}));
+    send_event(&stage, plain.clone().subject("a/b")).await.is_problem(422, "invalid-event-data", "a/b");
+    let others = [
+        ("io.regrove.predict-completed", NAME, 400, "unknown-event-type"),
+        ("com.example.unknown", NAME, 400, "unknown-event-type"),
+    ];
+    for (ty, subject, status, kind) in others {
+        let other = CloudEvent::builder("17", "/me", ty).subject(subject).data("application/json", "{}");
+        send_event(&stage, other).await.is_problem(status, kind, "");
+    }
+    for (path_only, status) in [(Request::post("/"), 400), (Request::get("/"), 405), (Request::put("/"), 405)] {
+        let reply = stage.ask(path_only.body(Body::from("{}")).unwrap()).await;
+        assert_eq!(reply.status.as_u16(), status, "{reply:?}");
+    }
+    // That a model is not loaded yet is the one thing that waiting mends.
+    let absent = send_event(&stage, plain.subject("Absent")).await;
+    absent.is_problem(503, "model-not-loaded", "no model is loaded as `Absent`");
+}
+
+/// Every fault has its own row and the place that its sender knows it by.
+#[tokio::test]
+async fn faults_name_the_rows_and_cells_as_they_were_sent() {
+    let (stage, _) = Stage::of(Kind::Numbers).await;
+    let places = |problem: &Value| -> Vec<(String, Value, Value)> {
+        let place = |error: &Value| {
+            (error["pointer"].as_str().unwrap().to_owned(), error["row"].clone(), error["column"].clone())
+        };
+        problem["errors"].as_array().unwrap().iter().map(place).collect()
+    };
+    let features = json!([[1], [1e39, 2, 3], [1, 2, 3, 4], [1, 2, 1e39]]);
+    let problem = send(&stage, &json!({"features": features})).await;
+    let problem = problem.is_problem(400, "wrong-feature-count", "row 0 has 1 features, the model expects 3");
+    assert_eq!(
+        places(&problem),
+        [
+            ("/data/features/0".to_owned(), json!(0), Value::Null),
+            ("/data/features/1/0".to_owned(), json!(1), json!("a")),
+            ("/data/features/2".to_owned(), json!(2), Value::Null),
+            ("/data/features/3/2".to_owned(), json!(3), json!("c")),
+        ]
+    );
+    let reversed =
+        json!({"columns": ["c", "z", "b", "a"], "features": [[1, 1e39, 3, 4], [1e39, 2, 3, 1e39], [1, 2, 3]]});
+    let problem = send(&stage, &reversed).await.is_problem(400, "number-too-large", "row 1, column `c`");
+    assert_eq!(
+        places(&problem),
+        [
+            ("/data/features/1/0".to_owned(), json!(1), json!("c")),
+            ("/data/features/1/3".to_owned(), json!(1), json!("a")),
+            ("/data/features/2".to_owned(), json!(2), Value::Null),
+        ]
+    );
+    assert!(problem["errors"][2]["detail"].as_str().unwrap().contains("`columns` names 4"), "{problem}");
 }

@@ -78,9 +78,15 @@ async fn what_the_scoring_server_refuses_is_refused() {
         ("a,b,c\n", "no-rows", "no rows"),
         ("a,b,c\n1,2\n", "invalid-request", "not CSV"),
         ("a,b,c\n1,x,3\n", "invalid-request", "row 0, column `b`: `x` is not a number"),
-        ("a,b,c\n1,1e40,3\n", "number-too-large", "beyond float32"),
+        ("a,b,c\n1,1e40,3\n", "number-too-large", "row 0, column `b`"),
         ("a,b,c\n1,inf,3\n", "number-too-large", "beyond float32"),
     ] {
-        stage.post("/invocations", "text/csv", body).await.is_problem(400, kind, says);
+        let problem = stage.post("/invocations", "text/csv", body).await.is_problem(400, kind, says);
+        assert_eq!(problem["pointer"], "", "there are no places in CSV but rows and columns: {problem}");
     }
+    let several = stage.post("/invocations", "text/csv", "b,a,c\n1,2,3\nx,2,1e40\n1,2,y\n").await;
+    let several = several.is_problem(400, "invalid-request", "row 1, column `b`");
+    let places: Vec<_> =
+        several["errors"].as_array().unwrap().iter().map(|e| json!([e["pointer"], e["row"], e["column"]])).collect();
+    assert_eq!(places, [json!(["", 1, "b"]), json!(["", 2, "c"]), json!(["", 1, "c"])]);
 }

@@ -126,6 +126,34 @@ async fn the_server_and_its_models_describe_themselves() {
     assert_eq!(stage.post("/v2/repository/index", "application/json", "{}").await.json()[0]["name"], NAME);
 }
 
+/// A pointer points to what is there: lists as they are nested, and no member where the numbers came as bytes.
+#[tokio::test]
+async fn a_fault_points_to_the_element_as_it_was_sent() {
+    let (stage, _) = Stage::of(Kind::Numbers).await;
+    let mut values = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]];
+    values[1][0] = 1e39;
+    let flat: Vec<f64> = values.concat();
+    let bytes: Vec<u8> = flat.iter().flat_map(|value| value.to_le_bytes()).collect();
+    let size = json!({"datatype": "FP64", "parameters": {"binary_data_size": bytes.len()}});
+    let column = |name: &str, at: usize, nested: bool| {
+        let [first, second] = [values[0][at], values[1][at]];
+        let data = if nested { json!([[first], [second]]) } else { json!([first, second]) };
+        json!({"name": name, "shape": if nested { json!([2, 1]) } else { json!([2]) }, "datatype": "FP64", "data": data})
+    };
+    let columns = |nested| json!({"inputs": [column("c", 2, nested), column("a", 0, nested), column("b", 1, nested)]});
+    let replies = [
+        (stage.json(&path(), &input(&json!({"data": values}))).await, "/inputs/0/data/1/0"),
+        (stage.json(&path(), &input(&json!({"data": flat}))).await, "/inputs/0/data/3"),
+        (stage.json(&path(), &columns(true)).await, "/inputs/1/data/1/0"),
+        (stage.json(&path(), &columns(false)).await, "/inputs/1/data/1"),
+        (binary(&stage, &input(&size), &bytes).await, "/inputs/0"),
+    ];
+    for (reply, pointer) in replies {
+        let problem = reply.is_problem(400, "number-too-large", "row 1, column `a`");
+        assert_eq!((&problem["pointer"], &problem["row"]), (&json!(pointer), &json!(1)), "{problem}");
+    }
+}
+
 #[tokio::test]
 async fn tensors_that_lie_are_refused() {
     let (stage, _) = Stage::of(Kind::Numbers).await;
@@ -151,7 +179,14 @@ async fn tensors_that_lie_are_refused() {
         (with("data", json!([[[1, 2, 3]]])), "invalid-request", "is a list"),
         (with("data", json!("abc")), "invalid-request", "is a string"),
         (with("data", json!([[1, 2, "3"], [1, 2, 3]])), "invalid-request", "`/inputs/0/data/0/2` is a string"),
-        (with("data", json!([[1, 2, 1e39], [1, 2, 3]])), "number-too-large", "row 0, column 2"),
+        (with("data", json!([[1, 2, 1e39], [1, 2, 3]])), "number-too-large", "row 0, column `c`"),
+        (
+            with("data", json!([[1, 2, 3, 1], [2, 3]])),
+            "wrong-tensor",
+            "`/inputs/0/data/0` has 4 elements, the shape says 3",
+        ),
+        (with("data", json!([[1, 2, 3], 1, 2, 3])), "invalid-request", "`/inputs/0/data/1` is a number"),
+        (with("data", json!([1, [1, 2, 3], 2, 3])), "invalid-request", "`/inputs/0/data/1` is a list"),
         (with("parameters", json!({"binary_data_size": 4})), "wrong-tensor", "has both `data`"),
         (json!({"inputs": []}), "wrong-columns", "missing"),
         (json!({"id": "1"}), "invalid-request", "`inputs` is missing"),

@@ -279,7 +279,8 @@ fn rows(mut tensors: Vec<Tensor<'_>>, signature: &Signature, bytes: usize) -> Re
     if whole && let Some(tensor) = tensors.pop() {
         let pointer = tensor.pointer.clone();
         let count = count(&tensor, &[tensor.shape.first().copied().unwrap_or_default(), n_features])?;
-        reader.numbers(tensor.numbers(count)?, &format!("{pointer}/data"))?;
+        let (numbers, layout) = tensor.numbers(count)?;
+        reader.numbers(numbers, &pointer, |at| layout.place(&pointer, at))?;
         return reader.finish(&pointer);
     }
     let names: Vec<String> = tensors.iter().map(|tensor| tensor.name.clone()).collect();
@@ -293,10 +294,15 @@ fn rows(mut tensors: Vec<Tensor<'_>>, signature: &Signature, bytes: usize) -> Re
         let pointer = tensor.pointer.clone();
         let wanted: &[usize] = if tensor.shape.len() == 2 { &[n_rows, 1] } else { &[n_rows] };
         let count = count(&tensor, wanted)?;
-        let place = format!("{pointer}/data");
         match tensor.elements {
-            Elements::Numbers(_) => reader.number_column(tensor.numbers(count)?, &place, position, first)?,
-            Elements::Texts => reader.text_column(tensor.texts(count)?, &place, position, first)?,
+            Elements::Numbers(_) => {
+                let (numbers, layout) = tensor.numbers(count)?;
+                reader.number_column(numbers, &pointer, |row| layout.place(&pointer, row), position, first)?;
+            }
+            Elements::Texts => {
+                let (texts, layout) = tensor.texts(count)?;
+                reader.text_column(texts, &pointer, |row| layout.place(&pointer, row), position, first)?;
+            }
         }
         first = false;
     }
