@@ -1,10 +1,14 @@
-//! JSON read into a type. What does not fit is said with its place, for people and as a JSON Pointer.
+//! JSON read into a type. What does not fit is said with its place, for people and as a JSON Pointer; a list is no object.
+
+mod objects;
 
 use std::fmt::{self, Write as _};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::{Path, Segment, Track};
+
+use self::objects::Objects;
 
 /// What of a JSON text does not fit the type that it is read into.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -56,7 +60,7 @@ fn fitting<'de, T: Deserialize<'de>, E: serde::de::Error>(
     from: impl serde::Deserializer<'de, Error = E>,
 ) -> Result<T, Misfit> {
     let mut track = Track::new();
-    T::deserialize(serde_path_to_error::Deserializer::new(from, &mut track)).map_err(|error| {
+    T::deserialize(Objects(serde_path_to_error::Deserializer::new(from, &mut track))).map_err(|error| {
         let path = track.path();
         let named = path.iter().next().is_some().then(|| path.to_string());
         Misfit { pointer: pointer(&path), path: named, reason: error.to_string() }
@@ -89,6 +93,59 @@ mod tests {
     use super::*;
 
     type Rows = BTreeMap<String, Vec<u8>>;
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Outer {
+        name: String,
+        #[serde(default)]
+        inner: Option<Inner>,
+        #[serde(default)]
+        all: Vec<Inner>,
+        #[serde(default)]
+        by_name: BTreeMap<u8, Inner>,
+        #[serde(default)]
+        pair: (u8, f64),
+        #[serde(default)]
+        any: serde_json::Value,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    struct Inner {
+        number: Kind,
+    }
+
+    #[derive(Debug, PartialEq, Deserialize)]
+    enum Kind {
+        Whole(i64),
+        Text,
+    }
+
+    /// serde's derived code takes a struct's members as a list too, in their order: what is meant would be guessed.
+    #[test]
+    fn a_list_is_no_object_at_any_depth() {
+        for (text, pointer) in [
+            (r#"["x", null, [], {}, [1, 2], 3]"#, ""),
+            (r#"{"name": "x", "inner": ["Text"]}"#, "/inner"),
+            (r#"{"name": "x", "all": [{"number": "Text"}, ["Text"]]}"#, "/all/1"),
+            (r#"{"name": "x", "by_name": {"7": ["Text"]}}"#, "/by_name/7"),
+        ] {
+            let misfit = read::<Outer>(text.as_bytes()).unwrap_err();
+            assert_eq!(misfit.pointer, pointer, "{text}");
+            assert!(misfit.reason.starts_with("invalid type: sequence, expected an object"), "{misfit}");
+            let value = serde_json::from_str(text).unwrap();
+            assert_eq!(from_value::<Outer>(value).unwrap_err().pointer, pointer, "{text}");
+        }
+        assert!(read::<Outer>(b"7").unwrap_err().reason.starts_with("invalid type: integer `7`, expected an object"));
+    }
+
+    #[test]
+    fn what_fits_is_read_as_serde_reads_it() {
+        let text = r#"{"name": "\u0041", "inner": {"number": {"Whole": -3}}, "all": [{"number": "Text"}],
+            "by_name": {"7": {"number": "Text"}}, "pair": [1, 2], "any": [{"x": [null, true, 1.5, -1, "y"]}], "more": [[]]}"#;
+        let read = read::<Outer>(text.as_bytes()).unwrap();
+        assert_eq!(read, serde_json::from_str(text).unwrap());
+        assert_eq!(from_value::<Outer>(serde_json::from_str(text).unwrap()).unwrap(), read);
+    }
 
     #[test]
     fn what_does_not_fit_is_said_with_its_place() {
