@@ -70,6 +70,8 @@ async fn the_clients_of_triton_and_kserve_work_as_they_are() {
         ("infinite", "400", "beyond float32"),
         ("unknown_model", "503", "no model is loaded as `Nobody`"),
         ("unknown_version", "404", "never loaded"),
+        ("too_large", "413", "REGROVE_BODY_BYTES_MAX"),
+        ("unknown_path", "404", "there is nothing at"),
     ] {
         let refused = &triton[question];
         assert_eq!(refused["status"], status, "{question}: {refused}");

@@ -17,6 +17,7 @@ gateway, host, model, columns, rows = *sys.argv[1:4], json.loads(sys.argv[4]), j
 headers = {"Host": host}
 matrix = np.array(rows, dtype=np.float32)
 OUTPUTS = ["predict", "predict_proba"]
+BODY_BYTES_MAX = 16 << 20
 
 
 def by_column(make):
@@ -39,12 +40,15 @@ def ask_triton():
         answer = client.infer(model, inputs, outputs=wanted, headers=dict(headers), **options)
         return {name: answer.as_numpy(name).tolist() for name in OUTPUTS} | {"id": answer.get_response().get("id")}
 
-    def refused(inputs, name=model, **options):
+    def refusal(ask):
         try:
-            client.infer(name, inputs, headers=dict(headers), **options)
+            ask()
         except InferenceServerException as error:
             return {"status": error.status(), "message": error.message()}
         return None
+
+    def refused(inputs, name=model, **options):
+        return refusal(lambda: client.infer(name, inputs, headers=dict(headers), **options))
 
     metadata = client.get_model_metadata(model, **say)
     return {
@@ -67,6 +71,8 @@ def ask_triton():
         "infinite": refused([tensor("input-0", np.full_like(matrix, np.inf))]),
         "unknown_model": refused([tensor("input-0", matrix)], name="Nobody"),
         "unknown_version": refused([tensor("input-0", matrix)], model_version="99"),
+        "too_large": refused([tensor("input-0", np.zeros((BODY_BYTES_MAX // 4 // len(columns) + 1, len(columns)), np.float32))]),
+        "unknown_path": refusal(lambda: client.get_inference_statistics(model, **say)),
     }
 
 

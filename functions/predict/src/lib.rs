@@ -81,10 +81,12 @@ pub fn router(ports: Ports) -> Router {
     let service = Arc::new(Service { answering: Answering { models, gate, log }, model_name, data });
     // A broker has a deadline of its own, and a data set may take long.
     let hearing = Router::new().route("/", post(events::receive)).with_state(Arc::clone(&service));
-    let answering = Router::new()
+    let reference = Router::new()
         .route("/predict", post(reference::predict))
         .route("/models/{name}/predict", post(reference::predict_named))
-        .route("/invocations", post(scoring::invocations))
+        .with_state(Arc::clone(&service));
+    let scoring = Router::new().route("/invocations", post(scoring::invocations)).with_state(Arc::clone(&service));
+    let inference = Router::new()
         .route("/v2/models/{name}/infer", post(oip::infer))
         .route("/v2/models/{name}/versions/{version}/infer", post(oip::infer_version))
         .with_state(Arc::clone(&service));
@@ -95,17 +97,12 @@ pub fn router(ports: Ports) -> Router {
         .route("/ping", get(scoring::ping))
         .route("/health", get(scoring::health))
         .route("/version", get(scoring::version))
-        .route("/v2", get(oip::server))
-        .route("/v2/health/live", get(oip::live))
-        .route("/v2/health/ready", get(oip::ready))
-        .route("/v2/repository/index", post(oip::index))
-        .route("/v2/models/{name}", get(oip::metadata))
-        .route("/v2/models/{name}/ready", get(oip::model_ready))
-        .route("/v2/models/{name}/versions/{version}", get(oip::version_metadata))
-        .route("/v2/models/{name}/versions/{version}/ready", get(oip::version_ready))
-        .with_state(service);
+        .with_state(Arc::clone(&service));
+    let inference = guard.guard(inference).merge(oip::telling().with_state(service));
     guard
-        .guard(answering)
+        .guard(reference)
+        .merge(protocol::speaking(guard.guard(scoring), scoring::speak))
+        .merge(protocol::speaking(inference, oip::speak))
         .merge(guard.admit(hearing))
         .merge(telling)
         .merge(regrove_host::openapi::routes(openapi::Document::openapi))

@@ -9,6 +9,7 @@
 mod budget;
 mod connections;
 mod emitter;
+mod fallback;
 mod fatal;
 mod json_body;
 #[cfg(feature = "aws")]
@@ -28,6 +29,7 @@ mod telemetry;
 mod trace;
 
 pub use emitter::{EmitError, Emitter, http_client};
+pub use fallback::{catch_panics, method_not_allowed, no_such_path};
 pub use fatal::Fatal;
 pub use json_body::JsonBody;
 pub use limits::{Gate, LimitArgs};

@@ -13,7 +13,7 @@ use crate::metrics::{self, Up};
 use crate::otlp::{Exporter, Span};
 use crate::payload::PayloadLimits;
 use crate::trace::TraceContext;
-use crate::{HostArgs, now};
+use crate::{HostArgs, Problem, now};
 
 /// Label of requests that no route answers: clients choose their paths, and each label costs memory.
 const NO_ROUTE: &str = "none";
@@ -64,7 +64,14 @@ pub(crate) async fn observe(State(observer): State<Observer>, mut request: Reque
     let told = observer.access_log || observer.exporter.is_some();
     let seen = (told && !PROBES.contains(&route.as_str())).then(|| see(&observer, &mut request, &method, &route));
     let trace = seen.as_ref().map_or_else(|| TraceContext::of(request.headers()), |seen| seen.context.or(seen.parent));
-    let answering = next.run(request);
+    let answering = async {
+        let mut response = next.run(request).await;
+        // Here, because this is what the client sees: on the way a problem may be said in another way.
+        if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+            problem.log();
+        }
+        response
+    };
     let response = match trace {
         // What is logged meanwhile, however little is logged, says to which trace it belongs.
         Some(trace) => {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::{HeaderValue, StatusCode};
+use http::header::{CONTENT_LENGTH, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderName, HeaderValue, StatusCode};
 use regrove_events::json::Misfit;
 use regrove_events::{Invalid, Unreadable, log, with_causes};
 use serde_json::{Map, Value, json};
@@ -66,6 +66,47 @@ impl Problem {
         self
     }
 
+    /// The same problem about a header of the request.
+    #[must_use]
+    pub fn header(self, name: &HeaderName) -> Self {
+        self.with("header", name.as_str())
+    }
+
+    /// A response in whose body a problem is said in another way: for protocols that have members of their own for what went
+    /// wrong. A response without a problem stays as it is.
+    pub fn restated(mut response: Response, say: impl FnOnce(Self) -> Self) -> Response {
+        if let Some(problem) = response.extensions_mut().remove::<Self>() {
+            let problem = say(problem);
+            *response.status_mut() = problem.status;
+            *response.body_mut() = Json(problem.to_json()).into_response().into_body();
+            response.headers_mut().remove(CONTENT_LENGTH);
+            response.extensions_mut().insert(problem);
+        }
+        response
+    }
+
+    fn to_json(&self) -> Value {
+        let mut json = json!({
+            "type": format!("urn:regrove:problem:{}", self.kind),
+            "title": self.title(),
+            "status": self.status.as_u16(),
+            "detail": self.detail,
+        });
+        if let Value::Object(members) = &mut json {
+            members.extend(self.members.clone());
+        }
+        json
+    }
+
+    /// Says in the log that a request was refused.
+    pub(crate) fn log(&self) {
+        if self.status.is_server_error() {
+            tracing::warn!(problem = self.kind, status = self.status.as_u16(), detail = %self.detail, "refused");
+        } else {
+            tracing::info!(problem = self.kind, status = self.status.as_u16(), detail = %self.detail, "refused");
+        }
+    }
+
     /// The title of the kind: its words.
     pub fn title(&self) -> String {
         let mut words = self.kind.replace('-', " ");
@@ -78,25 +119,13 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        if self.status.is_server_error() {
-            tracing::warn!(problem = self.kind, status = self.status.as_u16(), detail = %self.detail, "refused");
-        } else {
-            tracing::info!(problem = self.kind, status = self.status.as_u16(), detail = %self.detail, "refused");
-        }
-        let mut body = json!({
-            "type": format!("urn:regrove:problem:{}", self.kind),
-            "title": self.title(),
-            "status": self.status.as_u16(),
-            "detail": self.detail,
-        });
-        if let Value::Object(members) = &mut body {
-            members.extend(self.members);
-        }
-        let mut response = (self.status, Json(body)).into_response();
+        let mut response = (self.status, Json(self.to_json())).into_response();
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(wait) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(wait.as_secs().max(1)));
         }
+        // For whoever says it in another way, and for the log.
+        response.extensions_mut().insert(self);
         response
     }
 }

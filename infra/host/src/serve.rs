@@ -8,21 +8,19 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware::from_fn_with_state;
 use axum::routing::get;
-use http::StatusCode;
 use jiff::Timestamp;
 use listenfd::ListenFd;
 use regrove_mlflow::Record;
 use regrove_store::{Control, StoreKind};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tower_http::catch_panic::CatchPanicLayer;
 use url::Url;
 
 use crate::connections::Connections;
 use crate::observe::{Observer, observe};
 use crate::otlp::{Exporter, OtlpArgs};
 use crate::payload::PayloadLimits;
-use crate::{Needs, Problem, metrics, needs};
+use crate::{Needs, fallback, metrics, needs};
 
 /// Largest request body in bytes unless `REGROVE_BODY_BYTES_MAX` says otherwise: 16 MiB.
 pub const BODY_BYTES_MAX: usize = 16 << 20;
@@ -239,26 +237,12 @@ pub fn with_defaults(args: &HostArgs, router: Router) -> Router {
 
 fn application(args: &HostArgs, router: Router, exporter: Option<Exporter>) -> Router {
     let readiness = args.needs.watch(needs::PAUSE);
-    router
+    let router = router
         .route(HEALTH_PATH, get(move || async move { readiness.probe().await }))
         .route(metrics::PATH, get(metrics::show))
-        .fallback(|uri: http::Uri| async move {
-            // Not 404 for `/`: a broker would try again for ever what can never succeed.
-            let status = if uri.path() == "/" { StatusCode::BAD_REQUEST } else { StatusCode::NOT_FOUND };
-            Problem::new("no-such-path", status, format!("there is nothing at `{}`", uri.path()))
-        })
-        .method_not_allowed_fallback(|method: http::Method, uri: http::Uri| async move {
-            let detail = format!("`{}` does not answer {method}", uri.path());
-            Problem::new("method-not-allowed", StatusCode::METHOD_NOT_ALLOWED, detail)
-        })
-        .layer(CatchPanicLayer::custom(|_| {
-            let detail = "the function panicked; its log has the message";
-            axum::response::IntoResponse::into_response(Problem::new(
-                "internal-error",
-                StatusCode::INTERNAL_SERVER_ERROR,
-                detail,
-            ))
-        }))
+        .fallback(fallback::no_such_path)
+        .method_not_allowed_fallback(fallback::method_not_allowed);
+    fallback::catch_panics(router)
         .layer(DefaultBodyLimit::max(args.body_bytes_max))
         .layer(from_fn_with_state(Observer::new(args, exporter), observe))
 }

@@ -10,12 +10,13 @@ mod request;
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract::{Path, State};
 use axum::response::Response;
+use axum::routing::{any, get, post};
+use axum::{Json, Router};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
-use regrove_host::{Payload, Problem};
+use regrove_host::{Payload, Problem, no_such_path};
 use serde_json::{Value, json};
 
 pub(crate) use self::request::read;
@@ -29,7 +30,7 @@ use crate::models::{Choice, Served};
 pub(crate) const HEADER_LENGTH: HeaderName = HeaderName::from_static("inference-header-content-length");
 
 /// Errors of this protocol are `{"error": "…"}` with any other members.
-fn speak(problem: Problem) -> Problem {
+pub(crate) fn speak(problem: Problem) -> Problem {
     let error = problem.detail.clone();
     let problem = if problem.status == StatusCode::UNPROCESSABLE_ENTITY {
         problem.status(StatusCode::BAD_REQUEST)
@@ -37,6 +38,22 @@ fn speak(problem: Problem) -> Problem {
         problem
     };
     problem.with("error", error)
+}
+
+/// The routes that tell about the server and its models, and those that lead nowhere: they are refused in this protocol's
+/// words too.
+pub(crate) fn telling() -> Router<Arc<Service>> {
+    Router::new()
+        .route("/v2", get(server))
+        .route("/v2/health/live", get(live))
+        .route("/v2/health/ready", get(ready))
+        .route("/v2/repository/index", post(index))
+        .route("/v2/models/{name}", get(metadata))
+        .route("/v2/models/{name}/ready", get(model_ready))
+        .route("/v2/models/{name}/versions/{version}", get(version_metadata))
+        .route("/v2/models/{name}/versions/{version}/ready", get(version_ready))
+        .route("/v2/", any(no_such_path))
+        .route("/v2/{*path}", any(no_such_path))
 }
 
 /// `GET /v2`.
@@ -57,7 +74,7 @@ pub(crate) async fn live() -> Json<Value> {
 #[utoipa::path(get, path = "/v2/health/ready", tag = "Open Inference Protocol", summary = "Whether the default model can answer",
     responses((status = 200, body = Object), (status = 503, response = crate::openapi::Refused)))]
 pub(crate) async fn ready(State(service): State<Arc<Service>>) -> Result<Json<Value>, Problem> {
-    service.answering.models.get(&service.model_name, None).await.map_err(speak)?;
+    service.answering.models.get(&service.model_name, None).await?;
     Ok(Json(json!({"ready": true})))
 }
 
@@ -93,7 +110,7 @@ pub(crate) async fn metadata(
     State(service): State<Arc<Service>>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    about(&service, &name, None).await.map_err(speak)
+    about(&service, &name, None).await
 }
 
 /// `GET /v2/models/{name}/versions/{version}`.
@@ -104,7 +121,7 @@ pub(crate) async fn version_metadata(
     State(service): State<Arc<Service>>,
     Path((name, version)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    about(&service, &name, Some(&version)).await.map_err(speak)
+    about(&service, &name, Some(&version)).await
 }
 
 async fn about(service: &Service, name: &str, version: Option<&str>) -> Result<Json<Value>, Problem> {
@@ -121,7 +138,7 @@ pub(crate) async fn model_ready(
     State(service): State<Arc<Service>>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, Problem> {
-    find(&service, &name, None, &HeaderMap::new()).await.map_err(speak)?;
+    find(&service, &name, None, &HeaderMap::new()).await?;
     Ok(Json(json!({"name": name, "ready": true})))
 }
 
@@ -133,7 +150,7 @@ pub(crate) async fn version_ready(
     State(service): State<Arc<Service>>,
     Path((name, version)): Path<(String, String)>,
 ) -> Result<Json<Value>, Problem> {
-    find(&service, &name, Some(&version), &HeaderMap::new()).await.map_err(speak)?;
+    find(&service, &name, Some(&version), &HeaderMap::new()).await?;
     Ok(Json(json!({"name": name, "ready": true})))
 }
 
@@ -149,7 +166,7 @@ pub(crate) async fn infer(
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
-    answer(&service, (&name, None), trace, &headers, body).await.map_err(speak)
+    answer(&service, (&name, None), trace, &headers, body).await
 }
 
 /// `POST /v2/models/{name}/versions/{version}/infer`.
@@ -164,7 +181,7 @@ pub(crate) async fn infer_version(
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
-    answer(&service, (&name, Some(&version)), trace, &headers, body).await.map_err(speak)
+    answer(&service, (&name, Some(&version)), trace, &headers, body).await
 }
 
 async fn answer(

@@ -26,13 +26,14 @@ use crate::{bodies, frame};
 const FORMS: &str = "exactly one of dataframe_split, dataframe_records, instances and inputs";
 
 /// Errors of this protocol have `error_code` and `message`.
-fn speak(problem: Problem) -> Problem {
+pub(crate) fn speak(problem: Problem) -> Problem {
     let status = match problem.status {
         StatusCode::UNPROCESSABLE_ENTITY => StatusCode::BAD_REQUEST,
         other => other,
     };
     let code = match status {
-        StatusCode::BAD_REQUEST | StatusCode::UNSUPPORTED_MEDIA_TYPE => "BAD_REQUEST",
+        StatusCode::BAD_REQUEST | StatusCode::METHOD_NOT_ALLOWED | StatusCode::UNSUPPORTED_MEDIA_TYPE => "BAD_REQUEST",
+        StatusCode::REQUEST_TIMEOUT | StatusCode::GATEWAY_TIMEOUT => "DEADLINE_EXCEEDED",
         StatusCode::SERVICE_UNAVAILABLE => "TEMPORARILY_UNAVAILABLE",
         StatusCode::PAYLOAD_TOO_LARGE => "INVALID_PARAMETER_VALUE",
         StatusCode::NOT_FOUND => "RESOURCE_DOES_NOT_EXIST",
@@ -76,7 +77,7 @@ pub(crate) async fn invocations(
     headers: HeaderMap,
     Payload(body): Payload,
 ) -> Result<Response, Problem> {
-    answer(&service, trace, &headers, body).await.map_err(speak)
+    answer(&service, trace, &headers, body).await
 }
 
 async fn answer(service: &Service, Trace(trace): Trace, headers: &HeaderMap, body: Bytes) -> Result<Response, Problem> {

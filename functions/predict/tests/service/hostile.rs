@@ -7,10 +7,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use http::Request;
 
-use crate::stage::{Kind, NAME, Reply, Stage};
-
-/// The largest body that the stage takes.
-const BODY_BYTES_MAX: usize = 4 << 20;
+use crate::stage::{BODY_BYTES_MAX, Kind, NAME, Reply, Stage};
 
 /// How a protocol says no.
 struct Protocol {

@@ -18,6 +18,7 @@ mod invocations;
 mod models;
 mod names;
 mod news;
+mod refusals;
 mod stage;
 mod stalled;
 mod tensors;

@@ -25,6 +25,9 @@ pub(crate) const NAME: &str = "Staged";
 /// Its columns.
 pub(crate) const COLUMNS: [&str; 3] = ["a", "b", "c"];
 
+/// The largest body that it takes.
+pub(crate) const BODY_BYTES_MAX: usize = 4 << 20;
+
 /// Between two looks, so that looking does not hold up what is looked at.
 pub(crate) async fn pause() {
     tokio::time::sleep(std::time::Duration::from_millis(2)).await;
@@ -102,22 +105,29 @@ impl Stage {
     }
 
     pub(crate) fn with(models_bytes_max: u64) -> Self {
-        Self::of_limits(models_bytes_max, "file:")
+        Self::made(models_bytes_max, "file:", LimitArgs::default())
+    }
+
+    /// With version 1 in service, taking on no more than this.
+    pub(crate) async fn bounded(limits: LimitArgs) -> Self {
+        let stage = Self::made(1 << 30, "file:", limits);
+        stage.load(NAME, "1", model(Kind::Numbers, 1).0, None).await;
+        stage
     }
 
     /// With version 1 in service, and events that may name data sets of other places than the folder `data`.
     pub(crate) async fn reading(kind: Kind, allowed: &str) -> (Self, Model) {
-        let stage = Self::of_limits(1 << 30, allowed);
+        let stage = Self::made(1 << 30, allowed, LimitArgs::default());
         let (bytes, model) = model(kind, 1);
         stage.load(NAME, "1", bytes, None).await;
         (stage, model)
     }
 
-    fn of_limits(models_bytes_max: u64, allowed: &str) -> Self {
+    fn made(models_bytes_max: u64, allowed: &str, limits: LimitArgs) -> Self {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir(home.path().join("data")).unwrap();
         let control = Control::embedded(home.path());
-        let gate = Gate::new(&LimitArgs { concurrency_max: Some(NonZeroUsize::MIN), ..LimitArgs::default() });
+        let gate = Gate::new(&LimitArgs { concurrency_max: Some(NonZeroUsize::MIN), ..limits });
         let ports = Ports {
             models: Models::follow(control.clone(), NAME, models_bytes_max),
             model_name: NAME.to_owned(),
@@ -129,7 +139,7 @@ impl Stage {
                 spool: home.path().join("spool"),
             },
         };
-        let router = with_defaults(&HostArgs { body_bytes_max: 4 << 20, ..HostArgs::default() }, router(ports));
+        let router = with_defaults(&HostArgs { body_bytes_max: BODY_BYTES_MAX, ..HostArgs::default() }, router(ports));
         Self { control, router, gate, home }
     }
 
