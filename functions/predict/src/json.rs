@@ -63,6 +63,11 @@ impl<'a> Scanner<'a> {
         self.at
     }
 
+    /// The text from a place that was read before up to here.
+    pub(crate) fn since(&self, position: usize) -> &'a str {
+        self.text.get(position..self.at).unwrap_or_default()
+    }
+
     /// A scanner of the same text at a place that was read before.
     pub(crate) fn at(&self, position: usize) -> Self {
         Self { text: self.text, at: position }

@@ -118,7 +118,9 @@ impl Signature {
         if missing.is_empty() {
             return Ok(map);
         }
-        Err(wrong(format!("the model's columns {} are missing among {}", shortened(&missing), shortened(given))))
+        let among =
+            if given.is_empty() { ": none are named".to_owned() } else { format!(" among {}", shortened(given)) };
+        Err(wrong(format!("the model's columns {} are missing{among}", shortened(&missing))))
     }
 }
 

@@ -24,7 +24,8 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for JsonBody<T> {
         let Payload(bytes) = Payload::from_request(request, state).await?;
         if !bytes.is_empty() && kind != "application/json" {
             let detail = format!("Content-Type is `{kind}`, expected application/json");
-            return Err(Problem::new("unsupported-media-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+            let refused = Problem::new("unsupported-media-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
+            return Err(refused.header(&CONTENT_TYPE));
         }
         let text = if bytes.trim_ascii().is_empty() { b"{}".as_slice() } else { &bytes };
         Ok(Self(json::read(text)?))

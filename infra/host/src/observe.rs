@@ -41,6 +41,7 @@ struct Seen {
     path: String,
     start: jiff::Timestamp,
     parent: Option<TraceContext>,
+    state: Option<String>,
     link: Option<TraceContext>,
     context: Option<TraceContext>,
     event: Vec<(&'static str, String)>,
@@ -105,6 +106,7 @@ fn span(seen: Seen, context: TraceContext, status: u16, took: Duration) -> Span 
     Span {
         context,
         parent: seen.parent,
+        state: seen.state,
         link: seen.link,
         name: name.unwrap_or_else(|| format!("{} {}", seen.method, seen.route)),
         start: seen.start,
@@ -128,6 +130,7 @@ fn see(observer: &Observer, request: &mut Request, method: &Method, route: &str)
         .filter_map(|(header, name)| Some((*name, headers.get(*header)?.to_str().ok()?.to_owned())))
         .collect();
     Seen {
+        state: parent.and_then(|_| TraceContext::state(headers)),
         link: TraceContext::linked(headers),
         event,
         method: method.clone(),

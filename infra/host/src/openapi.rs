@@ -74,6 +74,9 @@ pub struct ProblemBody {
     /// Place in the body, as a JSON Pointer.
     #[schema(example = "/features/0")]
     pub pointer: Option<String>,
+    /// The header that is wrong, where it is not the body.
+    #[schema(example = "content-type")]
+    pub header: Option<String>,
     /// Byte of a body that is no JSON.
     pub byte: Option<usize>,
     /// What was expected there.

@@ -46,6 +46,8 @@ pub struct OtlpArgs {
 pub(crate) struct Span {
     pub(crate) context: TraceContext,
     pub(crate) parent: Option<TraceContext>,
+    /// What tracing systems noted beside the parent: W3C's `tracestate`.
+    pub(crate) state: Option<String>,
     /// Another span that this one has to do with: the delivery that an overdue request was sent again by.
     pub(crate) link: Option<TraceContext>,
     pub(crate) name: String,
@@ -204,6 +206,9 @@ fn encode(span: &Span) -> Value {
     if let Some(parent) = span.parent {
         value["parentSpanId"] = format!("{:016x}", parent.span_id).into();
     }
+    if let Some(state) = &span.state {
+        value["traceState"] = state.as_str().into();
+    }
     if let Some(link) = span.link {
         let (trace_id, span_id) = (format!("{:032x}", link.trace_id), format!("{:016x}", link.span_id));
         value["links"] = json!([{"traceId": trace_id, "spanId": span_id}]);
@@ -225,6 +230,7 @@ mod tests {
         let span = |parent: Option<TraceContext>, link: Option<TraceContext>| Span {
             context: context(1),
             parent,
+            state: parent.map(|_| "vendor=1".to_owned()),
             link,
             name: "shard-requested".to_owned(),
             start: "2026-11-27T08:00:00Z".parse().unwrap(),
@@ -235,7 +241,8 @@ mod tests {
         let bare = encode(&span(None, None));
         assert!(bare.get("parentSpanId").is_none() && bare.get("links").is_none() && bare.get("status").is_none());
         let linked = encode(&span(Some(context(2)), Some(context(3))));
-        assert_eq!(linked["parentSpanId"], "0000000000000002");
+        assert_eq!((&linked["parentSpanId"], &linked["traceState"]), (&json!("0000000000000002"), &json!("vendor=1")));
+        assert!(bare.get("traceState").is_none());
         assert_eq!(linked["links"], json!([{"traceId": format!("{:032x}", 0xabc), "spanId": "0000000000000003"}]));
     }
 }

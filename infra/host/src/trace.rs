@@ -44,12 +44,22 @@ impl TraceContext {
 
     /// The caller's span: that of the HTTP header, or that of the CloudEvent in the request.
     pub fn of(headers: &HeaderMap) -> Option<Self> {
-        ["ce-traceparent", "traceparent"].iter().find_map(|name| Self::parse(headers.get(*name)?.to_str().ok()?))
+        Self::named(headers, "ce-traceparent").or_else(|| Self::named(headers, "traceparent"))
+    }
+
+    /// What tracing systems noted beside the caller's span: `tracestate` from where [`of`](Self::of) has it.
+    pub(crate) fn state(headers: &HeaderMap) -> Option<String> {
+        let prefix = if Self::named(headers, "ce-traceparent").is_some() { "ce-" } else { "" };
+        Some(headers.get(format!("{prefix}tracestate"))?.to_str().ok()?.to_owned())
+    }
+
+    fn named(headers: &HeaderMap, name: &str) -> Option<Self> {
+        Self::parse(headers.get(name)?.to_str().ok()?)
     }
 
     /// The span that the CloudEvent in the request is linked to: [`LINK`].
     pub(crate) fn linked(headers: &HeaderMap) -> Option<Self> {
-        Self::parse(headers.get(format!("ce-{LINK}"))?.to_str().ok()?)
+        Self::named(headers, &format!("ce-{LINK}"))
     }
 
     /// A new span below `parent`, or the root of a new trace.
@@ -103,6 +113,20 @@ mod tests {
         assert_eq!(read.to_string(), text);
         assert!(TraceContext::parse(&text.replace("-01", "-00")).is_some_and(|context| !context.sampled));
         assert!(TraceContext::parse(&format!("{}-more", text.replacen("00", "01", 1))).is_some(), "a later version");
+    }
+
+    #[test]
+    fn the_state_is_that_of_the_span_beside_it() {
+        let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let state = |given: &[(&'static str, &str)]| {
+            let given = given.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()));
+            TraceContext::state(&given.collect())
+        };
+        let request = [("traceparent", parent), ("tracestate", "a=1")];
+        assert_eq!(state(&request).as_deref(), Some("a=1"));
+        let event = [("ce-traceparent", parent), ("ce-tracestate", "b=2")];
+        assert_eq!(state(&[request, event].concat()).as_deref(), Some("b=2"));
+        assert_eq!(state(&[&request[..], &event[..1]].concat()), None);
     }
 
     #[test]

@@ -1,10 +1,10 @@
 //! Which version answers a request for a name.
 
-use std::hash::{BuildHasher as _, BuildHasherDefault, DefaultHasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use regrove_events::Serving;
+use regrove_store::artifact::sha256;
 
 use super::Served;
 use super::cache::Slot;
@@ -40,8 +40,8 @@ impl Route {
         let Some((canary, percent)) = &self.roles.canary else { return &self.roles.stable };
         let percent = u64::from(*percent);
         let to_canary = if let Some(session) = session {
-            // The same everywhere and always: the hasher has no random key. A larger share keeps the sessions it had.
-            BuildHasherDefault::<DefaultHasher>::default().hash_one(session) % 100 < percent
+            // A larger share keeps the sessions it had.
+            percentile(session) < percent
         } else {
             let number = self.requests.fetch_add(1, Ordering::Relaxed) % 100;
             // Spread evenly: whenever another whole request is due.
@@ -51,9 +51,29 @@ impl Route {
     }
 }
 
+/// Where a session stands among all, 0 to 99: the first eight bytes of its SHA-256, most significant first, modulo 100. The same
+/// on every replica, of every release, and for whoever reckons it elsewhere.
+fn percentile(session: &[u8]) -> u64 {
+    let digest = sha256(session);
+    digest.get(..16).and_then(|digits| u64::from_str_radix(digits, 16).ok()).unwrap_or_default() % 100
+}
+
 impl From<Arc<Served>> for Choice {
     /// A canary has no shadow, nor has a version that was asked for by its number.
     fn from(served: Arc<Served>) -> Self {
         Self { served, shadow: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Reckoned with another SHA-256: replicas of two releases must send a session to the same version.
+    #[test]
+    fn a_session_stands_where_it_always_stood() {
+        for (session, expected) in [("", 52), ("a", 50), ("session-1", 20), ("session-2", 21), ("süd", 57)] {
+            assert_eq!(percentile(session.as_bytes()), expected, "{session}");
+        }
     }
 }

@@ -86,7 +86,7 @@ fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
         return Ok(());
     }
     let detail = format!("Content-Type is `{given}`, expected application/json");
-    Err(Problem::new("invalid-request", StatusCode::UNPROCESSABLE_ENTITY, detail))
+    Err(Problem::new("invalid-request", StatusCode::UNPROCESSABLE_ENTITY, detail).header(&CONTENT_TYPE))
 }
 
 /// Whether a content type is one of JSON.

@@ -102,7 +102,9 @@ enum Form {
 
 fn form(headers: &HeaderMap) -> Result<Form, Problem> {
     let given = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let refuse = |detail: String| Problem::new("unsupported-media-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
+    let refuse = |detail: String| {
+        Problem::new("unsupported-media-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, detail).header(&CONTENT_TYPE)
+    };
     for parameter in given.split(';').skip(1) {
         let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
         let utf8 = value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8");

@@ -1,8 +1,15 @@
 //! Tensors of the Open Inference Protocol: as JSON, or as bytes behind it.
 
+use std::ops::RangeInclusive;
+
 use crate::json::{Kind, Read, Scanner};
 use crate::refusal::Fault;
-use crate::rows::not;
+use crate::rows::{TEXT_CHARS_SHOWN, not};
+
+/// Numbers from here on are infinite in FP16: half a step beyond its last, 65504.
+const HALF_END: f64 = 65520.0;
+/// Below it float64 holds every whole number: 2^53.
+const WHOLE_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// What a tensor holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,20 +61,46 @@ impl Datatype {
         }
     }
 
-    /// The range of whole numbers that it holds; none for fractions.
-    #[expect(clippy::cast_precision_loss, reason = "the next float64 beyond the range is refused too")]
-    fn range(self) -> Option<(f64, f64)> {
+    fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(_, datatype)| *datatype == self).map_or("", |(name, _)| name)
+    }
+
+    /// The whole numbers that it holds; none for a type with fractions.
+    fn whole(self) -> Option<RangeInclusive<i128>> {
         Some(match self {
-            Self::Uint8 => (0.0, f64::from(u8::MAX)),
-            Self::Uint16 => (0.0, f64::from(u16::MAX)),
-            Self::Uint32 => (0.0, f64::from(u32::MAX)),
-            Self::Uint64 => (0.0, u64::MAX as f64),
-            Self::Int8 => (f64::from(i8::MIN), f64::from(i8::MAX)),
-            Self::Int16 => (f64::from(i16::MIN), f64::from(i16::MAX)),
-            Self::Int32 => (f64::from(i32::MIN), f64::from(i32::MAX)),
-            Self::Int64 => (i64::MIN as f64, i64::MAX as f64),
+            Self::Uint8 => 0..=u8::MAX.into(),
+            Self::Uint16 => 0..=u16::MAX.into(),
+            Self::Uint32 => 0..=u32::MAX.into(),
+            Self::Uint64 => 0..=u64::MAX.into(),
+            Self::Int8 => i8::MIN.into()..=i8::MAX.into(),
+            Self::Int16 => i16::MIN.into()..=i16::MAX.into(),
+            Self::Int32 => i32::MIN.into()..=i32::MAX.into(),
+            Self::Int64 => i64::MIN.into()..=i64::MAX.into(),
             Self::Fp16 | Self::Fp32 | Self::Fp64 => return None,
         })
+    }
+
+    /// Whether it holds a number, which stands in the body as `text`. What is beyond float32 is told elsewhere, with its row.
+    #[expect(clippy::cast_precision_loss, reason = "the ends are powers of two, and exact one beyond the range")]
+    fn holds(self, value: f64, text: &str) -> bool {
+        let Some(range) = self.whole() else { return self != Self::Fp16 || value.abs() < HALF_END };
+        if value.abs() < WHOLE_EXACT {
+            return value.fract() == 0.0 && value >= *range.start() as f64 && value <= *range.end() as f64;
+        }
+        // float64 cannot tell the last number of 64 bits from the one after it.
+        match text.parse::<i128>() {
+            Ok(whole) => range.contains(&whole),
+            Err(_) => value >= *range.start() as f64 && value < (*range.end() + 1) as f64,
+        }
+    }
+
+    /// What it holds, for people.
+    fn expected(self) -> String {
+        let name = self.name();
+        match self.whole() {
+            Some(range) => format!("a whole number of type {name}, {} to {}", range.start(), range.end()),
+            None => format!("a number of type {name}, within ±65504"),
+        }
     }
 
     /// One element of little-endian bytes, `width` of them.
@@ -255,16 +288,17 @@ type ReadElement<'r, T> = dyn FnMut(&mut Scanner<'_>, &dyn Fn() -> String) -> Re
 
 /// A number of a type, or null.
 fn number(scanner: &mut Scanner<'_>, datatype: Datatype, place: &dyn Fn() -> String) -> Read<Option<f64>> {
-    let value = match scanner.kind()? {
+    let kind = scanner.kind()?;
+    let start = scanner.position();
+    let value = match kind {
         Kind::Number => scanner.number()?,
         Kind::Null => return scanner.null().map(|()| None),
         other => return Err(Fault::shape(place(), "a number or null", other.name()).into()),
     };
-    if let Some((low, high)) = datatype.range()
-        && (value.fract() != 0.0 || value < low || value > high)
-    {
-        let expected = format!("a whole number of type {datatype:?}");
-        return Err(Fault::shape(place(), expected, &value.to_string()).into());
+    let text = scanner.since(start);
+    if !datatype.holds(value, text) {
+        let shown: String = text.chars().take(TEXT_CHARS_SHOWN).collect();
+        return Err(Fault::shape(place(), datatype.expected(), &shown).into());
     }
     Ok(Some(value))
 }
@@ -337,6 +371,31 @@ mod tests {
             assert!((half(bits) - value).abs() < 1e-12, "{bits:#x}");
         }
         assert!(half(0x7c00).is_infinite() && half(0x7e00).is_nan());
+    }
+
+    #[test]
+    fn a_type_holds_its_last_number_and_not_the_next() {
+        for (datatype, last, next) in [
+            (Datatype::Uint8, "255", "256"),
+            (Datatype::Uint8, "0", "-1"),
+            (Datatype::Int8, "-128", "-129"),
+            (Datatype::Int16, "3.2767e4", "32768"),
+            (Datatype::Uint32, "4294967295.0", "4294967296"),
+            (Datatype::Int64, "9223372036854775807", "9223372036854775808"),
+            (Datatype::Int64, "-9223372036854775808", "-9223372036854775809"),
+            (Datatype::Int64, "9.223372036854774e18", "9.223372036854775808e18"),
+            (Datatype::Uint64, "18446744073709551615", "18446744073709551616"),
+            (Datatype::Uint64, "1.8e19", "1.9e19"),
+            (Datatype::Uint64, "1", "1.5"),
+            (Datatype::Fp16, "65504", "65520"),
+            (Datatype::Fp16, "-65519.9", "1e10"),
+            (Datatype::Fp16, "0.1", "-1e300"),
+        ] {
+            let holds = |text: &str| datatype.holds(text.parse().unwrap(), text);
+            assert!(holds(last), "{datatype:?} {last}");
+            assert!(!holds(next), "{datatype:?} {next}");
+        }
+        assert!(Datatype::Fp64.holds(1e300, "1e300"));
     }
 
     #[test]

@@ -171,7 +171,8 @@ async fn bodies_that_are_no_json_are_refused() {
     utf8.is_problem(400, "not-utf-8", "at byte 14");
     for content_type in ["text/plain", "application/x-www-form-urlencoded", ""] {
         let good = r#"{"features": [[1, 2, 3]]}"#;
-        stage.post("/predict", content_type, good).await.is_problem(422, "invalid-request", "Content-Type");
+        let refused = stage.post("/predict", content_type, good).await;
+        assert_eq!(refused.is_problem(422, "invalid-request", "Content-Type")["header"], "content-type");
     }
     let none = Request::post("/predict").body(Body::from(r#"{"features": [[1, 2, 3]]}"#)).unwrap();
     stage.ask(none).await.is_problem(422, "invalid-request", "Content-Type");

@@ -49,7 +49,9 @@ async fn what_the_scoring_server_refuses_is_refused() {
         ("application/json; format=pandas", "format=pandas"),
     ] {
         let reply = stage.post("/invocations", content_type, "{\"instances\": [[1, 2, 3]]}").await;
-        check(reply.is_problem(415, "unsupported-media-type", says), "BAD_REQUEST");
+        let problem = reply.is_problem(415, "unsupported-media-type", says);
+        assert_eq!(problem["header"], "content-type");
+        check(problem, "BAD_REQUEST");
     }
     for (body, kind, says) in [
         ("{\"instances\": [[1,2,3]], \"inputs\": [[1,2,3]]}", "invalid-request", "exactly one of"),
@@ -74,7 +76,8 @@ async fn what_the_scoring_server_refuses_is_refused() {
         check(stage.post("/invocations", "application/json", body).await.is_problem(400, kind, says), "BAD_REQUEST");
     }
     for (body, kind, says) in [
-        ("", "wrong-columns", "missing"),
+        ("", "wrong-columns", "the model's columns `a`, `b`, `c` are missing: none are named"),
+        ("\n", "wrong-columns", "none are named"),
         ("a,b,c\n", "no-rows", "no rows"),
         ("a,b,c\n1,2\n", "invalid-request", "not CSV"),
         ("a,b,c\n1,x,3\n", "invalid-request", "row 0, column `b`: `x` is not a number"),

@@ -170,12 +170,17 @@ async fn tensors_that_lie_are_refused() {
         (with("shape", json!([3, 3])), "wrong-tensor", "6 elements"),
         (with("shape", json!([1, 3])), "wrong-tensor", "more elements than the 3"),
         (with("shape", json!([-1, 3])), "invalid-request", "-1"),
+        (with("shape", json!([1e18, 3])), "invalid-request", "expected a whole number from 0 to 9007199254740992"),
         (with("shape", json!([1.5, 3])), "invalid-request", "1.5"),
         (with("shape", json!([6])), "wrong-columns", "missing"),
         (with("shape", huge), "too-many-rows", "100000"),
         (with("shape", json!([99_999, 1e15])), "wrong-feature-count", "shape"),
         (with("datatype", json!("BYTES")), "invalid-request", "`BYTES`, expected one of"),
-        (with("datatype", json!("UINT8")), "invalid-request", "1.5"),
+        (
+            with("datatype", json!("UINT8")),
+            "invalid-request",
+            "is 1.5, expected a whole number of type UINT8, 0 to 255",
+        ),
         (with("data", json!([[[1, 2, 3]]])), "invalid-request", "is a list"),
         (with("data", json!("abc")), "invalid-request", "is a string"),
         (with("data", json!([[1, 2, "3"], [1, 2, 3]])), "invalid-request", "`/inputs/0/data/0/2` is a string"),
@@ -217,7 +222,15 @@ async fn tensors_that_lie_are_refused() {
     for length in ["9999", "-1", "x"] {
         let request =
             Request::post(path()).header("inference-header-content-length", length).body(Body::from("{}")).unwrap();
-        stage.ask(request).await.is_problem(400, "wrong-tensor", "within the body");
+        let problem = stage.ask(request).await.is_problem(400, "wrong-tensor", "within the body");
+        assert_eq!(problem["header"], "inference-header-content-length");
     }
-    stage.post(&path(), "text/plain", "{}").await.is_problem(415, "unsupported-media-type", "text/plain");
+    for (datatype, number) in [("INT64", "9223372036854775808"), ("FP16", "1e10")] {
+        let tensor = r#"{"name": "x", "shape": [1, 3], "datatype": "TYPE", "data": [1, 2, NUMBER]}"#;
+        let body = format!("{{\"inputs\": [{}]}}", tensor.replace("TYPE", datatype).replace("NUMBER", number));
+        let problem = stage.post(&path(), "application/json", body).await.is_problem(400, "invalid-request", number);
+        assert_eq!(problem["pointer"], "/inputs/0/data/2");
+    }
+    let text = stage.post(&path(), "text/plain", "{}").await;
+    assert_eq!(text.is_problem(415, "unsupported-media-type", "text/plain")["header"], "content-type");
 }

@@ -14,6 +14,8 @@ use crate::signature::Signature;
 
 /// Most inputs of a request.
 const INPUTS_MAX: usize = 100_000;
+/// Largest size: JSON's numbers are float64, which holds every whole number up to here and not the next.
+const SIZE_MAX: u64 = 1 << 53;
 
 /// How many bytes of a body are JSON; tensors as bytes follow them.
 pub(super) fn json_bytes(headers: &HeaderMap, body: &[u8]) -> Result<usize, Problem> {
@@ -25,12 +27,14 @@ pub(super) fn json_bytes(headers: &HeaderMap, body: &[u8]) -> Result<usize, Prob
         }
         let detail =
             format!("Content-Type is `{given}`, expected application/json, or {HEADER_LENGTH} with binary data");
-        return Err(Problem::new("unsupported-media-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, detail));
+        let refused = Problem::new("unsupported-media-type", StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
+        return Err(refused.header(&CONTENT_TYPE));
     };
     let length = length.to_str().ok().and_then(|text| text.trim().parse::<usize>().ok());
     length.filter(|length| *length <= body.len()).ok_or_else(|| {
         let detail = format!("{HEADER_LENGTH} is not a number of bytes within the body, which has {}", body.len());
-        Fault::value("wrong-tensor", String::new(), detail, "the length of the JSON part").into()
+        Problem::from(Fault::value("wrong-tensor", String::new(), detail, "the length of the JSON part"))
+            .header(&HEADER_LENGTH)
     })
 }
 
@@ -242,12 +246,15 @@ fn sizes(scanner: &mut Scanner<'_>, pointer: &str) -> Read<Vec<usize>> {
 
 /// A whole number that may be a size.
 fn size(scanner: &mut Scanner<'_>, pointer: &str) -> Read<usize> {
-    if let Some(fault) = not(scanner, Kind::Number, pointer, "a whole number, 0 or more")? {
+    let expected = format!("a whole number from 0 to {SIZE_MAX}");
+    if let Some(fault) = not(scanner, Kind::Number, pointer, &expected)? {
         return Err(fault.into());
     }
     let value = scanner.number()?;
-    if value < 0.0 || value.fract() != 0.0 || value > 2_f64.powi(53) {
-        return Err(Fault::shape(pointer.to_owned(), "a whole number, 0 or more", &value.to_string()).into());
+    #[expect(clippy::cast_precision_loss, reason = "a power of two")]
+    let max = SIZE_MAX as f64;
+    if value < 0.0 || value.fract() != 0.0 || value > max {
+        return Err(Fault::shape(pointer.to_owned(), expected, &value.to_string()).into());
     }
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked")]
     Ok(value as usize)
