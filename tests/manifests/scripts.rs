@@ -19,10 +19,10 @@ fn run(script: &str, answers: &str) -> (Output, Vec<String>) {
     program("kubectl", &format!("#!/bin/sh\necho \"$*\" >> {}\ncase \"$*\" in\n{answers}\nesac\n", calls.display()));
     // Nobody waits here.
     program("sleep", "#!/bin/sh\n");
-    let path = std::env::var("PATH").unwrap();
     let output = Command::new("bash")
+        .args(["-c", "PATH=\"$0:$PATH\" exec bash \"$1\""])
+        .arg(folder.path())
         .arg(root().join("k8s/cluster").join(script))
-        .env("PATH", format!("{}:{path}", folder.path().display()))
         .env("SKAFFOLD_KUBE_CONTEXT", "test")
         .output()
         .unwrap();

@@ -116,7 +116,7 @@ fn skaffold_deploys_every_kustomization() {
     }
 }
 
-/// A function that is made before its SinkBinding is told no broker, and ends.
+/// A function that is made before its `SinkBinding` is told no broker, and ends.
 #[test]
 fn functions_are_made_when_the_broker_is_there() {
     let modules = documents(&root().join("skaffold.yaml"));
