@@ -3,20 +3,18 @@
 use std::time::Duration;
 
 use http::{Method, StatusCode};
-use regrove_events::event::{self, JobFailed, SweepRequested, TrainRequested};
-use regrove_events::json::from_value;
+use regrove_events::event::{self, JobFailed, TrainRequested};
 use regrove_events::log::job_stream;
 use regrove_events::{CloudEvent, Event, Job, JobState, job, model_name};
 use regrove_host::{Problem, now};
 use regrove_jobs::{Comparison, Span, Submitted};
 use serde::Serialize;
-use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::Ports;
 use crate::api::models::{LoadOrder, TrafficOrder};
+use crate::{Ports, wish};
 
 /// Who orders, in the log: the console knows a token and no names.
 const ACTOR: &str = "console";
@@ -123,7 +121,7 @@ pub(crate) async fn compare(ports: &Ports, left: &str, right: &str) -> Result<Co
 /// # Errors
 /// 422 for a request that is none; 409 when the id stands for another request; 503 when log or broker do not answer.
 pub(crate) async fn submit(ports: &Ports, body: Value) -> Result<Ordered, Problem> {
-    let (id, request): (String, TrainRequested) = wish(body, "job")?;
+    let (id, request) = wish::job(body)?;
     ask(ports, &id, &request).await
 }
 
@@ -132,27 +130,13 @@ pub(crate) async fn submit(ports: &Ports, body: Value) -> Result<Ordered, Proble
 /// # Errors
 /// As [`submit`]; 422 also for a grid that is empty or too large.
 pub(crate) async fn submit_sweep(ports: &Ports, body: Value) -> Result<Ordered, Problem> {
-    let (id, request): (String, SweepRequested) = wish(body, "sweep")?;
+    let (id, request) = wish::sweep(body)?;
     let Submitted { id, known, event } = ports.jobs.submit_sweep(&id, &request, now()).await.map_err(refused)?;
     if !known {
         ports.emitter.emit(&[traced(event)?]).await?;
     }
     let href = format!("/sweeps/{id}");
     Ok(Ordered { id, state: "requested".to_owned(), created: !known, failure: None, href })
-}
-
-/// The id of a wish, made up when there is none, and what is asked for.
-fn wish<T: DeserializeOwned>(mut body: Value, kind: &str) -> Result<(String, T), Problem> {
-    let Some(members) = body.as_object_mut() else {
-        let detail = "the body is no JSON object: {\"dataset\": {\"uri\": \"…\"}, \"params\": {…}}";
-        return Err(invalid(detail).with("pointer", ""));
-    };
-    let id = match members.remove("id") {
-        None | Some(Value::Null) => format!("{kind}-{}", Uuid::now_v7().simple()),
-        Some(Value::String(id)) => id,
-        Some(other) => return Err(invalid(&format!("`id` is {other}, expected a text")).with("pointer", "/id")),
-    };
-    Ok((id, from_value(body)?))
 }
 
 /// Asks for a job with this request.

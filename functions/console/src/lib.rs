@@ -20,6 +20,7 @@ mod ports;
 mod respond;
 mod runtime;
 mod view;
+pub mod wish;
 
 use std::sync::Arc;
 

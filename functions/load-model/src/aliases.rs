@@ -6,7 +6,8 @@ use regrove_events::{CloudEvent, Serving, SwitchedBy};
 use regrove_host::Problem;
 use regrove_mlflow::Selector;
 
-use crate::candidate::{self, Wish};
+use crate::candidate;
+use crate::request::Wish;
 use crate::{FUNCTION, Ports, switch};
 
 /// Serves the version that the followed alias names now. An alias that is gone, or names what cannot be served, leaves the

@@ -14,18 +14,8 @@ use regrove_mlflow::record::{BYTES_TAG, JOB_TAG, SHA256_TAG};
 use regrove_mlflow::{ModelVersion, Selector};
 use regrove_store::artifact::Error;
 
+use crate::request::Wish;
 use crate::{Ports, foreign};
-
-/// Who wants a version to be served, and why.
-#[derive(Debug, Clone)]
-pub(crate) struct Wish {
-    /// An event, or a person.
-    pub(crate) by: SwitchedBy,
-    /// Who, as they call themselves.
-    pub(crate) actor: Option<String>,
-    /// Why.
-    pub(crate) reason: Option<String>,
-}
 
 /// Fetches and verifies the version that `selector` names.
 ///

@@ -20,6 +20,15 @@ pub(crate) struct Foreign {
     pub(crate) columns: Option<Vec<String>>,
 }
 
+/// What an `MLmodel` file says of a version's ONNX form.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Described {
+    /// The file, below the version's root.
+    pub file: String,
+    /// Names of the model's columns, if its signature has them.
+    pub columns: Option<Vec<String>>,
+}
+
 /// What is read of an `MLmodel` file.
 #[derive(Debug, Deserialize)]
 struct MlModel {
@@ -50,25 +59,32 @@ struct Signature {
 pub(crate) async fn fetch(ports: &Ports, version: &ModelVersion) -> Result<Foreign, Problem> {
     let refused = |reason: &str| unsupported(&named(&version.name, &version.version.to_string()), reason);
     let mlmodel = ports.record.download(version, MLMODEL_FILE).await?;
-    let mlmodel: MlModel = std::str::from_utf8(&mlmodel)
-        .map_err(|error| error.to_string())
-        .and_then(|text| serde_saphyr::from_str(text).map_err(|error| error.to_string()))
-        .map_err(|error| refused(&format!("its `{MLMODEL_FILE}` cannot be read: {error}")))?;
-    let Some(flavor) = mlmodel.flavors.onnx else {
-        let advice = "log it with mlflow.onnx.log_model";
-        return Err(refused(&format!("it has no `onnx` flavor, the one form that is not code: {advice}")));
-    };
-    let bytes = ports.record.download(version, &flavor.data).await?;
+    let Described { file, columns } = described(&mlmodel).map_err(|reason| refused(&reason))?;
+    let bytes = ports.record.download(version, &file).await?;
     let imported = tokio::task::spawn_blocking(move || onnx::import(&bytes, &Limits::default()))
         .await
         .map_err(|error| Problem::internal(&error))?
         .map_err(|error| refused(&error.to_string()))?;
-    let columns = mlmodel
-        .signature
-        .and_then(|signature| columns(&signature.inputs?))
-        .filter(|columns| columns.len() == imported.n_features());
+    let columns = columns.filter(|columns| columns.len() == imported.n_features());
     let model = ports.control.artifacts.put(imported.as_bytes().to_vec()).await?;
     Ok(Foreign { model, columns })
+}
+
+/// Reads an `MLmodel` file. Pure: this is what a fuzz target feeds.
+///
+/// # Errors
+/// Why it is none, or why the model cannot be served.
+pub fn described(mlmodel: &[u8]) -> Result<Described, String> {
+    let mlmodel: MlModel = std::str::from_utf8(mlmodel)
+        .map_err(|error| error.to_string())
+        .and_then(|text| serde_saphyr::from_str(text).map_err(|error| error.to_string()))
+        .map_err(|error| format!("its `{MLMODEL_FILE}` cannot be read: {error}"))?;
+    let Some(flavor) = mlmodel.flavors.onnx else {
+        let advice = "log it with mlflow.onnx.log_model";
+        return Err(format!("it has no `onnx` flavor, the one form that is not code: {advice}"));
+    };
+    let columns = mlmodel.signature.and_then(|signature| columns(&signature.inputs?));
+    Ok(Described { file: flavor.data, columns })
 }
 
 /// The names of a signature's columns; none if it has tensors, or columns without names.
@@ -99,10 +115,11 @@ mod tests {
     #[test]
     fn an_mlmodel_of_python_is_read() {
         let text = "flavors:\n  onnx:\n    code: null\n    data: model.onnx\n    providers:\n    - CPUExecutionProvider\n  python_function:\n    loader_module: mlflow.onnx\nsignature:\n  inputs: '[{\"type\": \"double\", \"name\": \"a\"}]'\n  outputs: null\nutc_time_created: '2026-11-23 03:06:12.751627'\n";
-        let read: MlModel = serde_saphyr::from_str(text).unwrap();
-        assert_eq!(read.flavors.onnx.unwrap().data, "model.onnx");
-        assert_eq!(columns(&read.signature.unwrap().inputs.unwrap()), Some(vec!["a".to_owned()]));
-        let none: MlModel = serde_saphyr::from_str("flavors:\n  sklearn:\n    pickled_model: model.pkl\n").unwrap();
-        assert!(none.flavors.onnx.is_none());
+        let columns = Some(vec!["a".to_owned()]);
+        assert_eq!(described(text.as_bytes()), Ok(Described { file: "model.onnx".to_owned(), columns }));
+        let none = described(b"flavors:\n  sklearn:\n    pickled_model: model.pkl\n").unwrap_err();
+        assert!(none.starts_with("it has no `onnx` flavor"), "{none}");
+        let broken = described(b"flavors: [").unwrap_err();
+        assert!(broken.starts_with("its `MLmodel` cannot be read: "), "{broken}");
     }
 }

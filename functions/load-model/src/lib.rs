@@ -13,10 +13,10 @@
 mod aliases;
 mod candidate;
 pub mod decide;
-mod foreign;
+pub mod foreign;
 mod keeping;
 mod openapi;
-mod request;
+pub mod request;
 
 use std::sync::Arc;
 
@@ -34,9 +34,8 @@ use regrove_store::Control;
 use serde_json::Value;
 use utoipa::OpenApi as _;
 
-use crate::candidate::Wish;
 use crate::decide::{Decision, decide};
-use crate::request::Order;
+use crate::request::{Order, Wish};
 
 /// This function's name, as it stands in the source of its events.
 pub const FUNCTION: &str = "load-model";

@@ -1,4 +1,4 @@
-//! What people ask of this function, and the answers.
+//! What people ask of this function, and the answers. Pure: the bodies are what a fuzz target feeds.
 
 use http::StatusCode;
 use jiff::Timestamp;
@@ -12,7 +12,6 @@ use utoipa::ToSchema;
 use uuid::Uuid;
 
 use crate::FUNCTION;
-use crate::candidate::Wish;
 
 /// Longest `actor` and `reason`, in characters.
 const TEXT_CHARS_MAX: usize = 1000;
@@ -20,7 +19,7 @@ const TEXT_CHARS_MAX: usize = 1000;
 /// Body of `/model/load`; all of it optional, and so is the body itself.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Load {
+pub struct Load {
     /// Registered model name; the default model without it.
     name: Option<String>,
     /// Version number, or `latest`, which it is without it.
@@ -37,7 +36,7 @@ pub(crate) struct Load {
 /// Body of `/model/rollback`; all of it optional, and so is the body itself.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Rollback {
+pub struct Rollback {
     /// Registered model name; the default model without it.
     name: Option<String>,
     /// Who asks.
@@ -49,7 +48,7 @@ pub(crate) struct Rollback {
 /// Body of `/model/traffic`: what is absent ends.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Traffic {
+pub struct Traffic {
     /// Registered model name; the default model without it.
     name: Option<String>,
     /// The version that answers a share of the requests.
@@ -95,22 +94,41 @@ enum Number {
     Text(String),
 }
 
+/// Who wants a version to be served, and why.
+#[derive(Debug, Clone)]
+pub struct Wish {
+    /// An event, or a person.
+    pub by: SwitchedBy,
+    /// Who, as they call themselves.
+    pub actor: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
 /// A version to serve.
 #[derive(Debug)]
-pub(crate) struct LoadWish {
-    pub(crate) name: String,
-    pub(crate) selector: Selector,
-    pub(crate) wish: Wish,
+pub struct LoadWish {
+    /// Of this model.
+    pub name: String,
+    /// The version.
+    pub selector: Selector,
+    /// Whose wish it is.
+    pub wish: Wish,
 }
 
 /// What is to stand beside the served version.
 #[derive(Debug)]
-pub(crate) struct TrafficWish {
-    pub(crate) name: String,
-    pub(crate) canary: Option<(Selector, u8)>,
-    pub(crate) shadow: Option<Selector>,
-    pub(crate) actor: Option<String>,
-    pub(crate) reason: Option<String>,
+pub struct TrafficWish {
+    /// Of this model.
+    pub name: String,
+    /// The version that answers a share of the requests, and the share, 1 to 100.
+    pub canary: Option<(Selector, u8)>,
+    /// The version whose answers are only compared.
+    pub shadow: Option<Selector>,
+    /// Who asks.
+    pub actor: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
 }
 
 /// What is wrong with the member that a JSON Pointer names.
@@ -152,7 +170,10 @@ fn selector(of: &str, version: Option<Number>, alias: Option<String>) -> Result<
 
 impl Load {
     /// Which version of which model is to be served.
-    pub(crate) fn check(self, default_name: &str) -> Result<LoadWish, Problem> {
+    ///
+    /// # Errors
+    /// 422 for a member that says nothing possible, by its JSON Pointer.
+    pub fn check(self, default_name: &str) -> Result<LoadWish, Problem> {
         let selector = selector("", self.version, self.alias)?;
         let asked = match &selector {
             Selector::Latest => "asked for the latest version".to_owned(),
@@ -166,7 +187,10 @@ impl Load {
 
 impl Rollback {
     /// Which model is to go back.
-    pub(crate) fn check(self, default_name: &str) -> Result<(String, Wish), Problem> {
+    ///
+    /// # Errors
+    /// 422 for a member that says nothing possible, by its JSON Pointer.
+    pub fn check(self, default_name: &str) -> Result<(String, Wish), Problem> {
         let wish = wish(SwitchedBy::Rollback, self.actor, self.reason, "asked for the version before")?;
         Ok((name(self.name, default_name)?, wish))
     }
@@ -174,7 +198,10 @@ impl Rollback {
 
 impl Traffic {
     /// What is to stand beside the served version.
-    pub(crate) fn check(self, default_name: &str) -> Result<TrafficWish, Problem> {
+    ///
+    /// # Errors
+    /// 422 for a member that says nothing possible, by its JSON Pointer.
+    pub fn check(self, default_name: &str) -> Result<TrafficWish, Problem> {
         let canary = match self.canary {
             None => None,
             Some(canary) if (1..=100).contains(&canary.percent) => {
