@@ -24,14 +24,14 @@ use crate::{Ports, foreign};
 /// does not answer.
 pub(crate) async fn fetch(ports: &Ports, name: &str, selector: &Selector, wish: Wish) -> Result<ModelLoaded, Problem> {
     let version = ports.record.resolve(name, selector).await?;
-    let (artifact, bytes, columns) = match version.tag(SHA256_TAG) {
-        Some(sha256) => native(ports, &version, sha256).await.map(|(model, bytes)| (model, bytes, None))?,
+    let (artifact, bytes, columns) = if let Some(sha256) = version.tag(SHA256_TAG) {
+        let (model, bytes) = native(ports, &version, sha256).await?;
+        (model, bytes, None)
+    } else {
         // Somebody else's: its ONNX form becomes the native one.
-        None => {
-            let foreign = foreign::fetch(ports, &version).await?;
-            let bytes = ports.control.artifacts.get(&foreign.model).await?;
-            (foreign.model, bytes, foreign.columns)
-        }
+        let foreign = foreign::fetch(ports, &version).await?;
+        let bytes = ports.control.artifacts.get(&foreign.model).await?;
+        (foreign.model, bytes, foreign.columns)
     };
     let recorded = example(ports, version.tag(JOB_TAG), &artifact).await?;
     let made = made(named(&version.name, &version.version.to_string()), bytes, recorded).await?;
@@ -145,7 +145,7 @@ async fn native(ports: &Ports, version: &ModelVersion, sha256: &str) -> Result<(
             }
         }
     }
-    let bytes = Bytes::from(ports.record.download(version, NATIVE_FILE).await?);
+    let bytes = ports.record.download(version, NATIVE_FILE).await?;
     let stored = ports.control.artifacts.replace(bytes.clone()).await?;
     if stored.sha256 != sha256 {
         let detail = format!(

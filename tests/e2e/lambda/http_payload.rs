@@ -99,11 +99,12 @@ async fn a_redis_that_does_not_answer_is_named() {
     package(&folder);
     let parameters = [("RedisUrl", "redis://:s3cret@127.0.0.1:1/0"), ("MlflowTrackingUri", "http://127.0.0.1:1")];
     let functions = Template::read(&parameters).functions();
-    for (name, path) in [("predict", "/predict"), ("load-model", "/model/load")] {
+    let asked = [("predict", "/predict", json!({"features": [[1]]})), ("load-model", "/model/load", json!({}))];
+    for (name, path, wish) in asked {
         let function = functions.iter().find(|function| function.name == name).unwrap();
         let home = folder.path().join("tmp").display().to_string();
         let lambda = Lambda::start(function, folder.path(), &BTreeMap::from([("REGROVE_HOME".to_owned(), home)])).await;
-        let question = function_url("POST", path, Some(&json!({"features": [[1]]})));
+        let question = function_url("POST", path, Some(&wish));
         let answer = lambda.invoke(question).await.unwrap();
         assert_eq!(answer["statusCode"], 503, "{name}: {answer}");
         let detail = body(&answer)["detail"].as_str().unwrap().to_owned();

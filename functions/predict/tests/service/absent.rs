@@ -36,13 +36,17 @@ async fn without_the_newest(stage: &Stage, name: &str) -> Vec<(std::path::PathBu
     let serving = Some(stage.control.artifacts.put(small.clone()).await.unwrap());
     let loaded = stage.loaded(name, "3", whole.clone(), None).await;
     let files = [whole, small].map(|bytes| (artifact(stage, &bytes), bytes));
-    files.iter().for_each(|(file, _)| std::fs::remove_file(file).unwrap());
+    for (file, _) in &files {
+        std::fs::remove_file(file).unwrap();
+    }
     stage.record(name, Event::ModelLoaded(ModelLoaded { serving, ..loaded })).await;
     files.into()
 }
 
 fn put_back(files: &[(std::path::PathBuf, Vec<u8>)]) {
-    files.iter().for_each(|(file, bytes)| std::fs::write(file, bytes).unwrap());
+    for (file, bytes) in files {
+        std::fs::write(file, bytes).unwrap();
+    }
 }
 
 #[tokio::test]
