@@ -119,13 +119,13 @@ pub(crate) fn csv(body: &[u8], signature: &Signature) -> Result<Rows, Problem> {
             let value = match cell.trim() {
                 "" => continue,
                 text if signature.codes(position).is_some() => reader.category(text, row, position, String::new),
-                text => match text.parse::<f64>() {
-                    Ok(value) => reader.checked(Some(value), row, position, String::new),
-                    Err(_) => {
+                text => {
+                    let Ok(value) = text.parse::<f64>() else {
                         reader.fault(Weight::Shape, || not_a_number(text, row, name));
                         continue;
-                    }
-                },
+                    };
+                    reader.checked(Some(value), row, position, String::new)
+                }
             };
             reader.set(row, position, value);
         }

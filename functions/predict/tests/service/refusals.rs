@@ -59,7 +59,7 @@ async fn what_is_refused_before_the_protocol_is_read_is_said_in_its_words() {
 #[tokio::test]
 async fn what_the_gate_refuses_is_said_in_the_protocols_words() {
     let limits = LimitArgs { in_flight_max: NonZeroUsize::MIN, request_seconds: 1, ..LimitArgs::default() };
-    let stage = Stage::bounded(limits).await;
+    let stage = Stage::bounded(&limits).await;
     let _turn = stage.gate.turn().await;
     for (path, body) in places() {
         let (late, over) = tokio::join!(stage.json(&path, &body), stage.json(&path, &body));

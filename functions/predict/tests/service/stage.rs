@@ -105,11 +105,11 @@ impl Stage {
     }
 
     pub(crate) fn with(models_bytes_max: u64) -> Self {
-        Self::made(models_bytes_max, "file:", LimitArgs::default())
+        Self::made(models_bytes_max, "file:", &LimitArgs::default())
     }
 
     /// With version 1 in service, taking on no more than this.
-    pub(crate) async fn bounded(limits: LimitArgs) -> Self {
+    pub(crate) async fn bounded(limits: &LimitArgs) -> Self {
         let stage = Self::made(1 << 30, "file:", limits);
         stage.load(NAME, "1", model(Kind::Numbers, 1).0, None).await;
         stage
@@ -117,17 +117,17 @@ impl Stage {
 
     /// With version 1 in service, and events that may name data sets of other places than the folder `data`.
     pub(crate) async fn reading(kind: Kind, allowed: &str) -> (Self, Model) {
-        let stage = Self::made(1 << 30, allowed, LimitArgs::default());
+        let stage = Self::made(1 << 30, allowed, &LimitArgs::default());
         let (bytes, model) = model(kind, 1);
         stage.load(NAME, "1", bytes, None).await;
         (stage, model)
     }
 
-    fn made(models_bytes_max: u64, allowed: &str, limits: LimitArgs) -> Self {
+    fn made(models_bytes_max: u64, allowed: &str, limits: &LimitArgs) -> Self {
         let home = tempfile::tempdir().unwrap();
         std::fs::create_dir(home.path().join("data")).unwrap();
         let control = Control::embedded(home.path());
-        let gate = Gate::new(&LimitArgs { concurrency_max: Some(NonZeroUsize::MIN), ..limits });
+        let gate = Gate::new(&LimitArgs { concurrency_max: Some(NonZeroUsize::MIN), ..limits.clone() });
         let ports = Ports {
             models: Models::follow(control.clone(), NAME, models_bytes_max),
             model_name: NAME.to_owned(),
