@@ -90,7 +90,8 @@ async fn spans_go_to_the_collector_below_the_callers() {
     let (mut process, address) =
         start(home.path(), &[("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint), ("OTEL_SERVICE_NAME", "under-test")]);
     let mut stream = connect(address);
-    let head = "POST /predict HTTP/1.1\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let head = "POST /predict HTTP/1.1\r\ntraceparent: 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01\r\n\
+                tracestate: vendor=t61rcWkgMzE";
     assert_eq!(ask(&mut stream, head, r#"{"features": [[1, 2]]}"#).unwrap().0, 200);
     let unsampled = "POST /predict HTTP/1.1\r\ntraceparent: 00-5bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00";
     assert_eq!(ask(&mut stream, unsampled, r#"{"features": [[1, 2]]}"#).unwrap().0, 200);
@@ -106,6 +107,7 @@ async fn spans_go_to_the_collector_below_the_callers() {
         (&spans[0]["traceId"], &spans[0]["parentSpanId"]),
         (&"4bf92f3577b34da6a3ce929d0e0e4736".into(), &"00f067aa0ba902b7".into())
     );
+    assert_eq!(spans[0]["traceState"], "vendor=t61rcWkgMzE");
     assert_eq!((&spans[0]["name"], &spans[0]["kind"]), (&"POST /predict".into(), &2.into()));
     let nanos = |name: &str| spans[0][name].as_str().unwrap().parse::<u128>().unwrap();
     assert!(nanos("endTimeUnixNano") > nanos("startTimeUnixNano"));
@@ -145,6 +147,24 @@ async fn drawn_predictions_are_said_to_the_sink() {
     terminate(&process);
     assert!(process.wait().unwrap().success());
     assert!(received.try_recv().is_err(), "only those are drawn");
+}
+
+/// A sink alone, which the platform may name for reasons of its own, draws nothing.
+#[tokio::test]
+async fn without_a_rate_nothing_is_said_to_the_sink() {
+    let home = home().await;
+    let (sink, address) = listener();
+    let (mut process, predict_at) = start(home.path(), &[("K_SINK", &address)]);
+    let mut stream = connect(predict_at);
+    for _ in 0..8 {
+        assert_eq!(predict(&mut stream).unwrap().0, 200);
+    }
+    drop(stream);
+    // What is drawn would be said before the process ends.
+    terminate(&process);
+    assert!(process.wait().unwrap().success());
+    sink.set_nonblocking(true).unwrap();
+    assert_eq!(sink.accept().unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "nobody came");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use axum::body::Body;
 use http::{Request, StatusCode};
 use regrove_events::Event;
 use regrove_events::event::{Canary, Example, ModelLoaded, ServedVersion, TrafficChanged};
+use regrove_forest::Model;
 use serde_json::json;
 
 use crate::stage::{Kind, NAME, Stage, artifact, model, outputs, pause};
@@ -79,6 +80,36 @@ async fn a_canary_gets_its_exact_share_and_keeps_its_sessions() {
     stage.traffic(change(None, None)).await;
     until_versions(&stage, &["1"]).await;
     assert_eq!(version(&stage, None).await, "1");
+}
+
+/// A session has one version whatever protocol it speaks.
+#[tokio::test]
+async fn every_protocol_keeps_its_sessions() {
+    let (stage, first) = Stage::of(Kind::Numbers).await;
+    stage.until_version(NAME, "1").await;
+    let second = beside(&stage, "2", 2).await;
+    stage.traffic(change(Some((second, 50)), None)).await;
+    until_versions(&stage, &["1", "2"]).await;
+    let said = |model: &Model| outputs(model, &[[1.5, -2.0, 3.25]]);
+    let (first, second) = (said(&first), said(&model(Kind::Numbers, 2).1));
+    assert_ne!(first, second);
+    let ask = async |path: &str, body: &serde_json::Value, session: &str| {
+        let request = Request::post(path).header("content-type", "application/json").header("regrove-session", session);
+        stage.ask(request.body(Body::from(body.to_string())).unwrap()).await.json()
+    };
+    let tensor = json!({"name": "x", "shape": [1, 3], "datatype": "FP64", "data": [1.5, -2.0, 3.25]});
+    let mut canaries = 0;
+    for session in (0..20).map(|session| format!("session-{session}")) {
+        let version = version(&stage, Some(&session)).await;
+        let expected = if version == "2" { &second } else { &first };
+        canaries += usize::from(version == "2");
+        let infer = ask(&format!("/v2/models/{NAME}/infer"), &json!({"inputs": [tensor]}), &session).await;
+        assert_eq!((&infer["model_version"], &infer["outputs"][1]["data"]), (&json!(version), &json!(expected)));
+        let scores = ask("/invocations", &json!({"instances": [[1.5, -2.0, 3.25]]}), &session).await;
+        let probabilities = [0, 1, 5].map(|class| scores["predictions"][0][format!("probability_{class}")].clone());
+        assert_eq!(json!(probabilities), json!(expected), "{session}");
+    }
+    assert!((1..20).contains(&canaries), "both versions answer: {canaries}");
 }
 
 #[tokio::test]
