@@ -1,10 +1,10 @@
 //! This function's interface as OpenAPI 3.1.
 
 use regrove_host::openapi::{Bounds, ProblemBody};
-use utoipa::{OpenApi, ToResponse};
+use utoipa::{Modify, OpenApi, ToResponse, openapi};
 
 /// What any body may be refused with.
-const BOUNDS: Bounds = Bounds(&[408, 413, 503]);
+const BOUNDS: Bounds = Bounds(&[408, 413, 415, 503]);
 
 /// The document.
 #[derive(Debug, OpenApi)]
@@ -16,9 +16,23 @@ const BOUNDS: Bounds = Bounds(&[408, 413, 503]);
     ),
     paths(crate::load, crate::rollback, crate::traffic, crate::receive, crate::tick),
     components(schemas(ProblemBody), responses(Refused)),
-    modifiers(&BOUNDS),
+    modifiers(&BOUNDS, &Optional),
 )]
 pub(crate) struct Document;
+
+/// Bodies of which every member is optional may be left out.
+struct Optional;
+
+impl Modify for Optional {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        for path in ["/model/load", "/model/rollback", "/model/traffic"] {
+            let operation = document.paths.paths.get_mut(path).and_then(|path| path.post.as_mut());
+            if let Some(openapi::RefOr::T(body)) = operation.and_then(|operation| operation.request_body.as_mut()) {
+                body.required = Some(openapi::Required::False);
+            }
+        }
+    }
+}
 
 /// Why the request was refused: `application/problem+json` (RFC 9457).
 #[derive(Debug, ToResponse)]
@@ -45,5 +59,12 @@ mod tests {
         for body in ["Load", "Rollback", "Traffic", "CanaryWish", "VersionWish"] {
             assert_eq!(document["components"]["schemas"][body]["additionalProperties"], false, "{body}");
         }
+        for path in ["/model/load", "/model/rollback", "/model/traffic"] {
+            let post = &document["paths"][path]["post"];
+            assert_ne!(post["requestBody"]["required"], true, "{path}: an empty body says nothing and is understood");
+            assert!(post["responses"]["415"].is_object(), "{path}");
+        }
+        let version = document["components"]["schemas"]["Version"].to_string();
+        assert!(version.contains("\"integer\"") && version.contains("\"string\""), "`latest` too: {version}");
     }
 }

@@ -23,7 +23,7 @@ pub struct Load {
     /// Registered model name; the default model without it.
     name: Option<String>,
     /// Version number, or `latest`, which it is without it.
-    #[schema(value_type = Option<u64>, example = 3)]
+    #[schema(example = 3)]
     version: Option<Number>,
     /// Alias, instead of a version; when it moves in MLflow, the served version moves with it.
     alias: Option<String>,
@@ -66,7 +66,7 @@ pub struct Traffic {
 #[serde(deny_unknown_fields)]
 struct CanaryWish {
     /// Version number.
-    #[schema(value_type = Option<u64>, example = 4)]
+    #[schema(example = 4)]
     version: Option<Number>,
     /// Alias, instead of a version.
     alias: Option<String>,
@@ -80,14 +80,15 @@ struct CanaryWish {
 #[serde(deny_unknown_fields)]
 struct VersionWish {
     /// Version number.
-    #[schema(value_type = Option<u64>, example = 4)]
+    #[schema(example = 4)]
     version: Option<Number>,
     /// Alias, instead of a version.
     alias: Option<String>,
 }
 
-/// A version: MLflow writes them as text, people as numbers.
-#[derive(Debug, Deserialize)]
+/// A version's number or `latest`. MLflow writes numbers as text, people as numbers.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = Version)]
 #[serde(untagged, expecting = "expected a whole number or `latest`")]
 enum Number {
     Whole(u64),

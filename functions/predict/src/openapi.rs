@@ -1,5 +1,7 @@
 //! This function's interface as OpenAPI 3.1. What bodies look like is said here; they are read by `crate::json`.
 
+use std::collections::BTreeMap;
+
 use regrove_forest::Label;
 use regrove_host::openapi::{Bounds, ProblemBody};
 use serde_json::Value;
@@ -8,7 +10,7 @@ use utoipa::{OpenApi, ToResponse, ToSchema};
 use crate::protocol::{events, oip, reference, scoring};
 
 /// What any body may be refused with.
-const BOUNDS: Bounds = Bounds(&[408, 413, 503, 504]);
+const BOUNDS: Bounds = Bounds(&[408, 413, 415, 503, 504]);
 
 /// The document.
 #[derive(Debug, OpenApi)]
@@ -16,8 +18,8 @@ const BOUNDS: Bounds = Bounds(&[408, 413, 503, 504]);
     info(title = "Regrove predict", description = "Answers predictions of tree ensembles from the model that the serving pointer names."),
     tags(
         (name = "predict", description = "The protocol of the reference stack."),
-        (name = "Open Inference Protocol", description = "Version 2 over REST, with the binary tensor data extension: the clients of Triton, KServe and MLServer."),
-        (name = "MLflow", description = "What `mlflow models serve` answers."),
+        (name = "Open Inference Protocol", description = "Version 2 over REST, with the binary tensor data extension: the clients of Triton, KServe and MLServer. Refusals have the detail as `error` too."),
+        (name = "MLflow", description = "What `mlflow models serve` answers. Refusals have `error_code`, and the detail as `message` too."),
         (name = "CloudEvents", description = "Predictions as events."),
     ),
     paths(
@@ -42,13 +44,36 @@ pub(crate) struct Refused(ProblemBody);
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "read by hand, described here")]
 pub(crate) struct Features {
-    /// Rows: lists in the model's order, or objects with a member for each column. A cell is a number, or a text in a
-    /// column of categories; `null` is a missing value.
-    #[schema(value_type = Vec<Vec<Value>>, example = json!([[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]]))]
-    features: Vec<Vec<Option<f64>>>,
+    #[schema(example = json!([[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20]]))]
+    features: Vec<Row>,
     /// Names of the columns, if they are not in the model's order.
     columns: Option<Vec<String>>,
 }
+
+/// A row: cells in the model's order, or a member for each column; other members are ignored. A cell is a number, or a text in
+/// a column of categories; `null` is a missing value.
+#[derive(Debug, serde::Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "read by hand, described here")]
+enum Row {
+    List(Vec<Option<Cell>>),
+    Record(BTreeMap<String, Value>),
+}
+
+/// A number or a text.
+#[derive(Debug, serde::Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "read by hand, described here")]
+enum Cell {
+    Number(f64),
+    Text(String),
+}
+
+/// The JSON of a request or an answer, and behind it the bytes of its tensors.
+#[derive(Debug, ToSchema)]
+#[schema(value_type = String, format = Binary)]
+#[expect(dead_code, reason = "read and written by hand, described here")]
+pub(crate) struct Tensors(Vec<u8>);
 
 /// The answer of `/predict`.
 #[derive(Debug, ToSchema)]
@@ -105,6 +130,9 @@ pub(crate) struct InferenceRequest {
     /// Outputs wanted: `predict`, `predict_proba`; both without it.
     #[schema(value_type = Option<Vec<Value>>)]
     outputs: Option<Vec<Value>>,
+    /// `{"binary_data_output": true}` for outputs as bytes.
+    #[schema(value_type = Option<Object>)]
+    parameters: Option<Value>,
 }
 
 /// A body of `/invocations`: exactly one of the members.
@@ -113,13 +141,26 @@ pub(crate) struct InferenceRequest {
 #[schema(example = json!({"dataframe_split": {"columns": ["a", "b"], "data": [[1.0, 2.0]]}}))]
 pub(crate) struct Invocation {
     /// `{"columns": […], "data": [[…], …]}`.
+    #[schema(value_type = Object, required = false)]
     dataframe_split: Option<Value>,
     /// Rows as objects.
+    #[schema(value_type = Vec<Object>, required = false)]
     dataframe_records: Option<Vec<Value>>,
     /// Rows as lists or objects.
-    instances: Option<Vec<Value>>,
+    #[schema(value_type = Vec<Row>, required = false)]
+    instances: Option<Vec<Row>>,
     /// Rows as lists, or an object with a list for each column.
-    inputs: Option<Value>,
+    #[schema(value_type = Inputs, required = false)]
+    inputs: Option<Inputs>,
+}
+
+/// Rows, or columns by name.
+#[derive(Debug, serde::Serialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "read by hand, described here")]
+enum Inputs {
+    Rows(Vec<Row>),
+    Columns(BTreeMap<String, Vec<Option<Cell>>>),
 }
 
 /// The answer of `/invocations`.

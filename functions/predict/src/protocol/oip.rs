@@ -105,7 +105,7 @@ async fn find(service: &Service, name: &str, version: Option<&str>, headers: &He
 /// `GET /v2/models/{name}`.
 #[utoipa::path(get, path = "/v2/models/{name}", tag = "Open Inference Protocol", summary = "A model's inputs and outputs",
     params(("name" = String, Path, description = "Registered model name")),
-    responses((status = 200, body = Object), (status = 503, response = crate::openapi::Refused)))]
+    responses((status = 200, body = Object), (status = 404, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
 pub(crate) async fn metadata(
     State(service): State<Arc<Service>>,
     Path(name): Path<String>,
@@ -116,7 +116,7 @@ pub(crate) async fn metadata(
 /// `GET /v2/models/{name}/versions/{version}`.
 #[utoipa::path(get, path = "/v2/models/{name}/versions/{version}", tag = "Open Inference Protocol", summary = "A version's inputs and outputs",
     params(("name" = String, Path), ("version" = String, Path)),
-    responses((status = 200, body = Object), (status = 404, response = crate::openapi::Refused)))]
+    responses((status = 200, body = Object), (status = 404, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
 pub(crate) async fn version_metadata(
     State(service): State<Arc<Service>>,
     Path((name, version)): Path<(String, String)>,
@@ -133,7 +133,7 @@ async fn about(service: &Service, name: &str, version: Option<&str>) -> Result<J
 /// `GET /v2/models/{name}/ready`.
 #[utoipa::path(get, path = "/v2/models/{name}/ready", tag = "Open Inference Protocol", summary = "Whether a model can answer",
     params(("name" = String, Path)),
-    responses((status = 200, body = Object), (status = 503, response = crate::openapi::Refused)))]
+    responses((status = 200, body = Object), (status = 404, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
 pub(crate) async fn model_ready(
     State(service): State<Arc<Service>>,
     Path(name): Path<String>,
@@ -145,7 +145,7 @@ pub(crate) async fn model_ready(
 /// `GET /v2/models/{name}/versions/{version}/ready`.
 #[utoipa::path(get, path = "/v2/models/{name}/versions/{version}/ready", tag = "Open Inference Protocol", summary = "Whether a version can answer",
     params(("name" = String, Path), ("version" = String, Path)),
-    responses((status = 200, body = Object), (status = 404, response = crate::openapi::Refused)))]
+    responses((status = 200, body = Object), (status = 404, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
 pub(crate) async fn version_ready(
     State(service): State<Arc<Service>>,
     Path((name, version)): Path<(String, String)>,
@@ -156,9 +156,9 @@ pub(crate) async fn version_ready(
 
 /// `POST /v2/models/{name}/infer`.
 #[utoipa::path(post, path = "/v2/models/{name}/infer", tag = "Open Inference Protocol", summary = "Infer",
-    params(("name" = String, Path, description = "Registered model name")),
-    request_body(content = crate::openapi::InferenceRequest, content_type = "application/json"),
-    responses((status = 200, body = Object), (status = 400, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
+    params(("name" = String, Path, description = "Registered model name"), ("regrove-session" = Option<String>, Header, description = "Requests with the same value get the same version while a canary runs"), ("inference-header-content-length" = Option<u64>, Header, description = "Bytes of the JSON part, if bytes of tensors follow it")),
+    request_body(content((crate::openapi::InferenceRequest = "application/json"), (crate::openapi::Tensors = "application/octet-stream"))),
+    responses((status = 200, content((Object = "application/json"), (crate::openapi::Tensors = "application/octet-stream")), headers(("inference-header-content-length" = Option<u64>, description = "Bytes of the JSON part, if bytes of tensors follow it"))), (status = 400, response = crate::openapi::Refused), (status = 404, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
 pub(crate) async fn infer(
     State(service): State<Arc<Service>>,
     Path(name): Path<String>,
@@ -171,9 +171,9 @@ pub(crate) async fn infer(
 
 /// `POST /v2/models/{name}/versions/{version}/infer`.
 #[utoipa::path(post, path = "/v2/models/{name}/versions/{version}/infer", tag = "Open Inference Protocol", summary = "Infer with a version",
-    params(("name" = String, Path), ("version" = String, Path, description = "Any version that was ever loaded under the name")),
-    request_body(content = crate::openapi::InferenceRequest, content_type = "application/json"),
-    responses((status = 200, body = Object), (status = 400, response = crate::openapi::Refused), (status = 404, response = crate::openapi::Refused)))]
+    params(("name" = String, Path), ("version" = String, Path, description = "Any version that was ever loaded under the name"), ("inference-header-content-length" = Option<u64>, Header, description = "Bytes of the JSON part, if bytes of tensors follow it")),
+    request_body(content((crate::openapi::InferenceRequest = "application/json"), (crate::openapi::Tensors = "application/octet-stream"))),
+    responses((status = 200, content((Object = "application/json"), (crate::openapi::Tensors = "application/octet-stream")), headers(("inference-header-content-length" = Option<u64>, description = "Bytes of the JSON part, if bytes of tensors follow it"))), (status = 400, response = crate::openapi::Refused), (status = 404, response = crate::openapi::Refused)))]
 pub(crate) async fn infer_version(
     State(service): State<Arc<Service>>,
     Path((name, version)): Path<(String, String)>,

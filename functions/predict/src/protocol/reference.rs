@@ -36,7 +36,7 @@ pub(crate) async fn predict(
 #[utoipa::path(post, path = "/models/{name}/predict", tag = "predict", summary = "Predict with a model by name",
     request_body(content = crate::openapi::Features, content_type = "application/json"),
     params(("name" = String, Path, description = "Registered model name"), ("regrove-session" = Option<String>, Header, description = "Requests with the same value get the same version while a canary runs")),
-    responses((status = 200, body = crate::openapi::Prediction), (status = 400, response = crate::openapi::Refused), (status = 422, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
+    responses((status = 200, body = crate::openapi::Prediction), (status = 400, response = crate::openapi::Refused), (status = 404, response = crate::openapi::Refused), (status = 422, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
 pub(crate) async fn predict_named(
     State(service): State<Arc<Service>>,
     Path(name): Path<String>,
@@ -57,7 +57,7 @@ pub(crate) async fn info(State(service): State<Arc<Service>>) -> Result<Json<Val
 /// `GET /models/{name}/info`.
 #[utoipa::path(get, path = "/models/{name}/info", tag = "predict", summary = "A model by name",
     params(("name" = String, Path, description = "Registered model name")),
-    responses((status = 200, body = crate::openapi::ModelInfo), (status = 503, response = crate::openapi::Refused)))]
+    responses((status = 200, body = crate::openapi::ModelInfo), (status = 404, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
 pub(crate) async fn info_named(
     State(service): State<Arc<Service>>,
     Path(name): Path<String>,

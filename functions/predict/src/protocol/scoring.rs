@@ -69,6 +69,7 @@ pub(crate) async fn version() -> &'static str {
 
 /// `POST /invocations`.
 #[utoipa::path(post, path = "/invocations", tag = "MLflow", summary = "Predict with the default model",
+    params(("regrove-session" = Option<String>, Header, description = "Requests with the same value get the same version while a canary runs")),
     request_body(content((crate::openapi::Invocation = "application/json"), (String = "text/csv"))),
     responses((status = 200, body = crate::openapi::Scores), (status = 400, response = crate::openapi::Refused), (status = 415, response = crate::openapi::Refused)))]
 pub(crate) async fn invocations(

@@ -18,6 +18,7 @@ mod invocations;
 mod models;
 mod names;
 mod news;
+mod openapi;
 mod refusals;
 mod stage;
 mod stalled;

@@ -89,6 +89,8 @@ pub(crate) fn read(text: &str, binary: &[u8], signature: &Signature) -> Result<(
     }
     scanner.object(|scanner, name| {
         match name {
+            // Clients that write all members of a type leave out with null what is optional.
+            "id" | "parameters" | "outputs" if scanner.kind()? == Kind::Null => scanner.null()?,
             "id" => request.id = Some(string(scanner, "/id")?),
             "parameters" => request.binary = flag(scanner, "/parameters", "binary_data_output")?.unwrap_or(false),
             "outputs" => outputs(scanner, &mut request)?,
@@ -160,6 +162,7 @@ fn outputs(scanner: &mut Scanner<'_>, request: &mut Request) -> Read<()> {
             }
             scanner.object(|scanner, member| {
                 match member {
+                    "parameters" if scanner.kind()? == Kind::Null => scanner.null()?,
                     "name" => name = Some(string(scanner, &format!("{pointer}/name"))?),
                     "parameters" => binary = flag(scanner, &format!("{pointer}/parameters"), "binary_data")?,
                     _ => scanner.skip()?,
@@ -186,6 +189,7 @@ fn tensor<'a>(scanner: &mut Scanner<'a>, pointer: &str, rest: &mut &'a [u8]) -> 
     scanner.object(|scanner, member| {
         let place = format!("{pointer}/{member}");
         match member {
+            "parameters" if scanner.kind()? == Kind::Null => scanner.null()?,
             "name" => name = Some(string(scanner, &place)?),
             "datatype" => {
                 let given = string(scanner, &place)?;
