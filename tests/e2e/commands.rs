@@ -5,6 +5,7 @@ use regrove_test_support::programs::workspace;
 use serde_json::{Value, json};
 
 use crate::jobs::{DEFAULT_MODEL, one_to_twenty};
+use crate::polling::until;
 use crate::up::{Up, UpOptions};
 
 const DATA: &str = "synthetic:make_classification?n_samples=400&n_features=20&random_state=3";
@@ -36,6 +37,7 @@ async fn all(up: &Up) {
     look_at_jobs(up).await;
     tail(up).await;
     models(up).await;
+    traffic(up).await;
     predict(up).await;
 }
 
@@ -156,6 +158,35 @@ async fn models(up: &Up) {
     up.regrove(&both).await.fails(2, &["--alias"]);
     let text = up.regrove(&["model", "show", "Nobody"]).await.ok().out;
     assert!(text.contains("nothing is served"), "{text}");
+}
+
+/// A canary answers its share, a shadow is only compared, and both end with one command.
+async fn traffic(up: &Up) {
+    let rows = json!([one_to_twenty()]);
+    let asked = async || up.predict(None, &rows).await.json["model_version"].as_str().map(str::to_owned);
+    let canary = ["model", "traffic", DEFAULT_MODEL, "--canary", "2", "--percent", "50"];
+    let said = up.regrove(&[&canary[..], &["--actor", "ada", "--reason", "half and half"]].concat()).await.ok();
+    assert!(said.out.contains("version 2 answers 50 %"), "{said:?}");
+    for version in ["1", "2"] {
+        let answers = async || asked().await.filter(|answered| answered == version);
+        until(&format!("version {version} answers its half"), answers).await;
+    }
+    up.regrove(&["model", "traffic", DEFAULT_MODEL, "--shadow", "2"]).await.ok();
+    let compared = format!("regrove_shadow_compared_total{{model=\"{DEFAULT_MODEL}\",version=\"2\",");
+    until("the shadow is asked what the served version was asked", async || {
+        asked().await?;
+        up.metrics("predict").await.contains(&compared).then_some(())
+    })
+    .await;
+    assert_eq!(asked().await.as_deref(), Some("1"), "its answers are given to nobody");
+    let shown = up.regrove(&["model", "show", DEFAULT_MODEL, "--json"]).await.ok().json();
+    assert_eq!((&shown["beside"]["canary"], &shown["beside"]["shadow"]["version"]), (&Value::Null, &json!("2")));
+    let first = shown["switches"].as_array().unwrap().iter().find(|switch| switch["by"] == "canary 2 50 %").unwrap();
+    assert_eq!((&first["actor"], &first["reason"]), (&json!("ada"), &json!("half and half")));
+    let alone = up.regrove(&["model", "traffic", DEFAULT_MODEL]).await.ok();
+    assert!(alone.out.contains("answers alone"), "{alone:?}");
+    up.regrove(&["model", "traffic", DEFAULT_MODEL, "--canary", "2"]).await.fails(2, &["--percent"]);
+    up.regrove(&["model", "traffic", DEFAULT_MODEL, "--shadow", "99"]).await.fails(1, &["404", "99"]);
 }
 
 async fn predict(up: &Up) {

@@ -270,6 +270,13 @@ impl Up {
         self.call("predict", Method::POST, &path, Some(&json!({"features": rows}))).await
     }
 
+    /// What a function says at `/metrics`.
+    pub(crate) async fn metrics(&self, function: &str) -> String {
+        let request = self.client.get(format!("{}/metrics", self.gateway()));
+        let request = request.header(http::header::HOST, format!("{function}.{}.localhost", self.namespace()));
+        request.send().await.unwrap().text().await.unwrap()
+    }
+
     /// Posts to the broker what the test has written itself.
     pub(crate) async fn post_event(&self, headers: &[(&str, &str)], body: impl Into<reqwest::Body>) -> Answer {
         let mut request = self.client.post(self.broker()).body(body);
