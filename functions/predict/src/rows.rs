@@ -393,7 +393,7 @@ impl<'a> Reader<'a> {
         let Some(narrow) = narrow(value) else {
             let column = self.signature.names().get(position).map(String::as_str).unwrap_or_default();
             self.fault(Weight::Value, || {
-                let detail = format!("row {row}, column `{column}`: {value} is beyond float32");
+                let detail = format!("row {row}, column `{column}`: {value:e} is beyond float32");
                 let expected = "a finite number within ±3.4e38";
                 Fault::value("number-too-large", pointer(), detail, expected).at(row, Some(column))
             });
