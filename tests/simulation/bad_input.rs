@@ -3,8 +3,8 @@
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use http::{Request, StatusCode};
-use regrove_events::event::TrainRequested;
-use regrove_events::{CloudEvent, JobState};
+use regrove_events::event::{ModelRegistered, TrainRequested};
+use regrove_events::{Artifact, CloudEvent, Event, JobState};
 use regrove_mlflow::RunStatus;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
@@ -222,6 +222,19 @@ async fn load_model_says_what_is_wrong_with_a_request() {
         (json!({"version": 7}), 404, "model-not-found"),
         (json!({"alias": "nobody"}), 404, "model-not-found"),
     ];
+    // A broker would ask again for what is not found.
+    let registered = ModelRegistered {
+        job: "job-1".to_owned(),
+        name: "Nobody".to_owned(),
+        version: "7".to_owned(),
+        uri: "models:/Nobody/7".to_owned(),
+        run_id: "0".repeat(32),
+        model: Artifact { sha256: "0".repeat(64), bytes: 1 },
+        alias: None,
+    };
+    let at = "2026-11-28T08:00:00Z".parse().unwrap();
+    let event = Event::ModelRegistered(registered).first("nobody/7", "/test", "job-1", at).unwrap();
+    assert_eq!(post(&load, "/", &event).await.status(), StatusCode::UNPROCESSABLE_ENTITY);
     for (body, status, kind) in cases {
         assert_problem(&answer(&load, ask(body)).await, status, kind, "");
     }

@@ -79,7 +79,8 @@ async fn receive(State(ports): State<Arc<Ports>>, Received(received): Received) 
     })?;
     let wish =
         Wish { by: SwitchedBy::Event, actor: Some(received.source().to_owned()), reason: Some(registered.job.clone()) };
-    let candidate = candidate::fetch(&ports, &registered.name, &Selector::Version(number), wish).await?;
+    let candidate = candidate::fetch(&ports, &registered.name, &Selector::Version(number), wish).await;
+    let candidate = candidate.map_err(Problem::for_broker)?;
     if candidate.model.sha256 != registered.model.sha256 {
         let detail = format!(
             "{} is registered with SHA-256 {}, MLflow's tag says {}",

@@ -66,6 +66,13 @@ impl Problem {
         self
     }
 
+    /// The same problem as the answer to an event. A broker takes 404 for what may be there later and asks again; what is not
+    /// there is not there for good.
+    #[must_use]
+    pub fn for_broker(self) -> Self {
+        if self.status == StatusCode::NOT_FOUND { self.status(StatusCode::UNPROCESSABLE_ENTITY) } else { self }
+    }
+
     /// The same problem about a header of the request.
     #[must_use]
     pub fn header(self, name: &HeaderName) -> Self {

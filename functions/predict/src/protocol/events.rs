@@ -32,10 +32,7 @@ pub(crate) async fn receive(
     State(service): State<Arc<Service>>,
     Received(received): Received,
 ) -> Result<Response, Problem> {
-    answer(&service, &received).await.map_err(|problem| match problem.status {
-        StatusCode::NOT_FOUND => problem.status(StatusCode::UNPROCESSABLE_ENTITY),
-        _ => problem,
-    })
+    answer(&service, &received).await.map_err(Problem::for_broker)
 }
 
 async fn answer(service: &Arc<Service>, received: &CloudEvent) -> Result<Response, Problem> {
