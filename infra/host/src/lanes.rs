@@ -1,8 +1,8 @@
 //! Threads that share a function's connections, each with a runtime of its own.
 //!
-//! A runtime of several threads wakes a second one for every request that comes to an idle process, to look for more work;
-//! with one request at a time there is none, and looking costs twice what the request does. Here a connection stays on
-//! its thread, as in nginx and Envoy. What computes for long goes to threads of its own anyway (`spawn_blocking`).
+//! A runtime of several threads wakes a second one for a request that comes to an idle process, to look for more work; with
+//! one request at a time there is none, and looking costs as much as the request (`benches/serving`). Here a connection stays
+//! on its thread, as in nginx and Envoy. What computes for long goes to threads of its own anyway (`spawn_blocking`).
 
 use std::io;
 use std::num::NonZeroUsize;
