@@ -30,8 +30,7 @@ pub(crate) async fn fetch(ports: &Ports, name: &str, selector: &Selector, wish: 
     } else {
         // Somebody else's: its ONNX form becomes the native one.
         let foreign = foreign::fetch(ports, &version).await?;
-        let bytes = ports.control.artifacts.get(&foreign.model).await?;
-        (foreign.model, bytes, foreign.columns)
+        (foreign.model, foreign.bytes, foreign.columns)
     };
     let recorded = example(ports, version.tag(JOB_TAG), &artifact).await?;
     let made = made(named(&version.name, &version.version.to_string()), bytes, recorded).await?;

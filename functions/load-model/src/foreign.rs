@@ -1,5 +1,6 @@
 //! Models that were logged to MLflow by other programs: their ONNX form becomes the native one.
 
+use axum::body::Bytes;
 use regrove_events::Artifact;
 use regrove_forest::onnx::{self, Limits};
 use regrove_host::Problem;
@@ -16,6 +17,8 @@ use crate::candidate::{named, unsupported};
 pub(crate) struct Foreign {
     /// The native form of its ONNX file.
     pub(crate) model: Artifact,
+    /// Its bytes.
+    pub(crate) bytes: Bytes,
     /// Names of its columns, if its signature has them.
     pub(crate) columns: Option<Vec<String>>,
 }
@@ -66,8 +69,10 @@ pub(crate) async fn fetch(ports: &Ports, version: &ModelVersion) -> Result<Forei
         .map_err(|error| Problem::internal(&error))?
         .map_err(|error| refused(&error.to_string()))?;
     let columns = columns.filter(|columns| columns.len() == imported.n_features());
-    let model = ports.control.artifacts.put(imported.as_bytes().to_vec()).await?;
-    Ok(Foreign { model, columns })
+    let bytes = Bytes::copy_from_slice(imported.as_bytes());
+    // It may be there, and damaged.
+    let model = ports.control.artifacts.replace(bytes.clone()).await?;
+    Ok(Foreign { model, bytes, columns })
 }
 
 /// Reads an `MLmodel` file. Pure: this is what a fuzz target feeds.
