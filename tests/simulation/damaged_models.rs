@@ -62,12 +62,8 @@ async fn a_file_that_is_cut_or_changed_is_not_served() {
 #[tokio::test]
 async fn what_is_damaged_in_the_store_is_fetched_again() {
     let mut world = World::new().await;
-    for (job, random_state) in [("job-1", 1), ("job-2", 2)] {
-        let mut wish = request();
-        wish.params.insert("random_state".to_owned(), json!(random_state));
-        world.request(job, &wish);
-        world.settle(Weather::Fair).await;
-    }
+    world.train("job-1", 1).await;
+    world.train("job-2", 2).await;
     let artifacts = world.home.path().join("state/artifacts");
     let ways = [
         ("/model/load", json!({"version": 2}), "2"),
@@ -99,12 +95,8 @@ async fn what_is_damaged_in_the_store_is_fetched_again() {
 #[tokio::test]
 async fn a_canary_or_shadow_whose_file_is_gone_everywhere_is_refused() {
     let mut world = World::new().await;
-    for (job, random_state) in [("job-1", 1), ("job-2", 2)] {
-        let mut wish = request();
-        wish.params.insert("random_state".to_owned(), json!(random_state));
-        world.request(job, &wish);
-        world.settle(Weather::Fair).await;
-    }
+    world.train("job-1", 1).await;
+    world.train("job-2", 2).await;
     let before = world.serving("Simulated").await;
     for folder in ["record", "state/artifacts"] {
         for file in files(&world.home.path().join(folder)) {

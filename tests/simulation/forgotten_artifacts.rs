@@ -5,8 +5,7 @@ use regrove_events::SwitchedBy;
 use regrove_events::event::{Artifact, ModelLoaded};
 use serde_json::json;
 
-use crate::request;
-use crate::world::{Weather, World};
+use crate::world::World;
 
 /// What predict reads of a version.
 fn artifacts(loaded: &ModelLoaded) -> [Artifact; 2] {
@@ -23,10 +22,7 @@ async fn whatever_is_in_service_and_whatever_is_gone_back_to_is_fetched_again() 
     let mut world = World::new().await;
     let mut served = Vec::new();
     for number in 1..=3_u32 {
-        let mut wish = request();
-        wish.params.insert("random_state".to_owned(), json!(number));
-        world.request(&format!("job-{number}"), &wish);
-        world.settle(Weather::Fair).await;
+        world.train(&format!("job-{number}"), number).await;
         served.push(artifacts(&world.serving("Simulated").await.current.unwrap()));
     }
     let canary = json!({"canary": {"version": 1, "percent": 10}});

@@ -7,8 +7,7 @@ use regrove_events::log::serving_stream;
 use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
-use crate::request;
-use crate::world::{Weather, World};
+use crate::world::World;
 
 /// What the last event of the pointer's log says, and the trace that it belongs to.
 async fn last(world: &World) -> (CloudEvent, Value, Option<String>) {
@@ -21,12 +20,8 @@ async fn last(world: &World) -> (CloudEvent, Value, Option<String>) {
 /// Two versions.
 async fn world() -> World {
     let mut world = World::new().await;
-    for (job, random_state) in [("job-1", 5), ("job-2", 6)] {
-        let mut wish = request();
-        wish.params.insert("random_state".to_owned(), json!(random_state));
-        world.request(job, &wish);
-        world.settle(Weather::Fair).await;
-    }
+    world.train("job-1", 5).await;
+    world.train("job-2", 6).await;
     world
 }
 

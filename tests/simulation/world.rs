@@ -17,7 +17,7 @@ use regrove_host::{Emitter, Gate, HostArgs, LimitArgs, with_defaults};
 use regrove_mlflow::record::JOB_TAG;
 use regrove_mlflow::{Client, MlflowArgs, Record, Run, RunsQuery, filter};
 use regrove_store::Control;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tower::ServiceExt as _;
 
@@ -81,6 +81,14 @@ impl World {
         let event = Event::TrainRequested(request.clone());
         let at: Timestamp = "2026-11-23T08:00:00Z".parse().unwrap();
         self.emit(event.first(&format!("{job}/request"), "/test", job, at).unwrap());
+    }
+
+    /// Asks for the usual forest, grown from this state, and sees it through.
+    pub(crate) async fn train(&mut self, job: &str, random_state: u32) {
+        let mut wish = crate::request();
+        wish.params.insert("random_state".to_owned(), json!(random_state));
+        self.request(job, &wish);
+        self.settle(Weather::Fair).await;
     }
 
     pub(crate) fn emit(&self, event: CloudEvent) {
