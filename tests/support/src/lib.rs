@@ -2,6 +2,7 @@
 
 mod azurite;
 mod collector;
+mod corpus;
 mod gcs;
 mod listening;
 mod mlflow;
@@ -13,6 +14,7 @@ mod redis;
 
 pub use azurite::AzuriteServer;
 pub use collector::{CollectedSpan, SpanCollector};
+pub use corpus::check_corpus;
 pub use gcs::GcsServer;
 pub use mlflow::MlflowServer;
 pub use moto::MotoServer;
