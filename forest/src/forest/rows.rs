@@ -3,6 +3,7 @@
 use crate::frame::{Frame, Label};
 use crate::grow::RowWeights;
 use crate::numeric::pairwise_sum;
+use crate::pages::Pages;
 use crate::params::{ClassWeight, ClassWeightName, ParamError, RandomForestParams, RowCount};
 use crate::random::RandomState;
 
@@ -43,11 +44,11 @@ impl<'a> RowSampler<'a> {
     }
 
     /// How often the tree of this seed drew each row; `None` without bootstrap.
-    pub(super) fn counts(&self, tree_seed: u32) -> Option<Vec<u32>> {
+    pub(super) fn counts(&self, tree_seed: u32) -> Option<Pages<u32>> {
         let n_samples = self.frame.n_samples();
         let bound = u32::try_from(n_samples).unwrap_or(u32::MAX);
         let mut stream = RandomState::new(tree_seed);
-        let mut counts = vec![0; n_samples];
+        let mut counts = Pages::zeroed(n_samples);
         let n_drawn = self.n_drawn?;
         match &self.cumulative {
             None => stream.randints(bound, n_drawn, |row| counts[row as usize] += 1),
@@ -67,10 +68,10 @@ impl<'a> RowSampler<'a> {
         match (self.counts(tree_seed), &self.class_weights) {
             (Some(counts), _) if self.by_subsample => {
                 let drawn =
-                    classes.iter().zip(&counts).flat_map(|(class, count)| std::iter::repeat_n(class, *count as usize));
+                    classes.iter().zip(&*counts).flat_map(|(class, count)| std::iter::repeat_n(class, *count as usize));
                 let weights = balanced(drawn, self.frame.classes().len());
                 let weight = |(class, count): (&u32, &u32)| f64::from(*count) * weights[*class as usize];
-                RowWeights::Fractions(classes.iter().zip(&counts).map(weight).collect())
+                RowWeights::Fractions(classes.iter().zip(&*counts).map(weight).collect())
             }
             (Some(counts), _) => RowWeights::Counts(counts),
             (None, Some(weights)) => {

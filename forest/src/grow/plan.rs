@@ -2,6 +2,7 @@
 
 use crate::frame::Frame;
 use crate::numeric::pairwise_sum;
+use crate::pages::Pages;
 use crate::params::{Criterion, FeatureRoot, MaxFeatures, ParamError, RandomForestParams, RowCount, Splitter};
 
 /// Parameters as growth needs them.
@@ -99,12 +100,12 @@ fn max_features(asked: MaxFeatures, n_features: usize) -> usize {
 }
 
 /// Weights of the training rows for one tree.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub(crate) enum RowWeights {
     /// Every row once.
     Once,
     /// How often each row was drawn.
-    Counts(Vec<u32>),
+    Counts(Pages<u32>),
     /// Any weights, 0 or more.
     Fractions(Vec<f64>),
 }

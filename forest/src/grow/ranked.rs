@@ -1,8 +1,8 @@
 //! Cuts of two classes by Gini impurity with small whole weights, where nodes look at few of the features.
 //!
-//! A tree keeps one list of its rows, and beside it their codes; a node is a range of it. Large nodes count codes of the
-//! features that they look at, and fetch keys only where codes do not tell enough; smaller ones lie in a [`Block`], which
-//! holds their keys side by side.
+//! A tree keeps one list of its rows; a node is a range of it. Large nodes count codes of the features that they look at, and
+//! fetch keys only where codes do not tell enough. The largest read the codes where they stand in the frame; those below have
+//! them moved beside their rows. Smaller ones lie in a [`Block`], which holds their keys side by side.
 //! Either way [`Narrow`] finds the few cuts that may be the best, and the score of these is computed as scikit-learn does.
 
 mod apply;
@@ -34,8 +34,7 @@ use search::Found;
 const KEYED_ROWS: usize = 24;
 /// A block divides the columns of all features: it pays where nodes look at one of so many at least.
 const BLOCK_PARTS: usize = 16;
-/// Codes of all features move with a tree's rows: it pays where nodes look at one of so many at least. Elsewhere they are read
-/// where they stand in the frame.
+/// Codes of all features move with a node's rows: it pays where nodes look at one of so many at least.
 const MOVED_PARTS: usize = 32;
 
 /// Memory that trees use one after another.
@@ -43,7 +42,7 @@ const MOVED_PARTS: usize = 32;
 pub(super) struct RankedWork {
     /// Items of the tree's rows; a node is a range of it. Rows ascend within every node.
     items: Pages<u32>,
-    /// Codes of the items' rows.
+    /// Codes of the items' rows, or of some.
     codes: CodeRows,
     block: Block,
     /// Keys of the current node by the feature looked at last, outside of blocks.
@@ -87,8 +86,8 @@ pub(super) struct RankedSplitter<'a> {
     end: usize,
     /// Rows of the largest blocks, 0 if there are to be none.
     block_rows: usize,
-    /// Whether codes move with the rows.
-    moved: bool,
+    /// Rows of the largest nodes whose codes are moved, 0 if there are to be none.
+    moved_rows: usize,
     /// The feature whose keys of the current node are at hand, outside of blocks.
     keyed: Option<usize>,
     /// No cut of the current node that costs more will be the best.
@@ -115,6 +114,7 @@ impl<'a> RankedSplitter<'a> {
             return None;
         }
         work.block.clear();
+        work.codes.clear();
         work.known.clear();
         work.items.make_room(frame.n_samples());
         let mut n_rows = 0;
@@ -124,21 +124,25 @@ impl<'a> RankedSplitter<'a> {
             n_rows += usize::from(count(row) > 0);
         }
         work.keys.make_room(frame.n_samples());
+        // Where nodes come in any order blocks and codes would be taken again and again.
+        let nested = plan.max_leaf_nodes.is_none();
+        let blocks = nested && plan.max_features * BLOCK_PARTS >= frame.n_features();
         let moved = plan.max_features * MOVED_PARTS >= frame.n_features();
-        if moved {
-            work.codes.select(ranks.codes(), &work.items[..n_rows]);
-        }
-        // Where nodes come in any order a block would be made again and again.
-        let blocks = plan.max_leaf_nodes.is_none() && plan.max_features * BLOCK_PARTS >= frame.n_features();
         Some(Self {
             block_rows: if blocks { Block::rows_max(ranks.level, frame.n_features()) } else { 0 },
+            moved_rows: if !moved {
+                0
+            } else if nested {
+                ranks.moved_rows
+            } else {
+                n_rows
+            },
             frame,
             plan,
             ranks,
             work,
             min_weight_leaf: plan.min_weight_fraction_leaf * total,
             n_rows,
-            moved,
             start: 0,
             end: 0,
             keyed: None,
@@ -183,7 +187,7 @@ impl<'a> RankedSplitter<'a> {
             }
         } else if features.iter().any(|feature| ahead.of(*feature).is_none()) {
             let items = &items[start..end];
-            let codes = if self.moved { codes.codes(start, end) } else { self.ranks.codes() };
+            let codes = codes.codes(start, end).unwrap_or_else(|| self.ranks.codes());
             ahead.count(level, codes, (items, total), code_shift(items.len()), features);
         }
     }
@@ -253,10 +257,15 @@ impl Splitter for RankedSplitter<'_> {
     }
 
     fn begin_search(&mut self) {
-        if self.n() <= self.block_rows && !self.in_block() {
-            let RankedWork { items, block, .. } = &mut *self.work;
-            let (level, packing) = (self.ranks.level, self.ranks.packing);
-            block.begin(level, packing, self.start, &items[self.start..self.end], self.ranks.table());
+        if self.in_block() {
+            return;
+        }
+        let (n, start, end) = (self.n(), self.start, self.end);
+        let RankedWork { items, codes, block, .. } = &mut *self.work;
+        if n <= self.block_rows {
+            block.begin(self.ranks.level, self.ranks.packing, start, &items[start..end], self.ranks.table());
+        } else if n <= self.moved_rows && !codes.hold(start, end) {
+            codes.begin(self.ranks.codes(), start, &items[start..end]);
         }
     }
 
@@ -314,7 +323,7 @@ impl Splitter for RankedSplitter<'_> {
             if left.or(right).is_some() {
                 block.divide_keys(level, start, end);
             }
-        } else if self.moved && left.max(right).is_some_and(|largest| largest > self.block_rows) {
+        } else if codes.hold(start, end) && left.max(right).is_some_and(|largest| largest > self.block_rows) {
             codes.divide(level, division.marks(), start, end);
         }
     }

@@ -5,8 +5,10 @@ use std::sync::atomic::AtomicBool;
 use super::{Cancel, Ground, Plan, Prepared, Presort, Ranks, RowWeights, Workspace, grow};
 use crate::frame::{Frame, Label, Target};
 use crate::kernel::Level;
+use crate::pages::Pages;
 use crate::params::{Criterion, MaxFeatures, RandomForestParams};
 use crate::random::RandomState;
+use crate::tree::Tree;
 
 /// What distinguishes a random frame.
 #[derive(Debug, Clone, Copy)]
@@ -44,12 +46,16 @@ fn frame(stream: &mut RandomState, kind: Kind) -> Frame {
     Frame::new(names, columns, "target", Target::from_labels(&labels)).unwrap()
 }
 
-fn weights(stream: &mut RandomState, n_rows: u32) -> RowWeights {
+fn counts(stream: &mut RandomState, n_rows: u32) -> Vec<u32> {
     let mut counts = vec![0; n_rows as usize];
     for _ in 0..n_rows {
         counts[stream.randint(n_rows) as usize] += 1;
     }
-    RowWeights::Counts(counts)
+    counts
+}
+
+fn grown(ground: &Ground<'_>, counts: &[u32], work: &mut Workspace) -> Tree {
+    grow(ground, RowWeights::Counts(Pages::Plain(counts.to_vec())), 5, work)
 }
 
 #[test]
@@ -74,33 +80,28 @@ fn sorted_columns_at_every_level_and_sorting_in_every_node_grow_the_same_trees()
             RandomForestParams { max_leaf_nodes: Some(30), ..all.clone() },
             RandomForestParams { max_depth: Some(6), min_weight_fraction_leaf: 0.01, ..all },
         ] {
-            let weights = weights(&mut stream, n_rows);
+            let counts = counts(&mut stream, n_rows);
             let plan = Plan::new(&frame, &params).unwrap();
             let by_node =
                 Ground { frame: &frame, plan: plan.clone(), cancel: Cancel::default(), prepared: Prepared::No };
-            let expected = grow(&by_node, weights.clone(), 5, &mut work);
+            let expected = grown(&by_node, &counts, &mut work);
             for level in Level::all() {
                 let sorted = Presort::new(&frame, level, Cancel::default()).map(Prepared::Sorted).unwrap();
                 let ground = Ground { frame: &frame, plan: plan.clone(), cancel: Cancel::default(), prepared: sorted };
-                assert_eq!(
-                    grow(&ground, weights.clone(), 5, &mut work),
-                    expected,
-                    "sorted {level:?} {kind:?} {params:?}"
-                );
-                if plan.criterion == Criterion::Gini
-                    && let Some(ranks) = Ranks::new(&frame, level, Cancel::default())
-                {
+                assert_eq!(grown(&ground, &counts, &mut work), expected, "sorted {level:?} {kind:?} {params:?}");
+                // Codes are moved from the root on, or from some node below.
+                for moved_rows in [usize::MAX, 1500] {
+                    let ranks = Ranks::new(&frame, level, Cancel::default());
+                    let Some(mut ranks) = ranks.filter(|_| plan.criterion == Criterion::Gini) else { continue };
+                    ranks.moved_rows = moved_rows;
                     let ground = Ground {
                         frame: &frame,
                         plan: plan.clone(),
                         cancel: Cancel::default(),
                         prepared: Prepared::Ranked(ranks),
                     };
-                    assert_eq!(
-                        grow(&ground, weights.clone(), 5, &mut work),
-                        expected,
-                        "ranked {level:?} {kind:?} {params:?}"
-                    );
+                    let tree = grown(&ground, &counts, &mut work);
+                    assert_eq!(tree, expected, "ranked {level:?} {moved_rows} {kind:?} {params:?}");
                 }
             }
         }
@@ -117,9 +118,9 @@ fn weights_beyond_the_items_bits_are_grown_all_the_same() {
     let plan = Plan::new(&frame, &RandomForestParams::default()).unwrap();
     let ground = Ground::new(&frame, plan.clone(), Level::best(), Cancel::default());
     let by_node = Ground { frame: &frame, plan, cancel: Cancel::default(), prepared: Prepared::No };
-    let (weights, mut work) = (RowWeights::Counts(counts), Workspace::default());
-    let tree = grow(&ground, weights.clone(), 1, &mut work);
-    assert_eq!(tree, grow(&by_node, weights.clone(), 1, &mut work));
+    let mut work = Workspace::default();
+    let tree = grown(&ground, &counts, &mut work);
+    assert_eq!(tree, grown(&by_node, &counts, &mut work));
     assert!((tree.weighted_n_node_samples[0] - 75.0).abs() < 1e-9);
 }
 

@@ -1,5 +1,7 @@
-//! Rows of codes in the order of a tree's items, which every cut moves with them: so a node's codes lie one after the other,
-//! however far down the tree it is, and memory is read forwards.
+//! Rows of codes in the order of a node's items, which every cut below it moves with them: so the codes of all nodes there
+//! lie one after the other, however far down the tree they are, and memory is read forwards.
+
+use std::ops::Range;
 
 use super::Level;
 use super::columns::MARKED_TOGETHER;
@@ -15,9 +17,11 @@ const WORD: usize = size_of::<u32>();
 /// Bytes behind the last row, so that it is moved as the others are, by a vector at most.
 pub(crate) const PAD: usize = MARKED_TOGETHER * WORD;
 
-/// Codes of a tree's rows.
+/// Codes of the rows of one node, and of those below it.
 #[derive(Debug, Default)]
 pub(crate) struct CodeRows {
+    /// The node's places among the tree's items.
+    node: Range<usize>,
     bytes: Pages<u8>,
     spare: Pages<u8>,
     stride: usize,
@@ -31,14 +35,25 @@ impl CodeRows {
         n_features.max(SHORT).next_multiple_of(WORD)
     }
 
-    /// Takes the items' rows out of those of the frame, behind which there are [`PAD`] bytes.
-    pub(crate) fn select(&mut self, codes: Codes<'_>, items: &[u32]) {
+    /// Forgets the node.
+    pub(crate) fn clear(&mut self) {
+        self.node = 0..0;
+    }
+
+    /// Whether the rows at these places are there.
+    pub(crate) fn hold(&self, start: usize, end: usize) -> bool {
+        self.node.start <= start && end <= self.node.end
+    }
+
+    /// Takes the rows of a node's items, of which the first is at place `start`, out of those of the frame, behind which there
+    /// are [`PAD`] bytes.
+    pub(crate) fn begin(&mut self, codes: Codes<'_>, start: usize, items: &[u32]) {
+        self.node = start..start + items.len();
         self.stride = codes.stride;
         let words_per_row = codes.stride / WORD;
         self.bits.clear();
         self.bits.extend((0..MARKED_TOGETHER).flat_map(|row| std::iter::repeat_n(1 << row, words_per_row)));
-        // Room for all rows of the frame: the next tree may have more of them than this one.
-        self.bytes.make_room(codes.bytes.len().max(items.len() * codes.stride + PAD));
+        self.bytes.make_room(items.len() * codes.stride + PAD);
         match codes.stride.div_ceil(SHORT) {
             1 => select::<SHORT>(codes, items, &mut self.bytes),
             2 => select::<LONG>(codes, items, &mut self.bytes),
@@ -50,18 +65,22 @@ impl CodeRows {
         }
     }
 
-    /// Codes of the node at these places.
-    pub(crate) fn codes(&self, start: usize, end: usize) -> Codes<'_> {
-        let bytes = &self.bytes[start * self.stride..end * self.stride];
-        Codes { bytes, stride: self.stride, in_order: true }
+    /// Codes of the node at these places, if they are there.
+    pub(crate) fn codes(&self, start: usize, end: usize) -> Option<Codes<'_>> {
+        let places = self.hold(start, end).then(|| self.places(start, end))?;
+        Some(Codes { bytes: &self.bytes[places], stride: self.stride, in_order: true })
     }
 
-    /// Moves the rows of the node at these places whose bits are set to the front, the others to the back, both in their old
+    fn places(&self, start: usize, end: usize) -> Range<usize> {
+        (start - self.node.start) * self.stride..(end - self.node.start) * self.stride
+    }
+
+    /// Moves the rows of the node at these places, which are there, whose bits are set to the front, the others to the back, both in their old
     /// order.
     pub(crate) fn divide(&mut self, level: Level, marks: &[u16], start: usize, end: usize) {
-        let stride = self.stride;
+        let (stride, places) = (self.stride, self.places(start, end));
         self.spare.make_room(self.bytes.len());
-        let rows = &mut self.bytes[start * stride..end * stride + PAD];
+        let rows = &mut self.bytes[places.start..places.end + PAD];
         let spare = &mut self.spare;
         match (level, stride.div_ceil(SHORT)) {
             #[cfg(target_arch = "x86_64")]

@@ -3,6 +3,9 @@ use crate::kernel::keys::Codes;
 use crate::kernel::{Level, Packing};
 use crate::random::RandomState;
 
+/// Place of the node's first row among the tree's.
+const FIRST: usize = 50;
+
 #[test]
 fn every_level_takes_and_divides_rows_in_their_order_and_nothing_else() {
     let mut stream = RandomState::new(21);
@@ -16,9 +19,10 @@ fn every_level_takes_and_divides_rows_in_their_order_and_nothing_else() {
         let codes = |item: &u32| &frame[packing.row(*item) as usize * stride..][..stride];
         let mut tree = CodeRows::default();
         let of_frame = Codes { bytes: &frame, stride, in_order: false };
-        tree.select(of_frame, &items);
+        tree.begin(of_frame, FIRST, &items);
         let taken: Vec<Vec<u8>> = items.iter().map(|item| codes(item).to_vec()).collect();
-        assert!(tree.codes(0, 200).bytes.chunks_exact(stride).eq(taken.iter()));
+        assert!(tree.codes(FIRST, FIRST + 200).unwrap().bytes.chunks_exact(stride).eq(taken.iter()));
+        assert!(tree.codes(FIRST - 1, FIRST + 200).is_none() && tree.codes(FIRST, FIRST + 201).is_none());
         for (start, end) in
             [(0_usize, 200_usize), (3, 4), (7, 23), (20, 37), (150, 200)].into_iter().skip(usize::from(cfg!(miri)))
         {
@@ -35,9 +39,12 @@ fn every_level_takes_and_divides_rows_in_their_order_and_nothing_else() {
                 let expected: Vec<&Vec<u8>> =
                     taken[..start].iter().chain(side(true)).chain(side(false)).chain(&taken[end..]).collect();
                 for level in Level::all() {
-                    tree.select(of_frame, &items);
-                    tree.divide(level, &marks, start, end);
-                    assert!(tree.codes(0, 200).bytes.chunks_exact(stride).eq(expected.iter().copied()), "{level:?}");
+                    tree.begin(of_frame, FIRST, &items);
+                    tree.divide(level, &marks, FIRST + start, FIRST + end);
+                    assert!(
+                        tree.codes(FIRST, FIRST + 200).unwrap().bytes.chunks_exact(stride).eq(expected.iter().copied()),
+                        "{level:?}"
+                    );
                 }
             }
         }
