@@ -13,6 +13,8 @@ use crate::{CloudEvent, Event};
 
 /// Settings that a sweep may try.
 pub const TRIALS_MAX: u64 = 1000;
+/// Bytes of JSON that the requests of all trials may have together: 64 MiB.
+pub const TRIALS_BYTES_MAX: u64 = 64 << 20;
 
 /// Why a sweep cannot be done.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -23,6 +25,16 @@ pub enum Refused {
     TooMany {
         /// The product of the numbers of values.
         trials: u128,
+    },
+    /// Requests that are longer together than [`TRIALS_BYTES_MAX`].
+    #[error(
+        "the requests of the {trials} trials have {bytes} bytes together, at most {TRIALS_BYTES_MAX} are made; shorten `train` or the values of `grid`, or name fewer values"
+    )]
+    TooLong {
+        /// How many trials there are.
+        trials: u64,
+        /// Bytes of all their requests.
+        bytes: u64,
     },
     /// Nothing to try.
     #[error("`grid` needs at least one parameter, and each at least one value; `{0}` has none")]
@@ -109,6 +121,7 @@ impl SweepRequested {
         if trials > u128::from(TRIALS_MAX) {
             return Err(Refused::TooMany { trials });
         }
+        self.check_length()?;
         if crate::event::check_subject(&format!("{sweep}.{TRIALS_MAX}")).is_err() {
             return Err(Refused::Id);
         }
@@ -128,6 +141,15 @@ impl SweepRequested {
             (1_u32..).zip(settings).map(|(number, params)| self.trial(sweep, number, params)).collect();
         self.check_metric(&trials)?;
         Ok(trials)
+    }
+
+    /// Every trial has the request for itself, and one value of each parameter. There are no more than [`TRIALS_MAX`].
+    fn check_length(&self) -> Result<(), Refused> {
+        let length = |json: serde_json::Result<Vec<u8>>| json.map_or(0, |json| json.len() as u64);
+        let trials = self.grid.values().map(|values| values.len() as u64).product();
+        let values = self.grid.values().map(|values| length(serde_json::to_vec(values)) * trials / values.len() as u64);
+        let bytes = trials * length(serde_json::to_vec(&self.train)) + values.sum::<u64>();
+        if bytes > TRIALS_BYTES_MAX { Err(Refused::TooLong { trials, bytes }) } else { Ok(()) }
     }
 
     /// The trials may be of classifiers and of regressors: one that has the metric is enough.
@@ -184,5 +206,21 @@ mod tests {
             let trials = if n_params == 127 { 1 << 127 } else { u128::MAX };
             assert_eq!(sweep.trials("s"), Err(Refused::TooMany { trials }));
         }
+    }
+
+    /// A body as large as is taken would be copied for every trial.
+    #[test]
+    fn long_requests_of_many_trials_are_refused_before_they_are_made() {
+        let values = |n: u32| (0..n).map(Value::from).collect::<Vec<_>>();
+        let train = |length| TrainRequested::new(DatasetRequest::new("file:///a.csv", "x".repeat(length)));
+        let long = Value::from("x".repeat(1 << 20));
+        let of = |length, grid: &[(&str, Vec<Value>)]| {
+            let grid = grid.iter().map(|(name, values)| ((*name).to_owned(), values.clone())).collect();
+            SweepRequested { train: train(length), grid, metric: None }.trials("s").map(|trials| trials.len())
+        };
+        assert_eq!(of(1 << 20, &[("a", values(50))]), Ok(50));
+        assert!(matches!(of(1 << 20, &[("a", values(70))]), Err(Refused::TooLong { trials: 70, bytes: 73_400_000.. })));
+        assert_eq!(of(1, &[("a", values(50)), ("b", vec![long.clone()])]), Ok(50));
+        assert!(matches!(of(1, &[("a", values(70)), ("b", vec![long])]), Err(Refused::TooLong { trials: 70, .. })));
     }
 }

@@ -126,7 +126,7 @@ async fn load(
 ) -> Result<Json<Value>, Problem> {
     let wish = body.check(&ports.model_name)?;
     let candidate = candidate::fetch(&ports, &wish.name, &wish.selector, wish.wish).await?;
-    serve(&ports, candidate, Order::Load, caller).await
+    serve(&ports, candidate, Order::Load, &caller).await
 }
 
 /// `POST /model/rollback`.
@@ -147,7 +147,7 @@ async fn rollback(
     keeping::whole(&ports, &name, &ServedVersion::from(&before)).await?;
     let Wish { by, actor, reason } = wish;
     // Whatever alias it had then: a rollback stays where it went.
-    serve(&ports, ModelLoaded { by, actor, reason, alias: None, previous: None, ..before }, Order::Rollback, caller)
+    serve(&ports, ModelLoaded { by, actor, reason, alias: None, previous: None, ..before }, Order::Rollback, &caller)
         .await
 }
 
@@ -172,7 +172,7 @@ async fn traffic(
         None => None,
     };
     let change = TrafficChanged { name: wish.name, canary, shadow, actor: wish.actor, reason: wish.reason };
-    let cause = Order::Traffic.as_event(&change.name, caller, now())?;
+    let cause = Order::Traffic.as_event(&change.name, &caller, now())?;
     let name = change.name.clone();
     let at = Cause { function: FUNCTION, event: &cause, at: now() };
     let said = append_decided(&*ports.control.log, &serving_stream(&name), |history| {
@@ -186,7 +186,7 @@ async fn traffic(
 }
 
 /// Moves the pointer because somebody asked, and tells them.
-async fn serve(ports: &Ports, candidate: ModelLoaded, order: Order, caller: Caller) -> Result<Json<Value>, Problem> {
+async fn serve(ports: &Ports, candidate: ModelLoaded, order: Order, caller: &Caller) -> Result<Json<Value>, Problem> {
     let cause = order.as_event(&candidate.name, caller, now())?;
     let say = switch(ports, candidate.clone(), &cause).await?;
     ports.emitter.emit(say.as_slice()).await?;

@@ -244,15 +244,13 @@ impl Order {
 
     /// The request as the event that causes what follows, in the trace of whoever asked. Each request is one of its own, even
     /// if another one asked for the same before.
-    pub(crate) fn as_event(self, name: &str, Caller(trace): Caller, at: Timestamp) -> Result<CloudEvent, Problem> {
+    pub(crate) fn as_event(self, name: &str, caller: &Caller, at: Timestamp) -> Result<CloudEvent, Problem> {
         let order = self.name();
         let id = format!("{name}/{order}/{}", Uuid::now_v7());
         let (source, ty) = (format!("/regrove/{FUNCTION}/model/{order}"), format!("{TYPE_PREFIX}{order}-requested"));
-        let mut request = CloudEvent::builder(id, source, ty).time(at);
-        if let Some(trace) = trace {
-            request = request.extension("traceparent", trace.to_string());
-        }
-        Ok(request.build()?)
+        let mut request = CloudEvent::builder(id, source, ty).time(at).build()?;
+        caller.mark(&mut request)?;
+        Ok(request)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use regrove_forest::Label;
-use regrove_host::{Gate, Problem, TraceContext};
+use regrove_host::{Caller, Gate, Problem};
 
 use crate::log::PredictionLog;
 use crate::models::{Choice, Models, Served, Slot};
@@ -74,14 +74,14 @@ pub(crate) struct Answering {
 
 impl Answering {
     /// Answers a request whose rows have `bytes` bytes: `read` gets them out of it, and `write` what the model says of
-    /// them into a response. What is drawn of them belongs to its `trace`.
+    /// them into a response. What is drawn of them belongs to its `caller`.
     ///
     /// # Errors
     /// What `read` finds wrong; 500 when the model fails.
     pub(crate) async fn answer<T, W, R>(
         &self,
         choice: Choice,
-        trace: Option<TraceContext>,
+        caller: Caller,
         bytes: usize,
         read: R,
     ) -> Result<T, Problem>
@@ -108,14 +108,14 @@ impl Answering {
             work()?
         };
         self.models.metrics().request(&answer.served.name, &answer.served.version.version);
-        self.tell(&answer, rows, shadow, trace);
+        self.tell(&answer, rows, shadow, &caller);
         Ok(written)
     }
 
     /// Lets metrics, log and shadow know of rows that were answered.
-    pub(crate) fn tell(&self, answer: &Answer, rows: Rows, shadow: Option<Arc<Slot>>, trace: Option<TraceContext>) {
+    pub(crate) fn tell(&self, answer: &Answer, rows: Rows, shadow: Option<Arc<Slot>>, caller: &Caller) {
         self.models.metrics().rows(&answer.served.name, &answer.served.version.version, answer.n_rows);
-        self.log.draw(answer, &rows, trace);
+        self.log.draw(answer, &rows, caller);
         if let Some(shadow) = shadow {
             shadow::compare(&self.models, &self.gate, shadow, answer, rows);
         }

@@ -15,7 +15,7 @@ use regrove_data::{
 };
 use regrove_events::event::{CsvFormat, PredictCompleted, RowsAt, RowsFrom};
 use regrove_forest::Label;
-use regrove_host::{Problem, TraceContext};
+use regrove_host::{Caller, Problem};
 use tempfile::NamedTempFile;
 
 use crate::Service;
@@ -58,7 +58,7 @@ impl Drop for Asker {
 pub(crate) async fn answer(
     service: &Arc<Service>,
     choice: Choice,
-    trace: Option<TraceContext>,
+    caller: Caller,
     from: &RowsFrom,
     request: &str,
 ) -> Result<PredictCompleted, Problem> {
@@ -73,7 +73,7 @@ pub(crate) async fn answer(
     let asker = Asker::default();
     let csv = from.csv.clone().unwrap_or_default();
     let work =
-        Work { service: Arc::clone(service), choice, trace, location, csv, local, tag, gone: Arc::clone(&asker.0) };
+        Work { service: Arc::clone(service), choice, caller, location, csv, local, tag, gone: Arc::clone(&asker.0) };
     let done = tokio::task::spawn_blocking(move || work.run()).await.map_err(|error| Problem::internal(&error))?;
     match done? {
         Done::Inline(completed) => Ok(completed),
@@ -105,7 +105,7 @@ enum Done {
 struct Work {
     service: Arc<Service>,
     choice: Choice,
-    trace: Option<TraceContext>,
+    caller: Caller,
     location: Location,
     csv: CsvFormat,
     local: Local,
@@ -136,7 +136,7 @@ impl Work {
                 Error::Stopped
             })?;
             drop(turn);
-            self.service.answering.tell(&answer, rows, shadow.clone(), self.trace);
+            self.service.answering.tell(&answer, rows, shadow.clone(), &self.caller);
             results.take(answer)
         });
         if let Some(problem) = internal {

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use prometheus_client::metrics::counter::Counter;
 use regrove_events::event::PredictionLogged;
 use regrove_events::{CloudEvent, Event};
-use regrove_host::{Caller, Emitter, HostArgs, TraceContext, now};
+use regrove_host::{Caller, Emitter, HostArgs, now};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -109,13 +109,13 @@ impl PredictionLog {
         Ok(Self(Some(Arc::new(Log { rate, rows: AtomicU64::new(0), replica, queue, dropped, sending }))))
     }
 
-    /// The span to which a request's drawn rows belong; not looked for when none are drawn.
-    pub(crate) fn trace(&self, of: impl FnOnce() -> Option<TraceContext>) -> Option<TraceContext> {
-        self.0.as_ref().and_then(|_| of())
+    /// To whom a request's drawn rows belong; not looked for when none are drawn.
+    pub(crate) fn caller(&self, of: impl FnOnce() -> Caller) -> Caller {
+        self.0.as_ref().map(|_| of()).unwrap_or_default()
     }
 
     /// Draws from an answer.
-    pub(crate) fn draw(&self, answer: &Answer, rows: &Rows, trace: Option<TraceContext>) {
+    pub(crate) fn draw(&self, answer: &Answer, rows: &Rows, caller: &Caller) {
         let Some(log) = &self.0 else { return };
         let n_rows = answer.n_rows as u64;
         let before = log.rows.fetch_add(n_rows, Ordering::Relaxed);
@@ -125,8 +125,10 @@ impl PredictionLog {
             if log.rate.draws(number) {
                 // Room comes first: nothing is made of what there is no room for.
                 let logged = log.queue.try_reserve().ok().and_then(|room| {
-                    let event = logged(answer, outputs, row, &format!("{}/{number}", log.replica), now())?;
-                    traced(event, trace).map(|event| room.send(event))
+                    let mut event = logged(answer, outputs, row, &format!("{}/{number}", log.replica), now())?;
+                    caller.mark(&mut event).ok()?;
+                    room.send(event);
+                    Some(())
                 });
                 if logged.is_none() {
                     log.dropped.inc();
@@ -202,23 +204,15 @@ fn logged(answer: &Answer, outputs: &[f64], row: &[f32], id: &str, at: Timestamp
     Event::PredictionLogged(data).first(id, "/regrove/predict", &answer.served.name, at).ok()
 }
 
-/// The event as part of the trace of its request.
-fn traced(mut event: CloudEvent, trace: Option<TraceContext>) -> Option<CloudEvent> {
-    if let Some(trace) = trace {
-        event.set_extension("traceparent", trace.to_string()).ok()?;
-    }
-    Some(event)
-}
-
-/// The span of an HTTP request, else its caller's, if drawn rows are to say it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Trace(pub(crate) Option<TraceContext>);
+/// The caller of an HTTP request, if drawn rows are to say it.
+#[derive(Debug, Clone)]
+pub(crate) struct Trace(pub(crate) Caller);
 
 impl FromRequestParts<Arc<Service>> for Trace {
     type Rejection = Infallible;
 
     async fn from_request_parts(parts: &mut Parts, service: &Arc<Service>) -> Result<Self, Infallible> {
-        Ok(Self(service.answering.log.trace(|| Caller::of(parts).0)))
+        Ok(Self(service.answering.log.caller(|| Caller::of(parts))))
     }
 }
 

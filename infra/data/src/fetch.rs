@@ -128,8 +128,7 @@ fn file(location: &Location, policy: &Policy, limits: &Limits) -> Result<Local, 
         }
         _ => Error::NotFound { uri: path.display().to_string(), reason: source.to_string() },
     };
-    let real = path.canonicalize().map_err(missing)?;
-    policy.check_file(&real)?;
+    let real = policy.real_path(&path, missing)?;
     let metadata = real.metadata().map_err(missing)?;
     if !metadata.is_file() {
         return Err(missing(std::io::Error::other("it is not a regular file")));

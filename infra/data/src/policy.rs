@@ -1,5 +1,6 @@
 //! What may be read on behalf of an event.
 
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
@@ -76,18 +77,28 @@ impl Policy {
         }
     }
 
-    /// Checks a file's real path.
+    /// The real path of a file or folder.
     ///
     /// # Errors
-    /// [`Error::NotAllowed`] outside the folder; [`Error::Io`] when the folder is not there.
-    pub fn check_file(&self, real: &Path) -> Result<(), Error> {
-        let Some(root) = &self.root else { return Ok(()) };
+    /// [`Error::NotAllowed`] outside the allowed folder, whether there is anything or not; [`Error::Io`] when that folder is
+    /// not there; what `refused` makes of the system's answer inside.
+    pub fn real_path(&self, path: &Path, refused: impl FnOnce(io::Error) -> Error) -> Result<PathBuf, Error> {
+        let real = path.canonicalize();
+        let Some(root) = &self.root else { return real.map_err(refused) };
         let allowed = root.canonicalize().map_err(|source| Error::io(root.display(), source))?;
-        if real.starts_with(&allowed) {
-            return Ok(());
+        let inside = match &real {
+            Ok(real) => real.starts_with(&allowed),
+            // Where it would be is told by what is there of its path.
+            Err(_) => path
+                .ancestors()
+                .find_map(|part| part.canonicalize().ok())
+                .is_some_and(|part| part.starts_with(&allowed)),
+        };
+        if inside {
+            return real.map_err(refused);
         }
         let reason = format!("it lies outside the allowed folder `{}` (REGROVE_DATA_ROOT)", root.display());
-        Err(Error::NotAllowed { uri: real.display().to_string(), reason })
+        Err(Error::NotAllowed { uri: path.display().to_string(), reason })
     }
 
     /// Whether a host may stand for a private address: only where it is named.

@@ -41,8 +41,7 @@ fn to_file(file: &Path, to: &Location, policy: &Policy) -> Result<(), Error> {
         }
         _ => Error::io(path.display(), source),
     };
-    let folder = path.parent().unwrap_or(&path).canonicalize().map_err(wrong)?;
-    policy.check_file(&folder)?;
+    let folder = policy.real_path(path.parent().unwrap_or(&path), wrong)?;
     let mut content = File::open(file).map_err(|source| Error::io(file.display(), source))?;
     let mut whole = tempfile::Builder::new();
     let mut whole =

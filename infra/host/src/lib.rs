@@ -3,10 +3,12 @@
 //! A function builds an axum [`Router`](axum::Router) and hands it to [`serve`]. The host listens on the socket it was
 //! given or on `PORT`, answers `/healthz` and `/metrics`, bounds bodies, turns panics into problems, logs and traces
 //! requests, and drains on SIGTERM. Under AWS Lambda (`AWS_LAMBDA_RUNTIME_API` is set, feature `aws`) the same router
-//! answers invocations instead. [`Received`] reads a CloudEvent, [`Payload`] a body, [`JsonBody`] one of a type, [`Emitter`] says an event,
+//! answers invocations instead. [`Received`] reads a CloudEvent, [`Payload`] a body, [`JsonBody`] one of a type, [`Path`] what the path names, [`Emitter`] says an event,
 //! [`Problem`] says no; [`Gate`] bounds what is taken on, [`openapi`] describes a function to its clients.
 
 mod budget;
+#[cfg(target_os = "linux")]
+mod code;
 mod connections;
 mod emitter;
 mod fallback;
@@ -21,6 +23,7 @@ mod needs;
 mod observe;
 pub mod openapi;
 mod otlp;
+mod path;
 mod payload;
 mod problem;
 mod received;
@@ -35,6 +38,7 @@ pub use json_body::JsonBody;
 pub use limits::{Gate, LimitArgs};
 pub use needs::Needs;
 pub use otlp::OtlpArgs;
+pub use path::Path;
 pub use payload::{Payload, PayloadLimits};
 pub use problem::Problem;
 pub use received::Received;

@@ -113,7 +113,8 @@ impl Encoding {
             "deflate" => Ok(Self::Deflate),
             other => {
                 let detail = format!("Content-Encoding is `{other}`, expected gzip, deflate or none");
-                Err(Problem::new("unsupported-encoding", StatusCode::UNSUPPORTED_MEDIA_TYPE, detail))
+                let problem = Problem::new("unsupported-encoding", StatusCode::UNSUPPORTED_MEDIA_TYPE, detail);
+                Err(problem.header(&CONTENT_ENCODING))
             }
         }
     }

@@ -198,6 +198,8 @@ pub async fn serve(args: &HostArgs, router: Router) -> Result<(), Error> {
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Error::Signal)?;
     let (listener, inherited) = listen(args.port).await?;
     tracing::debug!(address = ?listener.local_addr(), "listening");
+    #[cfg(target_os = "linux")]
+    tokio::spawn(crate::code::give_back_after_start());
     metrics::get().cold_start("listening", since_start());
     let exporter = Exporter::start(&args.otlp);
     let connections = Connections::new(application(args, router, exporter.clone()));

@@ -6,6 +6,7 @@ use std::fmt;
 use axum::extract::FromRequestParts;
 use http::HeaderMap;
 use http::request::Parts;
+use regrove_events::{CloudEvent, Invalid};
 
 /// Extension of a CloudEvent that is sent again: the `traceparent` of the delivery because of which that is. The event's own
 /// `traceparent` stays that of its job.
@@ -50,7 +51,8 @@ impl TraceContext {
     /// What tracing systems noted beside the caller's span: `tracestate` from where [`of`](Self::of) has it.
     pub(crate) fn state(headers: &HeaderMap) -> Option<String> {
         let prefix = if Self::named(headers, "ce-traceparent").is_some() { "ce-" } else { "" };
-        Some(headers.get(format!("{prefix}tracestate"))?.to_str().ok()?.to_owned())
+        // Its parts may be parted by tabs too, which no attribute of an event can hold.
+        Some(headers.get(format!("{prefix}tracestate"))?.to_str().ok()?.replace('\t', " "))
     }
 
     fn named(headers: &HeaderMap, name: &str) -> Option<Self> {
@@ -77,14 +79,40 @@ impl TraceContext {
     }
 }
 
-/// The span that what a request causes belongs below: this process's own if it records spans, else its caller's.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Caller(pub Option<TraceContext>);
+/// The span that what a request causes belongs below: this process's own if it records spans, else its caller's. Beside it
+/// what tracing systems noted of the caller's.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Caller {
+    span: Option<TraceContext>,
+    state: Option<String>,
+}
 
 impl Caller {
     /// That of a request.
     pub fn of(parts: &Parts) -> Self {
-        Self(parts.extensions.get().copied().or_else(|| TraceContext::of(&parts.headers)))
+        let caller = TraceContext::of(&parts.headers);
+        let state = caller.and_then(|_| TraceContext::state(&parts.headers));
+        Self { span: parts.extensions.get().copied().or(caller), state }
+    }
+
+    /// That of an event that was received.
+    pub fn of_event(event: &CloudEvent) -> Self {
+        let span = event.attribute("traceparent").and_then(|text| TraceContext::parse(&text));
+        Self { span, state: span.and_then(|_| event.attribute("tracestate")).map(std::borrow::Cow::into_owned) }
+    }
+
+    /// Makes an event one that the request caused.
+    ///
+    /// # Errors
+    /// [`Invalid`] for a state that no attribute can hold.
+    pub fn mark(&self, event: &mut CloudEvent) -> Result<(), Invalid> {
+        if let Some(span) = self.span {
+            event.set_extension("traceparent", span.to_string())?;
+        }
+        if let Some(state) = &self.state {
+            event.set_extension("tracestate", state.clone())?;
+        }
+        Ok(())
     }
 }
 

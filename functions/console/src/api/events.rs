@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use regrove_events::log::{Entry, Position, Version};
 use regrove_events::{CloudEvent, TYPE_PREFIX};
-use regrove_host::Problem;
+use regrove_host::{Path, Problem};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream::{self, Stream};
@@ -12,7 +12,7 @@ use http::HeaderValue;
 use http::header::CONTENT_TYPE;
 use regrove_events::log::Version;
 use regrove_events::{CloudEvent, json_format};
-use regrove_host::Problem;
+use regrove_host::{Path, Problem};
 use serde::Deserialize;
 use utoipa::IntoParams;
 

@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
 use http::header::LOCATION;
 use http::{HeaderValue, StatusCode};
 use jiff::Timestamp;
 use regrove_events::JobState;
 use regrove_events::log::job_stream;
-use regrove_host::{JsonBody, Problem, now};
+use regrove_host::{JsonBody, Path, Problem, now};
 use regrove_jobs::{Comparison, LIMIT_DEFAULT, Page, Query, ReplayStep, Span, Summary};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;

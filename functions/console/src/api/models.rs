@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use http::StatusCode;
 use regrove_events::event::ModelAggregated;
 use regrove_events::log::{job_stream, serving_stream};
 use regrove_events::{job, model_name, serving};
-use regrove_host::{JsonBody, Problem};
+use regrove_host::{JsonBody, Path, Problem};
 use regrove_jobs::Summary;
 use regrove_mlflow::{RegisteredModel, filter};
 use serde::{Deserialize, Serialize};

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
-use regrove_host::{JsonBody, Problem};
+use regrove_host::{JsonBody, Path, Problem};
 use regrove_jobs::SweepView;
 use serde_json::Value;
 

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use jiff::Timestamp;
 use maud::{Markup, html};
-use regrove_host::Problem;
+use regrove_host::{Path, Problem};
 
 use super::events::{subject, table};
 use super::layout::{Section, page};

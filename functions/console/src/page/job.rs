@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use jiff::Timestamp;
 use maud::{Markup, html};
 use regrove_events::JobState;
-use regrove_host::{Problem, now};
+use regrove_host::{Path, Problem, now};
 use regrove_jobs::{JobView, Moment, ShardView, Span, SpanStatus};
 
 use super::functions::lines;

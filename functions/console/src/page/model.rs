@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
-use regrove_host::Problem;
+use regrove_host::{Path, Problem};
 use regrove_jobs::best_known;
 use serde_json::{Value, json};
 

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Redirect;
-use regrove_host::Problem;
+use regrove_host::{Path, Problem};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 use regrove_events::event::TrialResult;
-use regrove_host::Problem;
+use regrove_host::{Path, Problem};
 use regrove_jobs::SweepView;
 
 use super::layout::{Section, form_key, page};

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::StatusCode;
 use regrove_events::event::{PredictCompleted, PredictRequested};
 use regrove_events::{Cause, CloudEvent, Event, http_binding, ids, model_name};
-use regrove_host::{Problem, Received, TraceContext, now};
+use regrove_host::{Caller, Problem, Received, now};
 use serde_json::Value;
 
 use crate::Service;
@@ -46,7 +46,7 @@ async fn answer(service: &Arc<Service>, received: &CloudEvent) -> Result<Respons
         None => models.get(name, Some(received.id().as_bytes())).await?,
         Some(version) => Choice::from(models.version(name, version).await?),
     };
-    let trace = service.answering.log.trace(|| TraceContext::parse(&received.attribute("traceparent")?));
+    let caller = service.answering.log.caller(|| Caller::of_event(received));
     let id = ids::predict_completed(received.source(), received.id());
     let completed = match &wish.dataset {
         Some(_) if wish.features.is_some() => {
@@ -57,11 +57,11 @@ async fn answer(service: &Arc<Service>, received: &CloudEvent) -> Result<Respons
             )
             .into());
         }
-        Some(from) => dataset::answer(service, choice, trace, from, &id).await?,
+        Some(from) => dataset::answer(service, choice, caller, from, &id).await?,
         None => {
             let bytes = received.data().map_or(0, Bytes::len);
             let read = move |served: &Served| Ok((inline(&wish, &served.signature)?, complete));
-            service.answering.answer(choice, trace, bytes, read).await?
+            service.answering.answer(choice, caller, bytes, read).await?
         }
     };
     let completed = Event::PredictCompleted(completed);

@@ -10,13 +10,13 @@ mod request;
 
 use std::sync::Arc;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use axum::routing::{any, get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, StatusCode};
-use regrove_host::{Payload, Problem, no_such_path};
+use regrove_host::{Path, Payload, Problem, no_such_path};
 use serde_json::{Value, json};
 
 pub(crate) use self::request::read;
@@ -187,7 +187,7 @@ pub(crate) async fn infer_version(
 async fn answer(
     service: &Service,
     (name, version): (&str, Option<&str>),
-    Trace(trace): Trace,
+    Trace(caller): Trace,
     headers: &HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
@@ -200,5 +200,5 @@ async fn answer(
         let wanted = request.wanted(served.model.n_classes() > 0)?;
         Ok((rows, move |answer: &Answer| reply::write(answer, &request, &wanted)))
     };
-    service.answering.answer(choice, trace, bytes, read).await
+    service.answering.answer(choice, caller, bytes, read).await
 }

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, StatusCode};
-use regrove_host::{Payload, Problem, now};
+use regrove_host::{Path, Payload, Problem, now};
 use serde_json::{Value, json};
 
 use super::write;
@@ -68,7 +68,7 @@ pub(crate) async fn info_named(
 async fn answer(
     service: &Service,
     name: &str,
-    Trace(trace): Trace,
+    Trace(caller): Trace,
     headers: &HeaderMap,
     body: Bytes,
 ) -> Result<Response, Problem> {
@@ -76,7 +76,7 @@ async fn answer(
     let choice = service.answering.models.get(name, Service::session(headers)).await?;
     let bytes = body.len();
     let read = move |served: &Served| Ok((bodies::features(&body, &served.signature)?, reply));
-    service.answering.answer(choice, trace, bytes, read).await
+    service.answering.answer(choice, caller, bytes, read).await
 }
 
 /// The reference stack refuses a body without a JSON content type like one that is not JSON.

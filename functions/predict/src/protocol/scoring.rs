@@ -81,7 +81,12 @@ pub(crate) async fn invocations(
     answer(&service, trace, &headers, body).await
 }
 
-async fn answer(service: &Service, Trace(trace): Trace, headers: &HeaderMap, body: Bytes) -> Result<Response, Problem> {
+async fn answer(
+    service: &Service,
+    Trace(caller): Trace,
+    headers: &HeaderMap,
+    body: Bytes,
+) -> Result<Response, Problem> {
     let form = form(headers)?;
     let choice = service.answering.models.get(&service.model_name, Service::session(headers)).await?;
     let bytes = body.len();
@@ -92,7 +97,7 @@ async fn answer(service: &Service, Trace(trace): Trace, headers: &HeaderMap, bod
         };
         Ok((rows, reply))
     };
-    service.answering.answer(choice, trace, bytes, read).await
+    service.answering.answer(choice, caller, bytes, read).await
 }
 
 #[derive(Debug, Clone, Copy)]

@@ -173,15 +173,15 @@ async fn a_drawn_prediction_belongs_to_the_trace_of_its_request() {
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let rows = r#"{"features": [[1, 2]]}"#;
     let posts = [
-        ("POST /predict HTTP/1.1\r\ntraceparent: ", rows),
-        ("POST /invocations HTTP/1.1\r\ntraceparent: ", r#"{"instances": [[1, 2]]}"#),
+        ("POST /predict HTTP/1.1\r\ntracestate: a=1\r\ntraceparent: ", rows),
+        ("POST /invocations HTTP/1.1\r\ntracestate: a=1\r\ntraceparent: ", r#"{"instances": [[1, 2]]}"#),
         (
-            "POST /v2/models/Drained/infer HTTP/1.1\r\ntraceparent: ",
+            "POST /v2/models/Drained/infer HTTP/1.1\r\ntracestate: a=1\r\ntraceparent: ",
             r#"{"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 2]}]}"#,
         ),
         (
             "POST / HTTP/1.1\r\nce-specversion: 1.0\r\nce-id: 1\r\nce-source: /me\r\nce-subject: Drained\r\n\
-             ce-type: io.regrove.predict-requested\r\nce-traceparent: ",
+             ce-type: io.regrove.predict-requested\r\nce-tracestate: a=1\r\nce-traceparent: ",
             rows,
         ),
     ];
@@ -199,7 +199,9 @@ async fn a_drawn_prediction_belongs_to_the_trace_of_its_request() {
         for (head, body) in posts {
             let (status, _, text) = ask(&mut stream, &format!("{head}{trace}"), body).unwrap();
             assert_eq!(status, 200, "{text}");
-            let said = received.recv_timeout(DEADLINE).unwrap().0.remove("ce-traceparent").unwrap();
+            let mut said = received.recv_timeout(DEADLINE).unwrap().0;
+            assert_eq!(said.remove("ce-tracestate").as_deref(), Some("a=1"), "{head}");
+            let said = said.remove("ce-traceparent").unwrap();
             // Below the span of the request if there is one, else below the caller's.
             assert_eq!((&said[..36], said == trace), (&trace[..36], !exported), "{head}");
         }

@@ -210,6 +210,8 @@ async fn data_sets_that_cannot_be_answered_are_refused_for_good() {
     late.push_str("1,x,oops,3\n");
     let cases = [
         (uri(&outside), "dataset-not-allowed", "REGROVE_DATA_ROOT"),
+        (uri(&outside.with_file_name("nothing.csv")), "dataset-not-allowed", "REGROVE_DATA_ROOT"),
+        (uri(&outside.join("below.csv")), "dataset-not-allowed", "REGROVE_DATA_ROOT"),
         ("https://example.com/rows.csv".to_owned(), "dataset-not-allowed", "REGROVE_DATA_ALLOW"),
         ("s3://bucket/rows.csv".to_owned(), "dataset-not-allowed", "REGROVE_DATA_ALLOW"),
         ("ftp://host/rows.csv".to_owned(), "dataset-unsupported", "scheme `ftp`"),

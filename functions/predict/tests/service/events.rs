@@ -57,7 +57,7 @@ async fn wishes_that_cannot_be_answered_are_refused_for_good() {
         (json!({"features": [[1, 2, 3]], "version": "9"}), 422, "version-not-loaded"),
         (json!({"features": [[1, 2, 3]], "dataset": {"uri": "file:x.csv"}}), 422, "invalid-request"),
         (json!({"dataset": {"uri": "nonsense"}}), 422, "dataset-unsupported"),
-        (json!({"dataset": {"uri": "file:///nowhere/x.csv"}}), 422, "dataset-not-found"),
+        (json!({"dataset": {"uri": "file:///nowhere/x.csv"}}), 422, "dataset-not-allowed"),
     ] {
         send(&stage, &data).await.is_problem(status, kind, "");
     }

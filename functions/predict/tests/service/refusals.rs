@@ -43,6 +43,7 @@ async fn what_is_refused_before_the_protocol_is_read_is_said_in_its_words() {
         let request = Request::post(&path).header("content-type", "application/json").header("content-encoding", "br");
         let encoded = stage.ask(request.body(Body::from(body.to_string())).unwrap()).await;
         spoken(&path, &encoded, 415, "unsupported-encoding", "BAD_REQUEST");
+        assert_eq!(encoded.json()["header"], "content-encoding");
         let method = stage.ask(Request::put(&path).body(Body::empty()).unwrap()).await;
         spoken(&path, &method, 405, "method-not-allowed", "BAD_REQUEST");
         assert_eq!(method.headers["allow"], "POST");
@@ -51,6 +52,9 @@ async fn what_is_refused_before_the_protocol_is_read_is_said_in_its_words() {
         spoken(path, &stage.get(path).await, 404, "no-such-path", "");
         spoken(path, &stage.json(path, &json!({})).await, 404, "no-such-path", "");
     }
+    let no_text = stage.get("/v2/models/%FF").await;
+    spoken("/v2", &no_text, 400, "no-such-path", "");
+    no_text.is_problem(400, "no-such-path", "/v2/models/%FF");
     let plain = stage.get("/nowhere").await.is_problem(404, "no-such-path", "/nowhere");
     assert!(plain.get("error").is_none() && plain.get("error_code").is_none(), "{plain}");
 }

@@ -3,6 +3,8 @@
 //! Behaviour of Knative's activator: with a concurrency limit a request takes a slot of a replica or waits; without
 //! one it goes to the less busy of two replicas picked at random.
 
+use fastrand::Rng;
+
 use super::table::{Phase, Slot};
 
 /// Requests sent to a replica that inherited its socket before it has answered anything. They wait in the socket's
@@ -16,12 +18,12 @@ const ROUND_ROBIN_FROM: u32 = 4;
 #[derive(Debug)]
 pub(super) struct Balance {
     next: usize,
-    random: u64,
+    random: Rng,
 }
 
 impl Default for Balance {
     fn default() -> Self {
-        Self { next: 0, random: 0x9e37_79b9_7f4a_7c15 }
+        Self { next: 0, random: Rng::with_seed(0) }
     }
 }
 
@@ -58,15 +60,8 @@ impl Balance {
 
     fn less_busy_of_two(&mut self, slots: &[Slot], several: &[usize]) -> Option<usize> {
         let count = several.len();
-        let mut draw = |below: usize| {
-            // Marsaglia's xorshift64: any spread will do.
-            self.random ^= self.random << 13;
-            self.random ^= self.random >> 7;
-            self.random ^= self.random << 17;
-            usize::try_from(self.random % below.max(1) as u64).unwrap_or(0)
-        };
-        let first = draw(count);
-        let second = (first + 1 + draw(count - 1)) % count;
+        let first = self.random.usize(..count);
+        let second = (first + self.random.usize(1..count)) % count;
         let busy = |at: usize| several.get(at).and_then(|&index| slots.get(index)).map_or(0, |slot| slot.in_flight);
         let chosen = if busy(second) < busy(first) { second } else { first };
         several.get(chosen).copied()

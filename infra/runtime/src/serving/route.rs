@@ -5,8 +5,6 @@
 //! revision is to get, not of all traffic of the service; with the usual 100 % that is the same.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
@@ -55,7 +53,6 @@ pub(crate) struct Route {
     pub(crate) name: String,
     assignment: RwLock<Arc<Assignment>>,
     control: Mutex<Control>,
-    random: AtomicU64,
     pub(crate) recent: Recent,
 }
 
@@ -78,7 +75,6 @@ impl Route {
             name: name.to_owned(),
             assignment: RwLock::default(),
             control: Mutex::default(),
-            random: AtomicU64::new(RandomState::new().hash_one(name)),
             recent: Recent::new(metrics.service(&format!("{namespace}/{name}"))),
         }
     }
@@ -140,7 +136,7 @@ impl Route {
             None => &assignment.shares,
             Some(tag) => assignment.tags.get(tag)?,
         };
-        choose(shares, || self.draw()).map(Arc::clone)
+        choose(shares, || fastrand::u32(..WHOLE)).map(Arc::clone)
     }
 
     /// What to tell who asks for a service that is gone.
@@ -159,16 +155,6 @@ impl Route {
             }
             None => plain(StatusCode::NOT_FOUND, self.gone()),
         }
-    }
-
-    /// A number below [`WHOLE`]. Steele, Lea and Flood's `SplitMix64` (2014), which needs no lock.
-    fn draw(&self) -> u32 {
-        const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
-        let mut bits = self.random.fetch_add(GAMMA, Ordering::Relaxed);
-        bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        bits ^= bits >> 31;
-        u32::try_from(bits % u64::from(WHOLE)).unwrap_or(0)
     }
 
     /// Takes the service as it is wanted now; returns the revisions that are out of use and have no replicas. Traffic
@@ -344,13 +330,5 @@ mod tests {
         assert_eq!(latest(&control), [("b", 50), ("c", 50)]);
         control.give_last(100);
         assert_eq!(latest(&control), [("c", 100)]);
-    }
-
-    #[test]
-    fn draws_are_even() {
-        let route = Route::new("default", "hello", &Metrics::new());
-        let draws = 100_000;
-        let low = (0..draws).filter(|_| route.draw() < WHOLE / 10).count();
-        assert!((9_000..11_000).contains(&low), "a tenth of {draws}: {low}");
     }
 }
