@@ -28,9 +28,10 @@ pub struct RowsFrom {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PredictRequested {
-    /// Rows, `(n_rows, n_features)`; `null` for a missing value.
+    /// Rows: each a list with a value per column, or an object with the columns' names. A value is a number, a category's text,
+    /// or `null` where it is missing. Whoever predicts knows what the model takes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub features: Option<Vec<Vec<Option<f64>>>>,
+    pub features: Option<Vec<Value>>,
     /// Names of the columns of `features`; the model's own order without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<Vec<String>>,

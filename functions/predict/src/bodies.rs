@@ -4,7 +4,7 @@ use regrove_host::Problem;
 
 use crate::frame;
 use crate::json::Scanner;
-use crate::protocol::{oip, scoring};
+use crate::protocol::{events, oip, scoring};
 use crate::rows::Rows;
 use crate::signature::Signature;
 
@@ -49,6 +49,14 @@ pub fn csv(body: &[u8], signature: &Signature) -> Result<Rows, Problem> {
 /// What is wrong with it, and where.
 pub fn inference(json: &[u8], binary: &[u8], signature: &Signature) -> Result<Rows, Problem> {
     oip::read(frame::text(json)?, binary, signature).map(|(_, rows)| rows)
+}
+
+/// The data of a `predict-requested` with inline rows.
+///
+/// # Errors
+/// What is wrong with it, and where.
+pub fn requested(data: &[u8], signature: &Signature) -> Result<Rows, Problem> {
+    events::rows(data, signature)
 }
 
 #[cfg(test)]

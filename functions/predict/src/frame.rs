@@ -1,5 +1,6 @@
 //! Rows that come as a data frame: with names, in any order of the members.
 
+use regrove_data::{is_missing, truth_value};
 use regrove_events::json::step;
 use regrove_host::Problem;
 
@@ -98,8 +99,8 @@ pub(crate) fn columns(scanner: &mut Scanner<'_>, signature: &Signature, pointer:
     reader.finish(pointer)
 }
 
-/// Rows as text with a header: columns by name, categories as texts, an empty cell for a missing value. Faults have a row
-/// and a column and no pointer: it could only point to the body as a whole.
+/// Rows as text with a header: columns by name, categories and truth values as texts, missing values as data sets have them.
+/// Faults have a row and a column and no pointer: it could only point to the body as a whole.
 ///
 /// # Errors
 /// Where the text is no CSV, or the columns or cells are wrong.
@@ -107,30 +108,52 @@ pub(crate) fn csv(body: &[u8], signature: &Signature) -> Result<Rows, Problem> {
     let broken = |error: &csv::Error| -> Problem {
         Fault::shape(String::new(), "CSV with a header", &format!("not CSV: {error}")).into()
     };
-    let mut csv = csv::ReaderBuilder::new().from_reader(body);
+    let mut csv = csv::ReaderBuilder::new().flexible(true).from_reader(body);
     let header: Vec<String> = csv.headers().map_err(|error| broken(&error))?.iter().map(str::to_owned).collect();
     let map = signature.map(&header, "")?;
     let mut reader = Reader::new(signature, body.len());
     let mut record = csv::StringRecord::new();
     while csv.read_record(&mut record).map_err(|error| broken(&error))? {
         let row = reader.blank_row("")?;
+        if record.len() != header.len() {
+            reader.fault(Weight::Value, || ragged(row, record.len(), header.len()));
+            continue;
+        }
         for ((cell, position), name) in record.iter().zip(&map).zip(&header) {
             let Some(position) = *position else { continue };
-            let value = match cell.trim() {
-                "" => continue,
-                text if signature.codes(position).is_some() => reader.category(text, row, position, String::new),
-                text => {
-                    let Ok(value) = text.parse::<f64>() else {
-                        reader.fault(Weight::Shape, || not_a_number(text, row, name));
-                        continue;
-                    };
-                    reader.checked(Some(value), row, position, String::new)
-                }
-            };
+            let value = csv_cell(&mut reader, signature, cell.trim(), (row, position, name));
             reader.set(row, position, value);
         }
     }
     reader.finish("")
+}
+
+/// A cell as the model takes it, by the rules by which data sets are read.
+fn csv_cell(
+    reader: &mut Reader<'_>,
+    signature: &Signature,
+    text: &str,
+    (row, position, name): (usize, usize, &str),
+) -> f32 {
+    let codes = signature.codes(position);
+    let known = codes.is_some_and(|codes| codes.of(text).is_some());
+    if !known && is_missing(text) {
+        return f32::NAN;
+    }
+    if codes.is_some() {
+        return reader.category(text, row, position, String::new);
+    }
+    let truth = || truth_value(text).map(|value| f64::from(u8::from(value)));
+    let value = text.parse().ok().or_else(truth);
+    if value.is_none() {
+        reader.fault(Weight::Shape, || not_a_number(text, row, name));
+    }
+    reader.checked(value, row, position, String::new)
+}
+
+fn ragged(row: usize, cells: usize, expected: usize) -> Fault {
+    let detail = format!("row {row} has {cells} cells, the header names {expected}");
+    Fault::value("wrong-feature-count", String::new(), detail, format!("{expected} cells")).at(row, None)
 }
 
 fn not_a_number(text: &str, row: usize, column: &str) -> Fault {

@@ -250,23 +250,6 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// One row that came as numbers.
-    pub(crate) fn row(&mut self, cells: &[Option<f64>], pointer: &str, order: Order<'_>) -> Read<()> {
-        let row = self.blank_row(pointer)?;
-        let width = self.width(order);
-        for (at, cell) in cells.iter().enumerate().take(width) {
-            let position = match order {
-                Order::Model => Some(at),
-                Order::Mapped(map) => map.get(at).copied().flatten(),
-            };
-            let Some(position) = position else { continue };
-            let value = self.checked(*cell, row, position, || format!("{pointer}/{row}/{at}"));
-            self.set(row, position, value);
-        }
-        self.check_width(cells.len(), row, pointer, order);
-        Ok(())
-    }
-
     /// Begins a row whose values are all missing as yet, and gives its number.
     pub(crate) fn blank_row(&mut self, pointer: &str) -> Read<usize> {
         let start = self.begin_row(pointer)?;
@@ -431,6 +414,9 @@ pub(crate) fn too_many_rows(pointer: &str) -> Problem {
 }
 
 fn too_many_cells(pointer: &str, n_rows: usize, n_features: usize) -> Problem {
-    let detail = format!("{n_rows} rows of {n_features} columns are more than a body of this size can hold");
+    let detail = format!(
+        "{n_rows} rows of {n_features} columns or more, and fewer bytes than cells: the rows are shorter than the model's, or left \
+         empty (at most {ROWS_MAX} rows are answered at once)"
+    );
     Problem::new("too-many-rows", StatusCode::PAYLOAD_TOO_LARGE, detail).with("pointer", pointer)
 }

@@ -108,7 +108,7 @@ pub(crate) fn number(text: &str) -> Option<f64> {
 }
 
 /// A text that is a truth value, in the ways that Python and databases write them.
-pub(crate) fn truth_value(text: &str) -> Option<bool> {
+pub fn truth_value(text: &str) -> Option<bool> {
     match text {
         "true" | "True" | "TRUE" => Some(true),
         "false" | "False" | "FALSE" => Some(false),

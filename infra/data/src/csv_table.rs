@@ -15,6 +15,12 @@ use crate::{BATCH_ROWS, Error, Limits};
 
 /// Cells that stand for a missing value when nothing is said: those of pandas that people write.
 const MISSING: [&str; 9] = ["NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>"];
+
+/// Whether a cell of a CSV file stands for a missing value when nothing is said.
+pub fn is_missing(cell: &str) -> bool {
+    cell.is_empty() || MISSING.contains(&cell)
+}
+
 /// Bytes read from the file at once.
 const BUFFER: usize = 1 << 20;
 

@@ -48,7 +48,8 @@ mod table;
 mod web;
 
 pub use args::{DATA_BYTES_MAX, DataArgs, ROWS_MAX};
-pub use column::{Batch, Cell, Cells, Texts};
+pub use column::{Batch, Cell, Cells, Texts, truth_value};
+pub use csv_table::is_missing;
 pub use cut::{CutPart, FrameHead, cut};
 pub use error::Error;
 pub use features::{Features, VisitRows, features};

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, HeaderName, HeaderValue};
 use regrove_events::{CloudEvent, Event, http_binding, json_format};
+use regrove_predict::{Signature, bodies};
 
 /// Reads the input in structured, in batched and in binary mode, sends each event on and reads it again; tells how many
 /// events there were.
@@ -44,5 +45,11 @@ fn check(event: &CloudEvent) {
         };
         assert_eq!(names(&again), names(event), "binary mode");
     }
-    let _ = Event::read(event);
+    let Ok(Event::PredictRequested(_)) = Event::read(event) else { return };
+    let signature = Signature::new(&["a".to_owned(), "b".to_owned(), "c".to_owned()]);
+    let data = event.data().map(|data| bodies::requested(data, &signature));
+    if let Some(Ok(rows)) = data {
+        assert!(rows.n_rows > 0 && rows.values.len() == rows.n_rows * 3, "rows of the model's width");
+        assert!(rows.values.iter().all(|value| !value.is_infinite()), "nothing infinite");
+    }
 }

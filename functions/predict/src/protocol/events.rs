@@ -6,9 +6,8 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::response::{IntoResponse as _, Response};
-use bytes::Bytes;
 use http::StatusCode;
-use regrove_events::event::{PredictCompleted, PredictRequested};
+use regrove_events::event::PredictCompleted;
 use regrove_events::{Cause, CloudEvent, Event, http_binding, ids, model_name};
 use regrove_host::{Caller, Problem, Received, now};
 use serde_json::Value;
@@ -16,9 +15,11 @@ use serde_json::Value;
 use crate::Service;
 use crate::answer::Answer;
 use crate::dataset;
+use crate::frame;
+use crate::json::Scanner;
 use crate::models::{Choice, Served};
 use crate::refusal::Fault;
-use crate::rows::{Order, Reader, Rows};
+use crate::rows::Rows;
 use crate::signature::Signature;
 
 /// This function's name, as it stands in the source of its events.
@@ -59,8 +60,9 @@ async fn answer(service: &Arc<Service>, received: &CloudEvent) -> Result<Respons
         }
         Some(from) => dataset::answer(service, choice, caller, from, &id).await?,
         None => {
-            let bytes = received.data().map_or(0, Bytes::len);
-            let read = move |served: &Served| Ok((inline(&wish, &served.signature)?, complete));
+            let data = received.data().cloned().unwrap_or_default();
+            let bytes = data.len();
+            let read = move |served: &Served| Ok((rows(&data, &served.signature)?, complete));
             service.answering.answer(choice, caller, bytes, read).await?
         }
     };
@@ -70,17 +72,12 @@ async fn answer(service: &Arc<Service>, received: &CloudEvent) -> Result<Respons
     Ok((StatusCode::OK, headers, body).into_response())
 }
 
-fn inline(wish: &PredictRequested, signature: &Signature) -> Result<Rows, Problem> {
-    let Some(rows) = &wish.features else {
-        return Err(Fault::missing("/data", "features", "a list of rows, or a data set in `dataset`").into());
-    };
-    let map = wish.columns.as_ref().map(|columns| signature.map(columns, "/data/columns")).transpose()?;
-    let mut reader = Reader::new(signature, rows.iter().map(Vec::len).sum());
-    let order = map.as_deref().map_or(Order::Model, Order::Mapped);
-    for row in rows {
-        reader.row(row, "/data/features", order)?;
-    }
-    reader.finish("/data/features")
+/// Rows that stand in the data of a `predict-requested`.
+///
+/// # Errors
+/// What is wrong with them, and where.
+pub(crate) fn rows(data: &[u8], signature: &Signature) -> Result<Rows, Problem> {
+    frame::object(&mut Scanner::new(frame::text(data)?), signature, "/data", "features")
 }
 
 /// What an answer says, inline.

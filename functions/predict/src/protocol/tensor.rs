@@ -14,6 +14,7 @@ const WHOLE_EXACT: f64 = 9_007_199_254_740_992.0;
 /// What a tensor holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Datatype {
+    Bool,
     Uint8,
     Uint16,
     Uint32,
@@ -28,7 +29,8 @@ pub(super) enum Datatype {
 }
 
 impl Datatype {
-    const ALL: [(&'static str, Self); 11] = [
+    const ALL: [(&'static str, Self); 12] = [
+        ("BOOL", Self::Bool),
         ("UINT8", Self::Uint8),
         ("UINT16", Self::Uint16),
         ("UINT32", Self::Uint32),
@@ -54,7 +56,7 @@ impl Datatype {
     /// Bytes of one element.
     fn width(self) -> usize {
         match self {
-            Self::Uint8 | Self::Int8 => 1,
+            Self::Bool | Self::Uint8 | Self::Int8 => 1,
             Self::Uint16 | Self::Int16 | Self::Fp16 => 2,
             Self::Uint32 | Self::Int32 | Self::Fp32 => 4,
             Self::Uint64 | Self::Int64 | Self::Fp64 => 8,
@@ -68,6 +70,7 @@ impl Datatype {
     /// The whole numbers that it holds; none for a type with fractions.
     fn whole(self) -> Option<RangeInclusive<i128>> {
         Some(match self {
+            Self::Bool => 0..=1,
             Self::Uint8 => 0..=u8::MAX.into(),
             Self::Uint16 => 0..=u16::MAX.into(),
             Self::Uint32 => 0..=u32::MAX.into(),
@@ -98,6 +101,7 @@ impl Datatype {
     fn expected(self) -> String {
         let name = self.name();
         match self.whole() {
+            Some(_) if self == Self::Bool => "true, false, 1 or 0".to_owned(),
             Some(range) => format!("a whole number of type {name}, {} to {}", range.start(), range.end()),
             None => format!("a number of type {name}, within ±65504"),
         }
@@ -110,6 +114,7 @@ impl Datatype {
             bytes.try_into().unwrap_or([0; N])
         }
         match self {
+            Self::Bool => f64::from(u8::from(u8::from_le_bytes(array(bytes)) != 0)),
             Self::Uint8 => f64::from(u8::from_le_bytes(array(bytes))),
             Self::Uint16 => f64::from(u16::from_le_bytes(array(bytes))),
             Self::Uint32 => f64::from(u32::from_le_bytes(array(bytes))),
@@ -293,6 +298,9 @@ fn number(scanner: &mut Scanner<'_>, datatype: Datatype, place: &dyn Fn() -> Str
     let value = match kind {
         Kind::Number => scanner.number()?,
         Kind::Null => return scanner.null().map(|()| None),
+        Kind::Boolean if datatype == Datatype::Bool => {
+            return scanner.boolean().map(|value| Some(f64::from(u8::from(value))));
+        }
         other => return Err(Fault::shape(place(), "a number or null", other.name()).into()),
     };
     let text = scanner.since(start);

@@ -5,6 +5,7 @@ use http::{Request, StatusCode};
 use regrove_forest::{Frame, Label, Model, RandomForestParams, Target, fit};
 use serde_json::{Value, json};
 
+use crate::events;
 use crate::stage::{NAME, Reply, Stage};
 
 /// Categories of column `zone`: `north` has the code 0.
@@ -52,6 +53,8 @@ async fn texts_say_what_their_codes_say_in_every_protocol() {
     ] {
         let reply = stage.json("/predict", &body).await;
         assert_eq!((reply.status, &reply.json()["probabilities"]), (StatusCode::OK, &expected), "{body}");
+        let reply = events::send(&stage, &body).await;
+        assert_eq!((reply.status, &reply.json()["probabilities"]), (StatusCode::OK, &expected), "{body}");
     }
     let data = json!([["north", 5], ["south", 1], ["süd-west", 1], [null, 1]]);
     let scores = stage.json("/invocations", &json!({"instances": codes["features"]})).await.json();
@@ -63,8 +66,11 @@ async fn texts_say_what_their_codes_say_in_every_protocol() {
     ] {
         assert_eq!(stage.json("/invocations", &body).await.json(), scores, "{body}");
     }
-    let csv = "zone,length\nnorth,5\n south ,1\nsüd-west,1\n,1\n";
-    assert_eq!(stage.post("/invocations", "text/csv", csv).await.json(), scores);
+    // What is missing, or true, is written in a body as in a data set.
+    for (missing, one) in [("", "1"), ("NA", "true"), ("null", "True"), ("<NA>", "1.0")] {
+        let csv = format!("zone,length\nnorth,5\n south ,{one}\nsüd-west,1\n{missing},1\n");
+        assert_eq!(stage.post("/invocations", "text/csv", csv).await.json(), scores, "{missing} {one}");
+    }
 
     let lengths = json!({"name": "length", "shape": [3], "datatype": "FP64", "data": [5, 1, 1]});
     let zone = |more: Value| {

@@ -14,7 +14,7 @@ fn event(data: &Value) -> CloudEventBuilder {
         .data("application/json", data.to_string())
 }
 
-async fn send(stage: &Stage, data: &Value) -> Reply {
+pub(crate) async fn send(stage: &Stage, data: &Value) -> Reply {
     send_event(stage, event(data)).await
 }
 
@@ -52,7 +52,8 @@ async fn wishes_that_cannot_be_answered_are_refused_for_good() {
         (json!({}), 422, "invalid-request"),
         (json!([[[1, 2, 3]]]), 422, "invalid-event-data"),
         (json!({"dataset": ["file:x.csv"]}), 422, "invalid-event-data"),
-        (json!({"features": [["x"]]}), 422, "invalid-event-data"),
+        (json!({"features": [["x"]]}), 422, "invalid-request"),
+        (json!({"features": "x"}), 422, "invalid-event-data"),
         (json!({"features": [[1, 2, 3]], "columns": ["a", "b", "b"]}), 400, "wrong-columns"),
         (json!({"features": [[1, 2, 3]], "version": "9"}), 422, "version-not-loaded"),
         (json!({"features": [[1, 2, 3]], "dataset": {"uri": "file:x.csv"}}), 422, "invalid-request"),

@@ -79,7 +79,7 @@ async fn what_the_scoring_server_refuses_is_refused() {
         ("", "wrong-columns", "the model's columns `a`, `b`, `c` are missing: none are named"),
         ("\n", "wrong-columns", "none are named"),
         ("a,b,c\n", "no-rows", "no rows"),
-        ("a,b,c\n1,2\n", "invalid-request", "not CSV"),
+        ("a,b,c\n1,2\n", "wrong-feature-count", "row 0 has 2 cells, the header names 3"),
         ("a,b,c\n1,x,3\n", "invalid-request", "row 0, column `b`: `x` is not a number"),
         ("a,b,c\n1,1e40,3\n", "number-too-large", "row 0, column `b`"),
         ("a,b,c\n1,inf,3\n", "number-too-large", "beyond float32"),

@@ -59,6 +59,63 @@ async fn tensors_flat_nested_by_column_and_binary_say_the_same() {
     assert_eq!(stage.json(&path(), &input(&json!({"data": flat}))).await.json()["id"], "42");
 }
 
+async fn raw(stage: &Stage, bytes: &[u8]) -> Reply {
+    let request = Request::post(path()).header("inference-header-content-length", 0);
+    let request = request.header("content-type", "application/octet-stream");
+    stage.ask(request.body(Body::from(bytes.to_vec())).unwrap()).await
+}
+
+#[tokio::test]
+async fn a_tensor_alone_is_answered_in_bytes() {
+    let (stage, model) = Stage::of(Kind::Numbers).await;
+    let bytes: Vec<u8> = ROWS.as_flattened().iter().flat_map(|value| value.to_le_bytes()).collect();
+    let reply = raw(&stage, &bytes).await;
+    let header: usize = reply.headers["inference-header-content-length"].to_str().unwrap().parse().unwrap();
+    let json: Value = serde_json::from_slice(&reply.body[..header]).unwrap();
+    assert_eq!(json["outputs"][1]["shape"], json!([2, 3]));
+    let probabilities = reply.body[reply.body.len() - 6 * 8..].as_chunks().0;
+    let probabilities: Vec<f64> = probabilities.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect();
+    assert_eq!(probabilities, outputs(&model, &ROWS));
+    for wrong in [&bytes[..23], &bytes[..4]] {
+        raw(&stage, wrong).await.is_problem(400, "wrong-tensor", "rows of 3 float32 have 12 each");
+    }
+    raw(&stage, &[]).await.is_problem(400, "invalid-request", "not JSON");
+    raw(&stage, &vec![0; 12 * 100_001]).await.is_problem(413, "too-many-rows", "100000");
+}
+
+#[tokio::test]
+async fn truth_values_are_one_and_zero() {
+    let (stage, _) = Stage::of(Kind::Numbers).await;
+    let of = |datatype: &str, data: Value| json!({"inputs": [{"name": "x", "shape": [2, 3], "datatype": datatype, "data": data}]});
+    let expected = stage.json(&path(), &of("FP32", json!([1, 0, 1, 0, 0, 1]))).await.json();
+    for data in [json!([true, false, true, false, false, true]), json!([[1, 0, 1], [false, 0, true]])] {
+        assert_eq!(stage.json(&path(), &of("BOOL", data)).await.json(), expected);
+    }
+    let header =
+        json!({"inputs": [{"name": "x", "shape": [2, 3], "datatype": "BOOL", "parameters": {"binary_data_size": 6}}]});
+    assert_eq!(binary(&stage, &header, &[1, 0, 1, 0, 0, 255]).await.json(), expected);
+    let two = of("BOOL", json!([2, 0, 1, 0, 0, 1]));
+    stage.json(&path(), &two).await.is_problem(400, "invalid-request", "true, false, 1 or 0");
+    let truth = of("FP32", json!([true, 0, 1, 0, 0, 1]));
+    stage.json(&path(), &truth).await.is_problem(400, "invalid-request", "`/inputs/0/data/0` is a boolean");
+}
+
+/// A client that asked for class names, or put its rows elsewhere, must not take something else for the answer.
+#[tokio::test]
+async fn extensions_that_are_not_there_are_refused_by_name() {
+    let (stage, _) = Stage::of(Kind::Numbers).await;
+    let flat = ROWS.as_flattened();
+    for (member, value) in [("classification", json!(2)), ("shared_memory_region", json!("region"))] {
+        let mut body = input(&json!({"data": flat}));
+        body["outputs"] = json!([{"name": "predict_proba", "parameters": {member: value}}]);
+        let refused = stage.json(&path(), &body).await.is_problem(400, "wrong-tensor", member);
+        assert_eq!(refused["pointer"], format!("/outputs/0/parameters/{member}"));
+    }
+    let shared = input(&json!({"parameters": {"shared_memory_region": "r"}}));
+    let refused = stage.json(&path(), &shared).await.is_problem(400, "wrong-tensor", "shared_memory_region");
+    assert_eq!(refused["pointer"], "/inputs/0/parameters/shared_memory_region");
+}
+
 #[tokio::test]
 async fn outputs_come_as_bytes_when_asked_for() {
     for (kind, first_type) in [(Kind::Numbers, "INT64"), (Kind::Texts, "BYTES"), (Kind::Regressor, "FP64")] {

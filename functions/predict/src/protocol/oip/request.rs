@@ -78,7 +78,30 @@ impl Request {
     }
 }
 
+/// A request that is a tensor alone, without JSON: float32 of all columns, row by row. It is answered in bytes, as Triton's "raw
+/// binary request" is.
+fn raw(bytes: &[u8], signature: &Signature) -> Result<(Request, Rows), Problem> {
+    let width = signature.len() * size_of::<f32>();
+    if !bytes.len().is_multiple_of(width) {
+        let detail =
+            format!("the tensor has {} bytes, rows of {} float32 have {width} each", bytes.len(), signature.len());
+        return Err(Fault::value("wrong-tensor", String::new(), detail, format!("a multiple of {width} bytes")).into());
+    }
+    let mut reader = Reader::new(signature, bytes.len());
+    let (numbers, _) = bytes.as_chunks::<4>();
+    let numbers = numbers.iter().map(|number| Some(f64::from(f32::from_le_bytes(*number))));
+    reader.numbers(numbers, "", |_| String::new())?;
+    Ok((Request { binary: true, ..Request::default() }, reader.finish("")?))
+}
+
+/// Reads a request: JSON, and the bytes of tensors behind it, or a tensor alone.
+///
+/// # Errors
+/// What is wrong with it, and where.
 pub(crate) fn read(text: &str, binary: &[u8], signature: &Signature) -> Result<(Request, Rows), Problem> {
+    if text.is_empty() && !binary.is_empty() {
+        return raw(binary, signature);
+    }
     let mut scanner = Scanner::new(text);
     let mut request = Request::default();
     let mut tensors = Vec::new();
@@ -130,6 +153,20 @@ fn string(scanner: &mut Scanner<'_>, pointer: &str) -> Read<String> {
     }
 }
 
+/// Parameters of extensions that change what is asked, and that this server has not: Triton's classification and shared memory.
+const UNSUPPORTED: [&str; 4] =
+    ["classification", "shared_memory_region", "shared_memory_offset", "shared_memory_byte_size"];
+
+/// Refuses a parameter whose extension is not there; the ones that are not known are ignored.
+fn check_parameter(pointer: &str, name: &str) -> Read<()> {
+    if !UNSUPPORTED.contains(&name) {
+        return Ok(());
+    }
+    let detail = format!("`{pointer}/{name}`: this server has no extension with the parameter `{name}`");
+    Err(Fault::value("wrong-tensor", format!("{pointer}/{name}"), detail, "the extension binary_tensor_data only")
+        .into())
+}
+
 /// A boolean member of the object that comes next; the others are ignored.
 fn flag(scanner: &mut Scanner<'_>, pointer: &str, wanted: &str) -> Read<Option<bool>> {
     let mut flag = None;
@@ -137,6 +174,7 @@ fn flag(scanner: &mut Scanner<'_>, pointer: &str, wanted: &str) -> Read<Option<b
         return Err(fault.into());
     }
     scanner.object(|scanner, name| {
+        check_parameter(pointer, name)?;
         if name != wanted {
             return scanner.skip();
         }
@@ -270,6 +308,7 @@ fn binary_size(scanner: &mut Scanner<'_>, pointer: &str) -> Read<Option<usize>> 
         return Err(fault.into());
     }
     scanner.object(|scanner, name| {
+        check_parameter(pointer, name)?;
         if name == "binary_data_size" {
             found = Some(size(scanner, &format!("{pointer}/{name}"))?);
             return Ok(());
