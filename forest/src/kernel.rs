@@ -30,7 +30,7 @@ use std::fmt;
 pub(crate) use walk::Trees;
 pub(crate) use wide::WideTrees;
 
-use crate::model_file::nodes::Packed;
+use crate::model_file::nodes::{Form, Packed};
 
 /// Instructions that the loops of training and predicting may use. Every level gives the same results, bit for bit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -301,8 +301,8 @@ pub(crate) fn predict(level: Level, trees: &Trees<'_>, rows: &[f32], out: &mut [
     }
 }
 
-/// As [`predict`], for wide nodes.
-pub(crate) fn predict_wide(trees: &WideTrees<'_>, rows: &[f32], out: &mut [f64]) {
+/// As [`predict`], for trees of nodes.
+pub(crate) fn predict_wide<N: Form>(trees: &WideTrees<'_, N>, rows: &[f32], out: &mut [f64]) {
     wide::predict(trees, rows, out);
 }
 

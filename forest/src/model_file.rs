@@ -53,6 +53,7 @@ use std::sync::Arc;
 
 pub use layout::MAGIC;
 pub use map::map;
+use nodes::{Form, Packed, Wide};
 use serde::{Deserialize, Serialize};
 pub(crate) use write::{Packer, round_down};
 
@@ -127,7 +128,7 @@ enum Walked {
     Blocks,
     /// Blocks made from the file's nodes.
     Made(Arc<pack::BlockTrees>),
-    /// Wide nodes.
+    /// The file's own nodes, of either form: there are more features than a block can name.
     Nodes,
 }
 
@@ -278,7 +279,10 @@ impl Model {
     fn means(&self, rows: &[f32], out: &mut [f64], missing: bool) {
         match self.trees() {
             Some(trees) => kernel::predict(self.level, &trees, rows, out, missing),
-            None => kernel::predict_wide(&self.wide_trees(), rows, out),
+            None => match self.form {
+                layout::NodeForm::Packed => kernel::predict_wide(&self.wide_trees::<Packed>(), rows, out),
+                layout::NodeForm::Wide => kernel::predict_wide(&self.wide_trees::<Wide>(), rows, out),
+            },
         }
     }
 
@@ -303,7 +307,8 @@ impl Model {
         Some(Trees { blocks, roots, rows, values, n_features, n_outputs })
     }
 
-    fn wide_trees(&self) -> WideTrees<'_> {
+    /// The file's nodes to walk; there are as many features as only nodes can name.
+    fn wide_trees<N: Form>(&self) -> WideTrees<'_, N> {
         let nodes = self.numbers(layout::Kind::Nodes);
         let (n_features, n_outputs) = (self.n_features(), self.width());
         WideTrees { nodes, roots: self.roots(), values: self.values(), n_features, n_outputs }

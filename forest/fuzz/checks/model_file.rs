@@ -8,8 +8,8 @@ use regrove_forest::{Level, Model};
 
 /// Rows of a batch: more than one lane of any kernel holds.
 const ROWS: usize = 19;
-/// Features and classes beyond which rows and answers would only cost time.
-const WIDTH_MAX: usize = 4096;
+/// Features and classes beyond which rows and answers would only cost time. Blocks end at half of these features.
+const WIDTH_MAX: usize = 1 << 16;
 
 /// Reads the bytes without a look at the SHA-256 in their header, and tells whether they are a model: it answers the same with every
 /// instruction set, and what is written of it is read.

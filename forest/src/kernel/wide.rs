@@ -1,13 +1,13 @@
-//! Rows through trees of wide nodes, for data of more features than blocks can name: eight walks at a time hide the time
-//! that memory takes.
+//! Rows through trees of nodes, in whichever form their file has them, for data of more features than blocks can name: eight
+//! walks at a time hide the time that memory takes.
 
 use super::walk::finish;
-use crate::model_file::nodes::{Form as _, Wide};
+use crate::model_file::nodes::{Form, feature_bits};
 
-/// Trees of wide nodes and the values of their leaves.
+/// Trees of nodes, on many features, and the values of their leaves.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct WideTrees<'a> {
-    pub(crate) nodes: &'a [Wide],
+pub(crate) struct WideTrees<'a, N> {
+    pub(crate) nodes: &'a [N],
     /// First node of each tree, then the number of nodes.
     pub(crate) roots: &'a [u32],
     /// `(n_values, n_outputs)`.
@@ -21,7 +21,7 @@ const LANES: usize = 8;
 /// Rows that go through one tree before the next tree comes: their values stay in the nearest cache.
 const BLOCK_ROWS: usize = 256;
 
-impl WideTrees<'_> {
+impl<N> WideTrees<'_, N> {
     fn n_trees(&self) -> usize {
         self.roots.len().saturating_sub(1)
     }
@@ -35,7 +35,7 @@ impl WideTrees<'_> {
     }
 }
 
-pub(super) fn predict(trees: &WideTrees<'_>, rows: &[f32], out: &mut [f64]) {
+pub(super) fn predict<N: Form>(trees: &WideTrees<'_, N>, rows: &[f32], out: &mut [f64]) {
     out.fill(0.0);
     let (width, n_outputs) = (trees.n_features, trees.n_outputs);
     if rows.len() < LANES * width {
@@ -62,7 +62,7 @@ pub(super) fn predict(trees: &WideTrees<'_>, rows: &[f32], out: &mut [f64]) {
     }
 }
 
-fn one_row(trees: &WideTrees<'_>, row: &[f32], sums: &mut [f64]) {
+fn one_row<N: Form>(trees: &WideTrees<'_, N>, row: &[f32], sums: &mut [f64]) {
     let roots = &trees.roots[..trees.n_trees()];
     for roots in roots.chunks(LANES) {
         let root = |lane: usize| roots[lane.min(roots.len() - 1)] as usize;
@@ -75,7 +75,12 @@ fn one_row(trees: &WideTrees<'_>, row: &[f32], sums: &mut [f64]) {
 }
 
 /// Rows of the values of the leaves that the lanes reach.
-fn walk<'r>(trees: &WideTrees<'_>, root: impl Fn(usize) -> usize, row: impl Fn(usize) -> &'r [f32]) -> [usize; LANES] {
+fn walk<'r, N: Form>(
+    trees: &WideTrees<'_, N>,
+    root: impl Fn(usize) -> usize,
+    row: impl Fn(usize) -> &'r [f32],
+) -> [usize; LANES] {
+    let feature_bits = feature_bits(trees.n_features);
     let rows: [&[f32]; LANES] = std::array::from_fn(row);
     let roots: [usize; LANES] = std::array::from_fn(root);
     let mut at = [0_u32; LANES];
@@ -83,7 +88,7 @@ fn walk<'r>(trees: &WideTrees<'_>, root: impl Fn(usize) -> usize, row: impl Fn(u
     loop {
         let mut moved = false;
         for lane in 0..LANES {
-            let node = trees.nodes[roots[lane] + at[lane] as usize].unpack(0);
+            let node = trees.nodes[roots[lane] + at[lane] as usize].unpack(feature_bits);
             let value = rows[lane][node.feature as usize];
             // Nothing is greater than a leaf's NaN.
             let right = value > f32::from_bits(node.threshold) || value.is_nan() & node.missing_right;

@@ -152,8 +152,12 @@ impl Model {
     }
 
     /// A section's numbers; [`Model::from_bytes`] has made sure that their size and place fit.
+    ///
+    /// # Panics
+    ///
+    /// If the section does not hold a whole number of `T`: it is read as what it is not.
     pub(super) fn numbers<T: Pod>(&self, kind: Kind) -> &[T] {
-        bytemuck::try_cast_slice(&self.as_bytes()[self.sections.0[kind.index()].clone()]).unwrap_or(&[])
+        bytemuck::cast_slice(&self.as_bytes()[self.sections.0[kind.index()].clone()])
     }
 }
 

@@ -142,12 +142,12 @@ impl Model {
     fn check_sizes(&self) -> Result<NodeForm, ModelFileError> {
         let size = |kind: Kind| self.sections.0[kind.index()].len();
         let row = self.width() * size_of::<f64>();
+        if size(Kind::Roots) != (self.n_trees() + 1) * size_of::<u32>() {
+            return refuse("the sections do not fit the description");
+        }
         let n_nodes = self.n_nodes();
         let form = NodeForm::of(self.n_features(), self.roots(), size(Kind::Values) / row);
-        if size(Kind::Values) % row != 0
-            || size(Kind::Roots) != (self.n_trees() + 1) * size_of::<u32>()
-            || self.has(Kind::Nodes) && size(Kind::Nodes) != n_nodes * form.width()
-        {
+        if size(Kind::Values) % row != 0 || self.has(Kind::Nodes) && size(Kind::Nodes) != n_nodes * form.width() {
             return refuse("the sections do not fit the description");
         }
         let statistics = [

@@ -148,18 +148,35 @@ fn check(seed: u32, recipe: Recipe) {
                 }
             }
         }
-        let wide: Vec<Wide> = trees.iter().flatten().map(|node| Wide::pack(*node, 0)).collect();
         let mut roots = vec![0];
         roots.extend(trees.iter().scan(0, |end, nodes| {
             *end += u32::try_from(nodes.len()).unwrap();
             Some(*end)
         }));
-        let trees = WideTrees { nodes: &wide, roots: &roots, values: &values, n_features, n_outputs: recipe.n_outputs };
-        for n_rows in [1, 7, 8, 9, 300] {
-            let mut out = vec![1.0; n_rows * recipe.n_outputs];
-            kernel::predict_wide(&trees, &rows[..n_rows * n_features], &mut out);
-            assert_eq!(out, expected[..n_rows * recipe.n_outputs], "{n_rows} rows, wide, seed {seed}, {recipe:?}");
+        let nodes: Vec<Node> = trees.iter().flatten().copied().collect();
+        let case = (&*roots, &*values, &*rows, &*expected);
+        check_nodes::<Wide>(&nodes, case, recipe);
+        let largest = trees.iter().map(Vec::len).max().unwrap();
+        if fits_packed(n_features, largest, recipe.n_values as usize) {
+            check_nodes::<Packed>(&nodes, case, recipe);
         }
+    }
+}
+
+/// Walks through nodes of one form answer as `expected` says. The case is roots, values, rows and answers.
+fn check_nodes<N: Form>(
+    nodes: &[Node],
+    (roots, values, rows, expected): (&[u32], &[f64], &[f32], &[f64]),
+    recipe: Recipe,
+) {
+    let (n_features, n_outputs) = (recipe.n_features as usize, recipe.n_outputs);
+    let bits = feature_bits(n_features);
+    let nodes: Vec<N> = nodes.iter().map(|node| N::pack(*node, bits)).collect();
+    let trees = WideTrees { nodes: &nodes, roots, values, n_features, n_outputs };
+    for n_rows in [1, 7, 8, 9, 300] {
+        let mut out = vec![1.0; n_rows * n_outputs];
+        kernel::predict_wide(&trees, &rows[..n_rows * n_features], &mut out);
+        assert_eq!(out, expected[..n_rows * n_outputs], "{n_rows} rows, {}, {recipe:?}", std::any::type_name::<N>());
     }
 }
 
