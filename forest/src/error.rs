@@ -46,6 +46,16 @@ pub enum Error {
         /// The value.
         value: f64,
     },
+    /// A score of a class that has no place among others.
+    #[error("row {row}, class {class}: the score {value} is not finite")]
+    Score {
+        /// Row, counted from 0.
+        row: usize,
+        /// Class, counted from 0.
+        class: usize,
+        /// The score.
+        value: f64,
+    },
     /// Nothing can be learned from the target.
     #[error(transparent)]
     Target(#[from] TargetError),

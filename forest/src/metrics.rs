@@ -6,7 +6,7 @@ pub use roc_auc::{Average, MultiClass, roc_auc};
 use serde::{Deserialize, Serialize};
 
 use crate::Error;
-use crate::numeric::argmax;
+use crate::numeric::{argmax, pairwise_sum};
 
 /// Measures of one evaluation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,8 +55,8 @@ pub fn regression(y_true: &[f64], y_pred: &[f64]) -> Result<Regression, Error> {
     let errors: Vec<f64> = y_true.iter().zip(y_pred).map(|(truth, guess)| truth - guess).collect();
     let squares: Vec<f64> = errors.iter().map(|error| error * error).collect();
     let centre = mean(y_true);
-    let spread: f64 = y_true.iter().map(|truth| (truth - centre) * (truth - centre)).sum();
-    let residual: f64 = squares.iter().sum();
+    let from_centre: Vec<f64> = y_true.iter().map(|truth| (truth - centre) * (truth - centre)).collect();
+    let (spread, residual) = (pairwise_sum(&from_centre), pairwise_sum(&squares));
     let r2 = match (residual > 0.0, spread > 0.0) {
         _ if y_true.len() < 2 => f64::NAN,
         (_, true) => 1.0 - residual / spread,
@@ -72,7 +72,7 @@ pub fn regression(y_true: &[f64], y_pred: &[f64]) -> Result<Regression, Error> {
 ///
 /// # Errors
 ///
-/// Lengths that do not fit, zero rows, a class index out of range.
+/// Lengths that do not fit, zero rows, a class index out of range, a probability that is not finite.
 pub fn classification(y_true: &[u32], proba: &[f64], n_classes: usize) -> Result<Classification, Error> {
     check(y_true, proba, n_classes)?;
     let predicted: Vec<usize> = proba.chunks_exact(n_classes).map(argmax).collect();
@@ -102,6 +102,14 @@ fn check(y_true: &[u32], proba: &[f64], n_classes: usize) -> Result<(), Error> {
     }
     match y_true.iter().find(|class| **class as usize >= n_classes) {
         Some(&class) => Err(Error::Shape { what: "classes", got: n_classes, expected: class as usize + 1 }),
+        None => check_scores(proba, n_classes),
+    }
+}
+
+/// NaN has no place in an order of scores, and scikit-learn takes no infinite ones either.
+fn check_scores(proba: &[f64], n_classes: usize) -> Result<(), Error> {
+    match proba.iter().position(|score| !score.is_finite()) {
+        Some(at) => Err(Error::Score { row: at / n_classes, class: at % n_classes, value: proba[at] }),
         None => Ok(()),
     }
 }
@@ -112,7 +120,7 @@ fn ratio(part: u64, whole: u64) -> f64 {
 }
 
 fn mean(numbers: &[f64]) -> f64 {
-    numbers.iter().sum::<f64>() / ratio(numbers.len() as u64, 1)
+    pairwise_sum(numbers) / ratio(numbers.len() as u64, 1)
 }
 
 fn balanced_accuracy(matrix: &[Vec<u64>]) -> f64 {
@@ -142,3 +150,6 @@ fn f1(matrix: &[Vec<u64>]) -> (f64, f64) {
     }
     (mean(&scores), weighted / ratio(total, 1))
 }
+
+#[cfg(test)]
+mod tests;

@@ -26,7 +26,7 @@ pub enum Average {
 ///
 /// # Errors
 ///
-/// Lengths that do not fit, zero rows, a class index out of range.
+/// Lengths that do not fit, zero rows, a class index out of range, a score that is not finite.
 pub fn roc_auc(
     y_true: &[u32],
     proba: &[f64],
@@ -85,6 +85,10 @@ fn averaged(parts: &[(f64, u64)], average: Average) -> f64 {
 
 /// The share of (member, other) pairs in which the member scores higher, equal scores counted half (Mann and Whitney 1947).
 fn binary_auc(mut scored: Vec<(f64, bool)>) -> Option<f64> {
+    // -0.0 becomes 0.0, which it equals, so that the total order keeps no two equal scores apart.
+    for (score, _) in &mut scored {
+        *score += 0.0;
+    }
     scored.sort_by(|one, other| one.0.total_cmp(&other.0));
     // Doubled, so that halves stay whole.
     let (mut members, mut others, mut doubled_wins) = (0_u64, 0_u64, 0_u128);
