@@ -93,6 +93,19 @@ pub enum FrameError {
         /// Target name.
         column: String,
     },
+    /// A class that is no number among classes that are.
+    #[error(
+        "row {row}, column `{column}`: {cell} is no class among numbers; leave the row out, or write its class as a number \
+         or all classes as texts"
+    )]
+    NotAClass {
+        /// Data row.
+        row: usize,
+        /// Target name.
+        column: String,
+        /// The cell, shortened.
+        cell: String,
+    },
     /// More than a limit allows.
     #[error("the data set has more than {max} {what}; raise the limit or use a smaller set")]
     TooLarge {

@@ -34,7 +34,7 @@ fn labels_are_numbers_only_if_all_are() {
     assert_eq!(labels(&["1.0", "-3", "2.00"]), [Label::Int(1), Label::Int(-3), Label::Int(2)]);
     assert_eq!(labels(&["1", "x"]), [Label::Str("1".to_owned()), Label::Str("x".to_owned())]);
     assert_eq!(labels(&["1.5", "2."]), [Label::Float(1.5), Label::Float(2.0)]);
-    assert_eq!(labels(&["1.5", "inf"]), [Label::Str("1.5".to_owned()), Label::Str("inf".to_owned())]);
+    assert_eq!(labels(&["nan", "x"]), [Label::Str("nan".to_owned()), Label::Str("x".to_owned())]);
     assert_eq!(labels(&["True", "false"]), [Label::Bool(true), Label::Bool(false)]);
     assert_eq!(labels(&["true", "1"]), [Label::Str("true".to_owned()), Label::Str("1".to_owned())]);
     assert_eq!(serde_json::to_string(&labels(&["1", "x"])).unwrap(), r#"["1","x"]"#);
@@ -45,6 +45,40 @@ fn labels_are_numbers_only_if_all_are() {
     assert_eq!(serde_json::from_str::<Vec<Label>>(&json).unwrap(), all);
     assert!(all.is_sorted());
     assert_eq!(all.map(|label| label.to_string()), ["True", "2", "2.0", "x"]);
+}
+
+/// As float64 the first two are one number.
+#[test]
+fn whole_numbers_beyond_64_bits_stay_apart() {
+    let cells = ["18446744073709551615", "18446744073709551614", "-9223372036854775809.0"];
+    let frame = read(&format!("a,y\n1,{}\n2,{}\n3,{}\n", cells[0], cells[1], cells[2])).unwrap();
+    assert_eq!(frame.classes(), [cells[2], cells[1], cells[0]].map(|cell| Label::Str(cell.to_owned())));
+    let largest = read("a,y\n1,9223372036854775807\n2,9223372036854775806\n").unwrap();
+    assert_eq!(largest.classes(), [Label::Int(i64::MAX - 1), Label::Int(i64::MAX)]);
+    let mixed = read("a,y\n1,0.5\n2,+18446744073709551615\n").unwrap();
+    assert_eq!(mixed.classes(), [Label::Str("+18446744073709551615".to_owned()), Label::Str("0.5".to_owned())]);
+    assert_eq!(read("a,y\n1,1e30\n2,.5\n").unwrap().classes(), [Label::Float(0.5), Label::Float(1e30)]);
+}
+
+/// scikit-learn 1.9.1 raises "Input y contains NaN" and "Input y contains infinity".
+#[test]
+fn a_class_among_numbers_is_a_number() {
+    for (csv, row, cell) in [
+        ("a,y\n1,nan\n2,1\n", 1, "nan"),
+        ("a,y\n1,1.5\n2,inf\n", 2, "inf"),
+        ("a,y\n1,1\n2,2\n3,-Infinity\n", 3, "-Infinity"),
+        ("a,y\n1,18446744073709551615\n2,NaN\n", 2, "NaN"),
+    ] {
+        let error = Frame::from_csv(csv.as_bytes(), "y", &FrameLimits::default()).unwrap_err();
+        let expected = FrameError::NotAClass { row, column: "y".to_owned(), cell: cell.to_owned() };
+        assert!(matches!(&error, Error::Frame(error) if *error == expected), "{error}");
+        let message = format!(
+            "row {row}, column `y`: {cell} is no class among numbers; leave the row out, or write its class as a number or \
+             all classes as texts"
+        );
+        assert_eq!(error.to_string(), message);
+    }
+    assert_eq!(read("a,y\nnan,nan\n2,x\n").unwrap().classes().len(), 2, "a text among texts");
 }
 
 #[test]

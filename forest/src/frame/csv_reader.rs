@@ -2,6 +2,7 @@
 
 use std::io::{self, Read};
 
+use super::label::not_finite;
 use super::{Frame, FrameError, FrameLimits, Label, Target};
 use crate::Error;
 
@@ -13,14 +14,18 @@ const COLUMNS_SHOWN_MAX: usize = 20;
 impl Frame {
     /// Reads CSV with a header; every column but `target` becomes a float32 feature, `target` gives class labels.
     ///
-    /// Labels are whole numbers if every cell is one, else texts. An empty cell, `nan` or `NaN` is a missing value.
+    /// Labels are of one type, as [`Label::from_cells`] finds it. An empty cell, `nan` or `NaN` is a missing value.
     ///
     /// # Errors
     ///
     /// A header without the target or with duplicate names, no rows, a ragged row, a cell that is not a number or
-    /// not within float32, an empty target, more than `limits` allow; the error names row (from 1) and column.
+    /// not within float32, a target that is empty, or NaN or infinite among numbers, more than `limits` allow; the error names row (from 1) and column.
     pub fn from_csv(reader: impl Read, target: &str, limits: &FrameLimits) -> Result<Self, Error> {
         let table = Table::read(reader, target, limits)?;
+        if let Some(at) = not_finite(&table.targets) {
+            let cell = shown(&table.targets[at]);
+            return Err(FrameError::NotAClass { row: at + 1, column: target.to_owned(), cell }.into());
+        }
         let labels = Label::from_cells(&table.targets);
         table.into_frame(target, Target::from_labels(&labels))
     }

@@ -22,12 +22,13 @@ pub enum Label {
 
 impl Label {
     /// Labels of text cells, all of one type: truth values if all cells are (`true`, `False`), else whole numbers (`1`,
-    /// `-3`, `2.0`), else finite numbers (`0.5`, `2`), else texts.
+    /// `-3`, `2.0`), else finite numbers (`0.5`, `2`), else texts. Whole numbers beyond 64 bits are texts: as float64 two of
+    /// them could become one class.
     pub fn from_cells(cells: &[String]) -> Vec<Self> {
         let all = |read: fn(&str) -> Option<Self>| cells.iter().map(|cell| read(cell)).collect::<Option<Vec<_>>>();
         all(|cell| truth_value(cell).map(Self::Bool))
             .or_else(|| all(|cell| whole_number(cell).map(Self::Int)))
-            .or_else(|| all(|cell| cell.parse().ok().filter(|number: &f64| number.is_finite()).map(Self::Float)))
+            .or_else(|| all(|cell| finite_number(cell).map(Self::Float)))
             .unwrap_or_else(|| cells.iter().cloned().map(Self::Str).collect())
     }
 
@@ -49,13 +50,34 @@ fn truth_value(cell: &str) -> Option<bool> {
     }
 }
 
+/// The cell of a whole number, without zeros after its point.
+fn whole_digits(cell: &str) -> Option<&str> {
+    match cell.split_once('.') {
+        Some((whole, fraction)) if !fraction.is_empty() && fraction.bytes().all(|byte| byte == b'0') => Some(whole),
+        Some(_) => None,
+        None => Some(cell),
+    }
+}
+
 fn whole_number(cell: &str) -> Option<i64> {
-    let digits = match cell.split_once('.') {
-        Some((whole, fraction)) if !fraction.is_empty() && fraction.bytes().all(|byte| byte == b'0') => whole,
-        Some(_) => return None,
-        None => cell,
-    };
-    digits.parse().ok()
+    whole_digits(cell)?.parse().ok()
+}
+
+/// A number that is finite, unless it is a whole one that 64 bits do not hold.
+fn finite_number(cell: &str) -> Option<f64> {
+    let number: f64 = cell.parse().ok().filter(|number: &f64| number.is_finite())?;
+    let is_whole = whole_digits(cell)
+        .map(|digits| digits.strip_prefix(['-', '+']).unwrap_or(digits))
+        .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    (!is_whole || whole_number(cell).is_some()).then_some(number)
+}
+
+/// Where the first cell is that is NaN or infinite while all cells are numbers: a value that is missing or out of range, and
+/// no class. Among texts, `nan` may be one.
+pub(super) fn not_finite(cells: &[String]) -> Option<usize> {
+    let numbers = || cells.iter().map(|cell| cell.parse::<f64>().ok());
+    let found = numbers().position(|number| number.is_some_and(|number| !number.is_finite()))?;
+    numbers().all(|number| number.is_some()).then_some(found)
 }
 
 impl Ord for Label {

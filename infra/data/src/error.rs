@@ -178,6 +178,19 @@ pub enum Error {
         /// Target.
         column: String,
     },
+    /// A class that is no number among classes that are.
+    #[error(
+        "row {row}, column `{column}`: {cell} is no class among numbers; leave the row out, or write its class as a number \
+         or all classes as texts"
+    )]
+    NotAClass {
+        /// Data row.
+        row: u64,
+        /// Target.
+        column: String,
+        /// The cell, shortened.
+        cell: String,
+    },
     /// Nothing but a header, or nothing at all.
     #[error("the data set has no rows")]
     NoRows,

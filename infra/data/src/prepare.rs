@@ -8,7 +8,7 @@ use regrove_forest::frame::FrameLayout;
 use regrove_forest::{Categories, Label};
 use tempfile::NamedTempFile;
 
-use crate::column::{Cell, Cells, feature, key};
+use crate::column::{Cell, Cells, feature, key, number};
 use crate::error::{names_shown, shown};
 use crate::{
     CATEGORIES_MAX, CLASSES_MAX, ColumnKind, ColumnSurvey, Error, Format, Progress, Stage, Survey, Table, survey,
@@ -217,9 +217,13 @@ impl TargetReader {
         let too_many = || Error::TooLarge { what: "classes", max, setting };
         let classes = column.values.clone().filter(|values| values.len() <= CLASSES_MAX).ok_or_else(too_many)?;
         let index = |label: &Label| classes.partition_point(|(class, _)| class < label);
+        let are_numbers = matches!(column.kind, ColumnKind::Int | ColumnKind::Float);
+        // NaN, where it does not stand for a missing value, and the infinities are no classes among numbers.
+        let not_a_class = |key: &str| are_numbers && number(key).is_some_and(|number| !number.is_finite());
         let indexes = column
             .labels
             .iter()
+            .filter(|(key, _)| !not_a_class(key))
             .map(|(key, label)| (key.clone(), u32::try_from(index(label)).unwrap_or(u32::MAX)))
             .collect();
         Ok(Self { name, kind, classes, indexes })
@@ -230,7 +234,9 @@ impl TargetReader {
         let empty = || Error::EmptyTarget { row, column: self.name.clone() };
         match self.kind {
             TargetKind::Classes => {
-                let index = key(cell, buffer).and_then(|key| self.indexes.get(key)).ok_or_else(empty)?;
+                let key = key(cell, buffer).ok_or_else(empty)?;
+                let no_class = || Error::NotAClass { row, column: self.name.clone(), cell: shown(key) };
+                let index = self.indexes.get(key).ok_or_else(no_class)?;
                 bytes.extend(index.to_le_bytes());
             }
             TargetKind::Values => {

@@ -130,6 +130,7 @@ fn what_cannot_be_learned_from_is_named_by_its_place() {
         ("a,y\n1,0\noops,1\n", "row 2, column `a`: \"oops\" is not a number, but other cells are"),
         ("a,y\n1,0\n1e39,1\n", "row 2, column `a`: 1e39 is infinite or too large for float32"),
         ("a,y\n1,0\n2,\n", "row 2, column `y`: the target is empty"),
+        ("a,y\n1,0\n2,inf\n", "row 2, column `y`: inf is no class among numbers"),
         ("a,a,y\n1,2,0\n", "column name `a` appears more than once"),
         ("a,b\n1,0\n", "column `y` is not in the header: a, b"),
         ("y\n1\n", "no feature column"),
