@@ -3,7 +3,7 @@
 use crate::frame::{FrameError, Label};
 use crate::model_file::ModelFileError;
 use crate::onnx::ImportError;
-use crate::params::{Estimator, ParamError};
+use crate::params::{CLASSES_MAX, Estimator, ParamError};
 
 /// Every failure of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -96,6 +96,31 @@ pub enum TargetError {
     /// A classifier was given numbers.
     #[error("{0:?} needs class labels as target, not numbers")]
     NotClasses(Estimator),
+    /// A classifier was given numbers with fractions as classes, nearly one class per row.
+    #[error(
+        "the target has numbers with fractions, `{class}` for one, which {estimator:?} would take for classes: use \
+         {regressor:?} (`estimator`), or write classes as whole numbers or texts",
+        regressor = .estimator.regressor()
+    )]
+    Continuous {
+        /// The classifier.
+        estimator: Estimator,
+        /// The first class with a fraction.
+        class: Label,
+    },
+    /// A classifier was given more classes than a tree should hold.
+    #[error(
+        "the target has {n_classes} classes, at most {max} can be learned: use {regressor:?} (`estimator`) if it is \
+         a number, or join classes",
+        max = CLASSES_MAX,
+        regressor = .estimator.regressor()
+    )]
+    TooManyClasses {
+        /// The classifier.
+        estimator: Estimator,
+        /// Classes of the target.
+        n_classes: usize,
+    },
     /// A number that cannot be averaged.
     #[error("row {row}: the target {value} is not finite")]
     NotFinite {

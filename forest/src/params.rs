@@ -12,6 +12,10 @@ use crate::random::tree_seeds;
 /// Largest number of trees that a job may ask for.
 pub const N_ESTIMATORS_MAX: u32 = 100_000;
 
+/// Classes that a target may have: each node of a tree holds a number per class, so that a tree with a leaf for each of
+/// so many classes takes 1.6 GB (20,000 nodes of 10,000 float64).
+pub const CLASSES_MAX: usize = 10_000;
+
 /// A hyperparameter outside its range.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[error("`{name}` must be {allowed}, got {value}")]
@@ -49,6 +53,16 @@ impl Estimator {
     /// Whether it predicts numbers.
     pub fn is_regressor(self) -> bool {
         matches!(self, Self::RandomForestRegressor | Self::ExtraTreesRegressor | Self::DecisionTreeRegressor)
+    }
+
+    /// The estimator of the same kind that predicts numbers.
+    #[must_use]
+    pub fn regressor(self) -> Self {
+        match self {
+            Self::RandomForestClassifier | Self::RandomForestRegressor => Self::RandomForestRegressor,
+            Self::ExtraTreesClassifier | Self::ExtraTreesRegressor => Self::ExtraTreesRegressor,
+            Self::DecisionTreeClassifier | Self::DecisionTreeRegressor | Self::LinfaTree => Self::DecisionTreeRegressor,
+        }
     }
 
     /// Whether it is a single tree.

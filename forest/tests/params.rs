@@ -2,9 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "tests: a failure is the answer")]
 
-use regrove_forest::params::{ClassWeight, Criterion, FeatureRoot, MaxFeatures, RowCount};
+use regrove_forest::params::{CLASSES_MAX, ClassWeight, Criterion, FeatureRoot, MaxFeatures, RowCount};
 use regrove_forest::{
-    Error, Estimator, FitOptions, Frame, Label, RandomForestParams, Target, TargetError, fit, fit_range,
+    Error, Estimator, FitOptions, Frame, Label, RandomForestParams, Target, TargetError, fit, fit_range, fit_tree,
 };
 use serde_json::json;
 
@@ -63,7 +63,7 @@ fn unknown_names_and_unreadable_values_are_refused_by_name() {
         ("oob_score", json!("yes"), "true or false, got".to_owned()),
         ("random_state", json!(-1), "a whole number in 0..=4294967295, or null for 0, got".to_owned()),
         ("random_state", json!(4_294_967_296_u64), "a whole number in 0..=4294967295, or null for 0, got".to_owned()),
-        ("max_samples", json!("abc"), "a whole number of at least 1, a fraction in (0.0, 1.0] or null, got".to_owned()),
+        ("max_samples", json!("abc"), "a whole number in 1..=4294967295, a fraction in (0.0, 1.0] or null".to_owned()),
         (
             "class_weight",
             json!("even"),
@@ -187,6 +187,76 @@ fn data_that_cannot_be_learned_are_refused() {
     assert_eq!(target(&numbers, json!({})), TargetError::NotClasses(Estimator::RandomForestClassifier));
     let empty = fit_range(&two, &RandomForestParams::default(), 5..5, &FitOptions::default()).unwrap_err();
     assert_eq!(empty.to_string(), "`range` must be a non-empty part of 0..100 trees, got 5..5");
+}
+
+/// scikit-learn 1.9.1 raises "Unknown label type: continuous".
+#[test]
+fn numbers_with_fractions_are_no_classes() {
+    let learn = |labels: &[Label], estimator| {
+        let columns = (0..u16::try_from(labels.len()).unwrap()).map(f32::from).collect();
+        let frame = Frame::new(vec!["a".to_owned()], columns, "y", Target::from_labels(labels)).unwrap();
+        fit(&frame, &RandomForestParams { n_estimators: 1, ..RandomForestParams::of(estimator) })
+    };
+    let classifiers = [
+        (Estimator::RandomForestClassifier, "RandomForestRegressor"),
+        (Estimator::ExtraTreesClassifier, "ExtraTreesRegressor"),
+        (Estimator::DecisionTreeClassifier, "DecisionTreeRegressor"),
+        (Estimator::LinfaTree, "DecisionTreeRegressor"),
+    ];
+    for (estimator, regressor) in classifiers {
+        for labels in [&[Label::Float(1.0), Label::Float(2.5)][..], &[Label::Float(-0.25), Label::Float(-0.25)]] {
+            let error = learn(labels, estimator).unwrap_err();
+            assert!(matches!(&error, Error::Target(TargetError::Continuous { .. })), "{error}");
+            assert!(error.to_string().contains(&format!("use {regressor} (`estimator`)")), "{error}");
+        }
+        let whole = learn(&[Label::Float(1.0), Label::Float(2.0)], estimator).unwrap();
+        assert_eq!(whole.classes().len(), 2, "whole numbers as float64");
+    }
+}
+
+#[test]
+fn classes_are_bounded() {
+    let target = |n_classes: u32| {
+        let classes = (0..n_classes).map(|class| Label::Int(class.into())).collect();
+        Frame::new(vec!["a".to_owned()], vec![1.0, 2.0], "y", Target::Classes { classes, indexes: vec![0, 1] }).unwrap()
+    };
+    let params = RandomForestParams { n_estimators: 1, ..RandomForestParams::default() };
+    let most = u32::try_from(CLASSES_MAX).unwrap();
+    assert_eq!(fit(&target(most), &params).unwrap().classes().len(), CLASSES_MAX);
+    assert_eq!(
+        fit(&target(most + 1), &params).unwrap_err().to_string(),
+        "the target has 10001 classes, at most 10000 can be learned: use RandomForestRegressor (`estimator`) if it is a \
+         number, or join classes"
+    );
+}
+
+#[test]
+fn linfas_tree_is_none_of_scikit_learns() {
+    let error = fit_tree(&frame(&[0, 1, 1]), &RandomForestParams::of(Estimator::LinfaTree), 0).unwrap_err();
+    assert!(matches!(&error, Error::Param(error) if error.name == "estimator"), "{error}");
+    assert_eq!(
+        error.to_string(),
+        "`estimator` must be an estimator of scikit-learn's; `fit` grows linfa's tree, got linfa-tree"
+    );
+}
+
+/// scikit-learn takes them: no tree is that deep, and no node has so many rows.
+#[test]
+fn counts_beyond_32_bits_mean_no_more_than_the_largest_one() {
+    for name in ["max_depth", "max_leaf_nodes", "max_features", "min_samples_split", "min_samples_leaf"] {
+        let largest = read(json!({name: u32::MAX})).unwrap();
+        assert_eq!(serde_json::to_value(&largest).unwrap()[name], json!(u32::MAX));
+        for beyond in [1 << 32, 99_999_999_999, u64::MAX] {
+            assert_eq!(read(json!({name: beyond})).unwrap(), largest, "{name}");
+        }
+        largest.check().unwrap();
+        let forest =
+            fit(&frame(&[0, 1, 0, 1]), &RandomForestParams { n_estimators: 1, bootstrap: false, ..largest }).unwrap();
+        assert_eq!(forest.trees()[0].node_count() > 1, name.starts_with("max"), "{name}");
+    }
+    let allowed = "a whole number in 1..=4294967295, a fraction in (0.0, 1.0] or null";
+    let error = read(json!({"max_samples": 99_999_999_999_u64})).unwrap().check().unwrap_err();
+    assert_eq!(error.to_string(), format!("`max_samples` must be {allowed}, got 99999999999.0"));
 }
 
 /// scikit-learn 1.9.1 raises `ValueError` for forests ("probabilities contain NaN", "must contain at least one non-zero

@@ -8,11 +8,11 @@ use rayon::prelude::*;
 
 use super::Forest;
 use super::rows::RowSampler;
-use crate::frame::{Frame, Target};
+use crate::frame::{Frame, Label, Target};
 use crate::grow::{self, Cancel, Ground, Plan, RowWeights, Workspace};
 use crate::kernel::Level;
 use crate::linfa_tree;
-use crate::params::{Estimator, ParamError, RandomForestParams};
+use crate::params::{CLASSES_MAX, Estimator, ParamError, RandomForestParams};
 use crate::row_parts::{self, RowParts};
 use crate::tree::Tree;
 use crate::{Error, TargetError};
@@ -47,7 +47,7 @@ pub fn fit(frame: &Frame, params: &RandomForestParams) -> Result<Forest, Error> 
 ///
 /// # Errors
 ///
-/// Parameters out of range, a target that does not fit the estimator (two or more classes, or numbers), a range that is empty or beyond
+/// Parameters out of range, a target that does not fit the estimator (2 to [`CLASSES_MAX`] classes, or numbers), a range that is empty or beyond
 /// `n_estimators`, cancellation.
 pub fn fit_range(
     frame: &Frame,
@@ -200,8 +200,12 @@ pub fn fit_more(
 ///
 /// # Errors
 ///
-/// Parameters out of range, a target that does not fit the estimator.
+/// Parameters out of range, a target that does not fit the estimator, linfa's tree, which [`fit`] grows.
 pub fn fit_tree(frame: &Frame, params: &RandomForestParams, random_state: u32) -> Result<Tree, Error> {
+    if params.estimator == Estimator::LinfaTree {
+        let allowed = "an estimator of scikit-learn's; `fit` grows linfa's tree".to_owned();
+        return Err(ParamError { name: "estimator", value: "linfa-tree".to_owned(), allowed }.into());
+    }
     check_target(frame, params.estimator)?;
     let ground = Ground::new(frame, Plan::new(frame, params)?, Level::best(), Cancel::default());
     Ok(grow::grow(&ground, RowWeights::Once, random_state, &mut Workspace::default()))
@@ -231,11 +235,20 @@ fn check_target(frame: &Frame, estimator: Estimator) -> Result<(), Error> {
             None => Ok(()),
         },
         Target::Classes { .. } if estimator.is_regressor() => Err(TargetError::NotNumbers(estimator).into()),
-        Target::Classes { classes, .. } => match classes.as_slice() {
-            [] => Err(TargetError::NoClass.into()),
-            [only] => Err(TargetError::OneClass(only.clone()).into()),
-            _ => Ok(()),
-        },
+        Target::Classes { classes, .. } => Ok(check_classes(classes, estimator)?),
+    }
+}
+
+fn check_classes(classes: &[Label], estimator: Estimator) -> Result<(), TargetError> {
+    let has_fraction = |class: &&Label| matches!(class, Label::Float(number) if number.fract().abs() > 0.0);
+    if let Some(class) = classes.iter().find(has_fraction) {
+        return Err(TargetError::Continuous { estimator, class: class.clone() });
+    }
+    match classes {
+        [] => Err(TargetError::NoClass),
+        [only] => Err(TargetError::OneClass(only.clone())),
+        _ if classes.len() > CLASSES_MAX => Err(TargetError::TooManyClasses { estimator, n_classes: classes.len() }),
+        _ => Ok(()),
     }
 }
 

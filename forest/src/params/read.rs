@@ -31,7 +31,7 @@ const ALLOWED: [(&str, &str); 20] = [
     ("bootstrap", "true or false"),
     ("oob_score", "true or false"),
     ("random_state", "a whole number in 0..=4294967295, or null for 0"),
-    ("max_samples", "a whole number of at least 1, a fraction in (0.0, 1.0] or null"),
+    ("max_samples", "a whole number in 1..=4294967295, a fraction in (0.0, 1.0] or null"),
     (
         "class_weight",
         "\"balanced\", \"balanced_subsample\", a map from label to a finite weight of at least 0.0, or null",
@@ -42,6 +42,9 @@ const ALLOWED: [(&str, &str); 20] = [
     ("max_bins", "a whole number in 2..=255"),
     ("row_parts", "a whole number in 1..=`n_estimators`, or null"),
 ];
+
+/// Counts that mean the same from the largest number of rows, nodes or features on. scikit-learn takes any.
+const WITHOUT_END: [&str; 5] = ["max_depth", "min_samples_split", "min_samples_leaf", "max_features", "max_leaf_nodes"];
 
 /// What a parameter may be.
 pub(super) fn allowed(name: &str) -> &'static str {
@@ -54,7 +57,10 @@ struct Written(BTreeMap<String, Value>);
 impl Written {
     /// Takes a parameter out; `None` if it is missing.
     fn take<T: for<'de> Deserialize<'de>>(&mut self, name: &'static str) -> Result<Option<T>, ParamError> {
-        let Some(value) = self.0.remove(name) else { return Ok(None) };
+        let Some(mut value) = self.0.remove(name) else { return Ok(None) };
+        if WITHOUT_END.contains(&name) && value.as_u64().is_some_and(|count| count > u32::MAX.into()) {
+            value = u32::MAX.into();
+        }
         T::deserialize(&value).map(Some).map_err(|_| {
             let value = value.to_string().chars().take(VALUE_SHOWN_MAX).collect();
             ParamError { name, value, allowed: allowed(name).to_owned() }
