@@ -132,6 +132,11 @@ pub enum TargetError {
     /// A classifier was given a target without classes.
     #[error("the target has no classes")]
     NoClass,
+    /// A class of one row cannot be on both sides of a split.
+    #[error(
+        "the target has a class of one row, and a stratified split needs two of every class: leave it out, or add rows of it"
+    )]
+    LoneRow,
     /// A classifier was given rows of a single class.
     #[error("the target has one class only, `{0}`; a classifier needs two")]
     OneClass(Label),

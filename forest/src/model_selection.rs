@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 
 pub use cross_validate::{Fold, Measures, cross_validate, measure};
 
-use crate::Error;
 use crate::frame::{Frame, Target};
 use crate::params::ParamError;
 use crate::random::RandomState;
+use crate::{Error, TargetError};
 
 /// Rows of the two parts of a split, in scikit-learn's order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,10 +63,32 @@ pub fn hold_out(frame: &Frame, test_size: f64, random_state: u32) -> Result<(Fra
 /// As [`train_test_split`].
 pub fn split_sizes(n_samples: usize, test_size: f64) -> Result<(usize, usize), Error> {
     let (n_train, n_test) = sizes(n_samples, test_size)?;
-    if n_train == 0 || n_test == 0 {
-        return Err(Error::Unsupported(format!("{n_train} training and {n_test} test rows are too few")));
-    }
+    check_parts(n_samples, 1, test_size, (n_train, n_test))?;
     Ok((n_train, n_test))
+}
+
+/// Whether each part has so many rows at least.
+fn check_parts(
+    n_samples: usize,
+    least: usize,
+    test_size: f64,
+    (train, test): (usize, usize),
+) -> Result<(), ParamError> {
+    if train >= least && test >= least {
+        return Ok(());
+    }
+    let rows = |n: usize| if n == 1 { "1 row".to_owned() } else { format!("{n} rows") };
+    let allowed = if n_samples < 2 * least {
+        format!("left out, as {} cannot be split into two parts of at least {}", rows(n_samples), rows(least))
+    } else {
+        // The test part is rounded up.
+        let (above, to) = (least - 1, n_samples - least);
+        format!(
+            "above {above}/{n_samples} and at most {to}/{n_samples}, so that each part has at least {}",
+            rows(least)
+        )
+    };
+    Err(ParamError { name: "test_size", value: test_size.to_string(), allowed })
 }
 
 /// The rows of [`train_test_split_stratified`] for class indexes, each below `n_classes`.
@@ -106,12 +128,9 @@ pub fn stratified_split(classes: &[u32], n_classes: usize, test_size: f64, rando
 pub fn stratified_sizes(counts: &[usize], test_size: f64) -> Result<(usize, usize), Error> {
     let (n_train, n_test) = sizes(counts.iter().sum(), test_size)?;
     if counts.iter().any(|rows| *rows < 2) {
-        return Err(Error::Unsupported("a stratified split needs at least two rows of every class".to_owned()));
+        return Err(TargetError::LoneRow.into());
     }
-    if n_train < counts.len() || n_test < counts.len() {
-        let text = format!("{n_train} training and {n_test} test rows are too few for {} classes", counts.len());
-        return Err(Error::Unsupported(text));
-    }
+    check_parts(counts.iter().sum(), counts.len(), test_size, (n_train, n_test))?;
     Ok((n_train, n_test))
 }
 
@@ -134,9 +153,7 @@ pub fn stratified_folds(classes: &[u32], n_splits: u32, random_state: Option<u32
         members[place].push(row);
     }
     let parts = n_splits as usize;
-    if members.iter().all(|rows| rows.len() < parts) {
-        return Err(Error::Unsupported(format!("no class has the {n_splits} rows that {n_splits} parts need")));
-    }
+    check_n_splits_of(n_splits, members.iter().map(Vec::len).max().unwrap_or(0), "the rows of the largest class")?;
     let mut stream = random_state.map(RandomState::new);
     let mut folds = vec![0; classes.len()];
     let mut dealt = 0;
@@ -168,9 +185,7 @@ pub fn stratified_folds(classes: &[u32], n_splits: u32, random_state: Option<u32
 pub fn folds(n_samples: usize, n_splits: u32, random_state: Option<u32>) -> Result<Vec<u32>, Error> {
     check_n_splits(n_splits)?;
     let parts = n_splits as usize;
-    if n_samples < parts {
-        return Err(Error::Unsupported(format!("{n_samples} rows are too few for {n_splits} parts")));
-    }
+    check_n_splits_of(n_splits, n_samples, "the number of rows")?;
     let order = match random_state {
         Some(seed) => RandomState::new(seed).permutation(n_samples),
         None => (0..n_samples).collect(),
@@ -192,6 +207,18 @@ fn check_n_splits(n_splits: u32) -> Result<(), ParamError> {
         return Err(ParamError { name: "n_splits", value: n_splits.to_string(), allowed });
     }
     Ok(())
+}
+
+/// Whether so many parts can be made of that many rows.
+fn check_n_splits_of(n_splits: u32, most: usize, what: &str) -> Result<(), ParamError> {
+    if n_splits as usize <= most {
+        return Ok(());
+    }
+    let allowed = match most {
+        0 | 1 => format!("left out, as {most} is {what}"),
+        _ => format!("a whole number in 2..={most}, {what}"),
+    };
+    Err(ParamError { name: "n_splits", value: n_splits.to_string(), allowed })
 }
 
 #[expect(

@@ -12,9 +12,13 @@ use std::sync::Arc;
 use regrove_forest::datasets::{Synthetic, make_classification, make_regression};
 use regrove_forest::inspection::permutation_importance;
 use regrove_forest::metrics::{Average, MultiClass, roc_auc};
-use regrove_forest::model_selection::{cross_validate, stratified_folds, stratified_split, train_test_split};
+use regrove_forest::model_selection::{
+    cross_validate, split_sizes, stratified_folds, stratified_split, train_test_split,
+};
 use regrove_forest::random::RandomState;
-use regrove_forest::{FitOptions, Forest, Frame, Label, Model, RandomForestParams, Target, fit, fit_more, metrics};
+use regrove_forest::{
+    Error, FitOptions, Forest, Frame, Label, Model, RandomForestParams, Target, fit, fit_more, metrics,
+};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -236,12 +240,34 @@ fn splits_that_cannot_be_are_refused() {
     let split = |classes: &[u32], size| message(stratified_split(classes, 2, size, 0).map(|_| ()));
     assert_eq!(split(&[0, 1, 0, 1], 1.0), "`test_size` must be in (0.0, 1.0), got 1");
     assert_eq!(split(&[0, 1, 0, 1], f64::NAN), "`test_size` must be in (0.0, 1.0), got NaN");
-    assert_eq!(split(&[0, 0, 0, 1], 0.5), "a stratified split needs at least two rows of every class");
-    assert_eq!(split(&[0, 0, 1, 1], 0.2), "3 training and 1 test rows are too few for 2 classes");
+    assert!(
+        split(&[0, 0, 0, 1], 0.5).starts_with("the target has a class of one row, and a stratified split needs two")
+    );
+    let refused = stratified_split(&[0, 0, 1, 1, 1], 2, 0.2, 0).unwrap_err();
+    assert!(matches!(&refused, Error::Param(error) if error.name == "test_size"));
+    let allowed = "`test_size` must be above 1/5 and at most 3/5, so that each part has at least 2 rows";
+    assert_eq!(refused.to_string(), format!("{allowed}, got 0.2"));
+    assert_eq!(split(&[0, 0, 1, 1, 1], 0.61), format!("{allowed}, got 0.61"));
+    assert!(
+        stratified_split(&[0, 0, 1, 1, 1], 2, 0.21, 0).is_ok() && stratified_split(&[0, 0, 1, 1, 1], 2, 0.6, 0).is_ok()
+    );
+    let sizes = |n_samples, size| message(split_sizes(n_samples, size).map(|_| ()));
+    assert_eq!(
+        sizes(4, 0.8),
+        "`test_size` must be above 0/4 and at most 3/4, so that each part has at least 1 row, got 0.8"
+    );
+    let allowed = "left out, as 1 row cannot be split into two parts of at least 1 row";
+    assert_eq!(sizes(1, 0.5), format!("`test_size` must be {allowed}, got 0.5"));
     assert_eq!(split(&[0, 2, 1, 1], 0.5), "classes has length 2, expected 3");
     let folds = |classes: &[u32], n_splits| message(stratified_folds(classes, n_splits, None).map(|_| ()));
     assert_eq!(folds(&[0, 1], 1), "`n_splits` must be a whole number of at least 2, got 1");
-    assert_eq!(folds(&[0, 1, 0, 1], 3), "no class has the 3 rows that 3 parts need");
+    assert_eq!(
+        folds(&[0, 1, 0, 1], 3),
+        "`n_splits` must be a whole number in 2..=2, the rows of the largest class, got 3"
+    );
+    assert_eq!(folds(&[0, 1], 2), "`n_splits` must be left out, as 1 is the rows of the largest class, got 2");
+    let numbers = message(regrove_forest::model_selection::folds(3, 4, None).map(|_| ()));
+    assert_eq!(numbers, "`n_splits` must be a whole number in 2..=3, the number of rows, got 4");
 }
 
 #[test]
