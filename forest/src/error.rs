@@ -134,7 +134,8 @@ pub enum TargetError {
     NoClass,
     /// A class of one row cannot be on both sides of a split.
     #[error(
-        "the target has a class of one row, and a stratified split needs two of every class: leave it out, or add rows of it"
+        "a stratified split needs at least two rows of every class, and the target has one row of some class: leave it out, or \
+         add rows of its class"
     )]
     LoneRow,
     /// A classifier was given rows of a single class.
