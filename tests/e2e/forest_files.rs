@@ -23,6 +23,10 @@ async fn fit_inspect_predict() {
     let made = forest(here, &[&fit[..], &["-o", "cancer.rgf", "--json"]].concat()).await.ok().json();
     assert_eq!((&made["n_estimators"], &made["n_samples"], &made["n_features"]), (&json!(20), &json!(569), &json!(30)));
     assert_eq!(made["bytes"], std::fs::metadata(here.join("cancer.rgf")).unwrap().len());
+    assert_eq!(made["oob_score"], Value::Null);
+    let scored = &["--set", "oob_score=true", "--json", "-o", "scored.rgf"];
+    let score = forest(here, &[&fit[..], scored].concat()).await.ok().json()["oob_score"].as_f64().unwrap();
+    assert!((0.9..1.0).contains(&score), "{score}");
     forest(here, &[&fit[..], &["-o", "again.rgf"]].concat()).await.ok();
     let bytes = |name: &str| std::fs::read(here.join(name)).unwrap();
     assert!(bytes("cancer.rgf") == bytes("again.rgf"), "the same data and parameters make the same bytes");

@@ -90,6 +90,7 @@ fn fit(data: &Path, target: &str, params: Vec<(String, Value)>, to: &Path, out: 
     let frame = read(file, target, &FrameLimits::default())
         .map_err(|error| usage(format_args!("{}: {error}", data.display())))?;
     let forest = fit_range(&frame, &params, 0..params.n_estimators, &FitOptions::default()).map_err(usage)?;
+    let oob_score = params.oob_score.then(|| forest.oob(&frame)).transpose()?.map(|out_of_bag| out_of_bag.score);
     let bytes = match form {
         Form::Native => forest.to_bytes()?,
         Form::Onnx => onnx::export(&forest)?,
@@ -102,8 +103,12 @@ fn fit(data: &Path, target: &str, params: Vec<(String, Value)>, to: &Path, out: 
         "n_samples": frame.n_samples(),
         "n_features": frame.n_features(),
         "classes": frame.classes(),
+        "oob_score": oob_score,
     });
-    out.result(&value, || format!("{}: {} trees, {} bytes", to.display(), forest.n_trees(), bytes.len()))
+    out.result(&value, || {
+        let score = oob_score.map(|score| format!(", out-of-bag score {score}")).unwrap_or_default();
+        format!("{}: {} trees, {} bytes{score}", to.display(), forest.n_trees(), bytes.len())
+    })
 }
 
 /// The two forms of a model file.
