@@ -18,7 +18,7 @@ const MANY_ROWS: usize = 2_000;
 const TOO_MANY_ROWS: usize = 8_000;
 
 fn predict_requested(id: &str, n_rows: usize) -> CloudEvent {
-    let row = serde_json::Value::from(one_to_twenty().to_vec());
+    let row = serde_json::Value::from(one_to_twenty());
     let wish = PredictRequested { features: Some(vec![row; n_rows]), ..PredictRequested::default() };
     let at: Timestamp = "2026-11-27T08:00:00Z".parse().unwrap();
     Event::PredictRequested(wish).first(id, "/e2e", DEFAULT_MODEL, at).unwrap()
