@@ -5,6 +5,7 @@ mod dashboard;
 mod events;
 mod files;
 mod functions;
+mod interfaces;
 mod schemas;
 mod scripts;
 mod skaffold;

@@ -13,9 +13,14 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
+use regrove_host::openapi::{Bounds, ProblemBody, Refused};
 use utoipa::OpenApi as _;
+use utoipa::openapi::{Content, Ref, RefOr};
 
 use crate::Ports;
+
+/// What any body may be refused with.
+const BOUNDS: Bounds = Bounds(&[408, 413, 415, 422]);
 
 /// The job API.
 #[derive(Debug, utoipa::OpenApi)]
@@ -30,15 +35,17 @@ use crate::Ports;
         dead_letters::redrive, dead_letters::discard, functions::list_functions, functions::show_function, events::list_events, events::show_event, models::list_models,
         models::show_model, models::load_model, models::change_traffic, models::predict, overview::show_overview,
     ),
-    modifiers(&Bearer),
+    components(schemas(ProblemBody), responses(Refused)),
+    modifiers(&BOUNDS, &Guarded, &Problems),
     security(("bearer" = [])),
 )]
 struct Document;
 
-/// Says that a token may be needed.
-struct Bearer;
+/// Says that a token may be needed (401), that orders from other sites' pages are refused (403), and that the control store may
+/// not answer (503).
+struct Guarded;
 
-impl utoipa::Modify for Bearer {
+impl utoipa::Modify for Guarded {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
         let scheme = HttpBuilder::new()
@@ -47,6 +54,34 @@ impl utoipa::Modify for Bearer {
             .build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
+        for item in document.paths.paths.values_mut() {
+            let reads = item.get.iter_mut().map(|operation| (operation, &["401", "503"][..]));
+            let orders = item.post.iter_mut().map(|operation| (operation, &["401", "403", "503"][..]));
+            for (operation, statuses) in reads.chain(orders) {
+                for status in statuses {
+                    let refused = || Ref::from_response_name("Refused").into();
+                    operation.responses.responses.entry((*status).to_owned()).or_insert_with(refused);
+                }
+            }
+        }
+    }
+}
+
+/// Says that refusals which are told by their kinds are problems too.
+struct Problems;
+
+impl utoipa::Modify for Problems {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let items = document.paths.paths.values_mut();
+        let operations = items.flat_map(|item| item.get.iter_mut().chain(item.post.iter_mut()));
+        for (status, response) in operations.flat_map(|operation| operation.responses.responses.iter_mut()) {
+            if let RefOr::T(response) = response
+                && status.as_str() >= "400"
+            {
+                let problem = Content::new(Some(Ref::from_schema_name("ProblemBody")));
+                response.content.insert("application/problem+json".to_owned(), problem.into());
+            }
+        }
     }
 }
 

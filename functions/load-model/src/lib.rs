@@ -53,6 +53,11 @@ pub struct Ports {
     pub model_name: String,
 }
 
+/// OpenAPI 3.1 of this function, made from the code.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    openapi::Document::openapi()
+}
+
 /// The function as a service.
 pub fn router(ports: Ports) -> Router {
     Router::new()
@@ -61,14 +66,16 @@ pub fn router(ports: Ports) -> Router {
         .route("/model/load", post(load))
         .route("/model/rollback", post(rollback))
         .route("/model/traffic", post(traffic))
-        .merge(regrove_host::openapi::routes(openapi::Document::openapi))
+        .merge(regrove_host::openapi::routes(openapi))
         .with_state(Arc::new(ports))
 }
 
 /// `POST /`.
 #[utoipa::path(post, path = "/", tag = "CloudEvents", summary = "Serve the version that model-registered names, unless a newer one is served",
-    request_body(content = Object, content_type = "application/cloudevents+json"),
-    responses((status = 202, description = "Done, or nothing to do"), (status = 422, response = openapi::Refused)))]
+    params(regrove_host::openapi::EventHeaders),
+    request_body(description = "The event in structured mode, or its data in binary mode", content(
+        (regrove_host::openapi::StructuredEvent<openapi::ModelRegistered> = "application/cloudevents+json"), (openapi::ModelRegistered = "application/json"))),
+    responses((status = 202, description = "Done, or nothing to do"), (status = 400, response = openapi::Refused), (status = 409, response = openapi::Refused), (status = 422, response = openapi::Refused)))]
 async fn receive(State(ports): State<Arc<Ports>>, Received(received): Received) -> Result<StatusCode, Problem> {
     let Event::ModelRegistered(registered) = Event::read(&received)? else {
         return Err(regrove_events::Unreadable::UnknownType(received.ty().to_owned()).into());
@@ -98,8 +105,10 @@ async fn receive(State(ports): State<Arc<Ports>>, Received(received): Received) 
 
 /// `POST /tick`.
 #[utoipa::path(post, path = "/tick", tag = "CloudEvents", summary = "Keep what is served, and look where the aliases that are followed have moved",
-    request_body(content = Object, content_type = "application/cloudevents+json"),
-    responses((status = 202, description = "Done, or nothing to do"), (status = 503, response = openapi::Refused)))]
+    params(regrove_host::openapi::EventHeaders),
+    request_body(description = "Any event, in structured or binary mode: that it comes is all it says", content(
+        (regrove_host::openapi::StructuredEvent<Value> = "application/cloudevents+json"), (Value = "application/json"))),
+    responses((status = 202, description = "Done, or nothing to do"), (status = 400, response = openapi::Refused), (status = 409, response = openapi::Refused), (status = 422, response = openapi::Refused), (status = 503, response = openapi::Refused)))]
 async fn tick(State(ports): State<Arc<Ports>>, Received(tick): Received) -> Result<StatusCode, Problem> {
     // One model's trouble does not keep the others waiting.
     let mut trouble = None;
@@ -118,7 +127,7 @@ async fn tick(State(ports): State<Arc<Ports>>, Received(tick): Received) -> Resu
 /// `POST /model/load`.
 #[utoipa::path(post, path = "/model/load", tag = "serving", summary = "Serve a version",
     request_body(content = request::Load, content_type = "application/json"),
-    responses((status = 200, body = Object), (status = 404, response = openapi::Refused), (status = 415, response = openapi::Refused), (status = 422, response = openapi::Refused)))]
+    responses((status = 200, description = "The version that is served now", body = openapi::Loaded), (status = 404, response = openapi::Refused), (status = 409, response = openapi::Refused), (status = 415, response = openapi::Refused), (status = 422, response = openapi::Refused)))]
 async fn load(
     State(ports): State<Arc<Ports>>,
     caller: Caller,
@@ -132,7 +141,7 @@ async fn load(
 /// `POST /model/rollback`.
 #[utoipa::path(post, path = "/model/rollback", tag = "serving", summary = "Serve the version that was served before; canary and shadow end",
     request_body(content = request::Rollback, content_type = "application/json"),
-    responses((status = 200, body = Object), (status = 404, response = openapi::Refused), (status = 409, response = openapi::Refused), (status = 415, response = openapi::Refused), (status = 422, response = openapi::Refused)))]
+    responses((status = 200, description = "The version that is served again", body = openapi::Loaded), (status = 404, response = openapi::Refused), (status = 409, response = openapi::Refused), (status = 415, response = openapi::Refused), (status = 422, response = openapi::Refused)))]
 async fn rollback(
     State(ports): State<Arc<Ports>>,
     caller: Caller,
@@ -154,7 +163,7 @@ async fn rollback(
 /// `POST /model/traffic`.
 #[utoipa::path(post, path = "/model/traffic", tag = "serving", summary = "Say what stands beside the served version: a canary, a shadow, or nothing",
     request_body(content = request::Traffic, content_type = "application/json"),
-    responses((status = 200, body = Object), (status = 404, response = openapi::Refused), (status = 409, response = openapi::Refused), (status = 415, response = openapi::Refused), (status = 422, response = openapi::Refused)))]
+    responses((status = 200, description = "What stands beside the served version now", body = openapi::Beside), (status = 404, response = openapi::Refused), (status = 409, response = openapi::Refused), (status = 415, response = openapi::Refused), (status = 422, response = openapi::Refused)))]
 async fn traffic(
     State(ports): State<Arc<Ports>>,
     caller: Caller,

@@ -1,7 +1,11 @@
 //! This function's interface as OpenAPI 3.1.
 
-use regrove_host::openapi::{Bounds, ProblemBody};
-use utoipa::{Modify, OpenApi, ToResponse, openapi};
+use jiff::Timestamp;
+use regrove_events::event::names;
+pub(crate) use regrove_host::openapi::Refused;
+use regrove_host::openapi::{Bounds, ProblemBody, event_data};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{Modify, OpenApi, PartialSchema, ToSchema, openapi};
 
 /// What any body may be refused with.
 const BOUNDS: Bounds = Bounds(&[408, 413, 415, 503]);
@@ -34,15 +38,92 @@ impl Modify for Optional {
     }
 }
 
-/// Why the request was refused: `application/problem+json` (RFC 9457).
-#[derive(Debug, ToResponse)]
-#[response(description = "Refused, with the reason", content_type = "application/problem+json")]
-#[expect(dead_code, reason = "it is what clients read; problems are written by the host")]
-pub(crate) struct Refused(ProblemBody);
+/// The data of `model-registered`.
+#[derive(Debug)]
+pub(crate) enum ModelRegistered {}
+
+impl ToSchema for ModelRegistered {}
+
+impl PartialSchema for ModelRegistered {
+    fn schema() -> RefOr<Schema> {
+        event_data(names::MODEL_REGISTERED)
+    }
+}
+
+/// The answer of `/model/load` and `/model/rollback`.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, clippy::struct_field_names, reason = "written by hand, described here")]
+pub(crate) struct Loaded {
+    /// Always true.
+    model_loaded: bool,
+    model_info: Registered,
+    /// Where MLflow is.
+    mlflow_uri: String,
+    /// When, RFC 3339.
+    #[schema(value_type = String, format = DateTime)]
+    timestamp: Timestamp,
+}
+
+/// What MLflow says of a version.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "written by hand, described here")]
+struct Registered {
+    /// The registered model's name.
+    name: String,
+    /// The version.
+    #[schema(example = "3")]
+    version: String,
+    /// Its stage, `None` without one.
+    stage: String,
+    /// What is said of it.
+    description: String,
+    /// When it was made, in milliseconds since 1970.
+    creation_timestamp: i64,
+}
+
+/// The answer of `/model/traffic`.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "written by hand, described here")]
+pub(crate) struct Beside {
+    /// The registered model's name.
+    name: String,
+    /// Null without one.
+    #[schema(required = true)]
+    canary: Option<RunningCanary>,
+    /// Null without one.
+    #[schema(required = true)]
+    shadow: Option<RunningShadow>,
+    /// When, RFC 3339.
+    #[schema(value_type = String, format = DateTime)]
+    timestamp: Timestamp,
+}
+
+/// The version that answers a share of the requests.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "written by hand, described here")]
+struct RunningCanary {
+    #[schema(example = "4")]
+    version: String,
+    /// Its share.
+    #[schema(minimum = 1, maximum = 100, example = 10)]
+    percent: u8,
+}
+
+/// The version whose answers are only compared.
+#[derive(Debug, ToSchema)]
+#[expect(dead_code, reason = "written by hand, described here")]
+struct RunningShadow {
+    #[schema(example = "4")]
+    version: String,
+}
 
 #[cfg(test)]
 mod tests {
+    use regrove_events::SwitchedBy;
+    use regrove_events::event::{Artifact, Canary, ModelLoaded, ServedVersion, TrafficChanged};
+
     use super::*;
+    use crate::request;
 
     #[test]
     fn the_document_is_openapi_and_has_every_route() {
@@ -66,5 +147,30 @@ mod tests {
         }
         let version = document["components"]["schemas"]["Version"].to_string();
         assert!(version.contains("\"integer\"") && version.contains("\"string\""), "`latest` too: {version}");
+    }
+
+    #[test]
+    fn answers_are_what_is_described() {
+        let at: Timestamp = "2026-11-27T08:00:00Z".parse().unwrap();
+        let model = Artifact { sha256: "0".repeat(64), bytes: 1 };
+        let loaded = ModelLoaded::plain("m", "4", model, SwitchedBy::Request);
+        let version = ServedVersion::from(&loaded);
+        let canary = Canary { version: version.clone(), percent: 10 };
+        let alone = TrafficChanged { name: "m".to_owned(), canary: None, shadow: None, actor: None, reason: None };
+        let beside = TrafficChanged { canary: Some(canary), shadow: Some(version), ..alone.clone() };
+        let mut document = serde_json::to_value(Document::openapi()).unwrap();
+        for (path, answer) in [
+            ("/model/load", request::reply(&loaded, "http://mlflow", at)),
+            ("/model/rollback", request::reply(&loaded, "http://mlflow", at)),
+            ("/model/traffic", request::changed(&alone, at)),
+            ("/model/traffic", request::changed(&beside, at)),
+        ] {
+            let content = &document["paths"][path]["post"]["responses"]["200"]["content"];
+            let schema = content["application/json"]["schema"]["$ref"].clone();
+            document["$ref"] = schema;
+            let validator = jsonschema::validator_for(&document).unwrap();
+            let wrong: Vec<String> = validator.iter_errors(&answer).map(|error| error.to_string()).collect();
+            assert!(wrong.is_empty(), "{path}: {wrong:?} of {answer}");
+        }
     }
 }

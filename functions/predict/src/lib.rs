@@ -74,6 +74,11 @@ impl Service {
     }
 }
 
+/// OpenAPI 3.1 of this function, made from the code.
+pub fn openapi() -> utoipa::openapi::OpenApi {
+    openapi::Document::openapi()
+}
+
 /// The function as a service.
 pub fn router(ports: Ports) -> Router {
     let Ports { models, model_name, gate, log, data } = ports;
@@ -105,5 +110,5 @@ pub fn router(ports: Ports) -> Router {
         .merge(protocol::speaking(inference, oip::speak))
         .merge(guard.admit(hearing))
         .merge(telling)
-        .merge(regrove_host::openapi::routes(openapi::Document::openapi))
+        .merge(regrove_host::openapi::routes(openapi))
 }

@@ -1,13 +1,17 @@
 //! This function's interface as OpenAPI 3.1. What bodies look like is said here; they are read by `crate::json`.
 
+pub(crate) mod events;
+pub(crate) mod inference;
+
 use std::collections::BTreeMap;
 
 use regrove_forest::Label;
-use regrove_host::openapi::{Bounds, ProblemBody};
+use regrove_host::openapi::Bounds;
+pub(crate) use regrove_host::openapi::{ProblemBody, Refused};
 use serde_json::Value;
-use utoipa::{OpenApi, ToResponse, ToSchema};
+use utoipa::{OpenApi, ToSchema};
 
-use crate::protocol::{events, oip, reference, scoring};
+use crate::protocol::{oip, reference, scoring};
 
 /// What any body may be refused with.
 const BOUNDS: Bounds = Bounds(&[408, 413, 415, 503, 504]);
@@ -27,18 +31,12 @@ const BOUNDS: Bounds = Bounds(&[408, 413, 415, 503, 504]);
         oip::server, oip::live, oip::ready, oip::index, oip::metadata, oip::version_metadata, oip::model_ready,
         oip::version_ready, oip::infer, oip::infer_version,
         scoring::invocations, scoring::ping, scoring::health, scoring::version,
-        events::receive,
+        crate::protocol::events::receive,
     ),
     components(schemas(ProblemBody), responses(Refused)),
     modifiers(&BOUNDS),
 )]
 pub(crate) struct Document;
-
-/// Why the request was refused: `application/problem+json` (RFC 9457).
-#[derive(Debug, ToResponse)]
-#[response(description = "Refused, with the reason", content_type = "application/problem+json")]
-#[expect(dead_code, reason = "it is what clients read; problems are written by the host")]
-pub(crate) struct Refused(ProblemBody);
 
 /// Rows for `/predict`.
 #[derive(Debug, ToSchema)]
@@ -69,12 +67,6 @@ enum Cell {
     Text(String),
 }
 
-/// The JSON of a request or an answer, and behind it the bytes of its tensors.
-#[derive(Debug, ToSchema)]
-#[schema(value_type = String, format = Binary)]
-#[expect(dead_code, reason = "read and written by hand, described here")]
-pub(crate) struct Tensors(Vec<u8>);
-
 /// The answer of `/predict`.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "written by hand, described here")]
@@ -98,8 +90,7 @@ pub(crate) struct Prediction {
 pub(crate) struct ModelInfo {
     /// Always true.
     model_loaded: bool,
-    /// Name, version, stage, description and creation time in MLflow.
-    model_info: Value,
+    model_info: Registered,
     /// SHA-256 of the model's bytes.
     sha256: String,
     /// Number of columns.
@@ -107,8 +98,7 @@ pub(crate) struct ModelInfo {
     /// Their names, in order.
     feature_names: Vec<String>,
     /// The texts of the columns of categories: the k-th text has the code k.
-    #[schema(value_type = Object)]
-    categories: Value,
+    categories: BTreeMap<String, Vec<String>>,
     /// Class labels, in the order of the probabilities; empty for a regressor.
     #[schema(value_type = Vec<Value>)]
     classes: Vec<Label>,
@@ -118,21 +108,21 @@ pub(crate) struct ModelInfo {
     timestamp: String,
 }
 
-/// A request of the Open Inference Protocol.
+/// What MLflow says of a version.
 #[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "read by hand, described here")]
-pub(crate) struct InferenceRequest {
-    /// Comes back in the answer.
-    id: Option<String>,
-    /// One tensor of shape `[n_rows, n_features]`, or one of shape `[n_rows]` per column; `BYTES` for categories.
-    #[schema(value_type = Vec<Value>, example = json!([{"name": "input-0", "shape": [1, 4], "datatype": "FP32", "data": [5.1, 3.5, 1.4, 0.2]}]))]
-    inputs: Vec<Value>,
-    /// Outputs wanted: `predict`, `predict_proba`; both without it.
-    #[schema(value_type = Option<Vec<Value>>)]
-    outputs: Option<Vec<Value>>,
-    /// `{"binary_data_output": true}` for outputs as bytes.
-    #[schema(value_type = Option<Object>)]
-    parameters: Option<Value>,
+#[expect(dead_code, reason = "written by hand, described here")]
+struct Registered {
+    /// The registered model's name.
+    name: String,
+    /// The version.
+    #[schema(example = "3")]
+    version: String,
+    /// Its stage, `None` without one.
+    stage: String,
+    /// What is said of it.
+    description: String,
+    /// When it was made, in milliseconds since 1970.
+    creation_timestamp: i64,
 }
 
 /// A body of `/invocations`: exactly one of the members.
@@ -143,9 +133,9 @@ pub(crate) struct Invocation {
     /// `{"columns": […], "data": [[…], …]}`.
     #[schema(value_type = Object, required = false)]
     dataframe_split: Option<Value>,
-    /// Rows as objects.
-    #[schema(value_type = Vec<Object>, required = false)]
-    dataframe_records: Option<Vec<Value>>,
+    /// Rows as objects or lists.
+    #[schema(value_type = Vec<Row>, required = false)]
+    dataframe_records: Option<Vec<Row>>,
     /// Rows as lists or objects.
     #[schema(value_type = Vec<Row>, required = false)]
     instances: Option<Vec<Row>>,

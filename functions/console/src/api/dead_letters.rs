@@ -53,7 +53,7 @@ pub(crate) async fn list(ports: &Ports, query: &LetterQuery) -> Result<LetterLis
 
 /// Lists dead letters, the newest first.
 #[utoipa::path(get, path = "/api/dead-letters", tag = "events", params(LetterQuery),
-    responses((status = 200, body = LetterList)))]
+    responses((status = 200, description = "The dead letters", body = LetterList)))]
 pub(crate) async fn list_dead_letters(
     State(ports): State<Arc<Ports>>,
     Params(query): Params<LetterQuery>,

@@ -159,7 +159,7 @@ pub(crate) async fn show(ports: &Ports, place: &str) -> Result<EventDetail, Prob
 
 /// Lists events, the newest first.
 #[utoipa::path(get, path = "/api/events", tag = "events", params(EventQuery),
-    responses((status = 200, body = EventList), (status = 422, description = "invalid-request")))]
+    responses((status = 200, description = "The events", body = EventList), (status = 422, description = "invalid-request")))]
 pub(crate) async fn list_events(
     State(ports): State<Arc<Ports>>,
     Params(query): Params<EventQuery>,
@@ -170,7 +170,7 @@ pub(crate) async fn list_events(
 /// Shows one event with its data, its cause and its effects.
 #[utoipa::path(get, path = "/api/events/{place}", tag = "events",
     params(("place" = String, Path, description = "Stream and number, such as job/my-job/3")),
-    responses((status = 200, body = EventDetail), (status = 404, description = "event-not-found")))]
+    responses((status = 200, description = "The event", body = EventDetail), (status = 404, description = "event-not-found")))]
 pub(crate) async fn show_event(
     State(ports): State<Arc<Ports>>,
     Path(place): Path<String>,

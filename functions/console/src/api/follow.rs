@@ -38,7 +38,7 @@ pub(crate) struct NewsQuery {
 /// has none yet.
 #[utoipa::path(get, path = "/api/jobs/{id}/news", tag = "jobs",
     params(("id" = String, Path, description = "Job id"), NewsQuery),
-    responses((status = 200, body = Vec<Object>, content_type = "application/cloudevents-batch+json"),
+    responses((status = 200, description = "The events since, as a batch; empty if none came in time", body = Vec<Object>, content_type = "application/cloudevents-batch+json"),
         (status = 422, description = "invalid-request")))]
 pub(crate) async fn job_news(
     State(ports): State<Arc<Ports>>,

@@ -154,7 +154,7 @@ fn checked<'a>(job: &'a str, query: &'a LogQuery) -> Result<LineQuery<'a>, Probl
 }
 
 /// Lists functions: replicas, revisions, traffic, the last ten minutes, cold starts.
-#[utoipa::path(get, path = "/api/functions", tag = "functions", responses((status = 200, body = FunctionList)))]
+#[utoipa::path(get, path = "/api/functions", tag = "functions", responses((status = 200, description = "The functions", body = FunctionList)))]
 pub(crate) async fn list_functions(State(ports): State<Arc<Ports>>) -> Result<Json<FunctionList>, Problem> {
     Ok(Json(list(&ports).await?))
 }
@@ -162,7 +162,7 @@ pub(crate) async fn list_functions(State(ports): State<Arc<Ports>>) -> Result<Js
 /// Shows one function with its cold starts and last lines.
 #[utoipa::path(get, path = "/api/functions/{name}", tag = "functions",
     params(("name" = String, Path, description = "Function, such as predict"), LogQuery),
-    responses((status = 200, body = FunctionView), (status = 404, description = "function-not-found"),
+    responses((status = 200, description = "The function", body = FunctionView), (status = 404, description = "function-not-found"),
         (status = 501, description = "runtime-absent")))]
 pub(crate) async fn show_function(
     State(ports): State<Arc<Ports>>,

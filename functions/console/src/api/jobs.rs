@@ -137,7 +137,7 @@ async fn ask_mlflow(ports: &Ports, job: &Summary, view: &mut MlflowView) -> Resu
 
 /// Lists jobs, the newest first.
 #[utoipa::path(get, path = "/api/jobs", tag = "jobs", params(JobQuery),
-    responses((status = 200, body = Page), (status = 422, description = "invalid-request")))]
+    responses((status = 200, description = "The jobs", body = Page), (status = 422, description = "invalid-request")))]
 pub(crate) async fn list_jobs(
     State(ports): State<Arc<Ports>>,
     Params(query): Params<JobQuery>,
@@ -147,7 +147,7 @@ pub(crate) async fn list_jobs(
 
 /// Shows one job: parameters, data set, shards, metrics, MLflow, model version, timeline.
 #[utoipa::path(get, path = "/api/jobs/{id}", tag = "jobs", params(("id" = String, Path, description = "Job id")),
-    responses((status = 200, body = JobAndRun), (status = 404, description = "job-not-found")))]
+    responses((status = 200, description = "The job", body = JobAndRun), (status = 404, description = "job-not-found")))]
 pub(crate) async fn show_job(
     State(ports): State<Arc<Ports>>,
     Path(id): Path<String>,
@@ -185,7 +185,7 @@ pub(crate) struct Submission {
 
 /// Asks for a job. Sending it again under the same `id` is harmless.
 #[utoipa::path(post, path = "/api/jobs", tag = "jobs", request_body = Submission,
-    responses((status = 202, body = Ordered), (status = 200, body = Ordered, description = "the same job was there before"),
+    responses((status = 202, description = "The job is asked for", body = Ordered), (status = 200, body = Ordered, description = "the same job was there before"),
         (status = 409, description = "job-id-taken"), (status = 422, description = "invalid-request")))]
 pub(crate) async fn submit_job(
     State(ports): State<Arc<Ports>>,
@@ -216,7 +216,7 @@ pub(crate) struct StopOrder {
 /// Asks a job to stop. Answers after the stop, or after two seconds with `stopping`.
 #[utoipa::path(post, path = "/api/jobs/{id}/stop", tag = "jobs", request_body = Option<StopOrder>,
     params(("id" = String, Path, description = "Job id")),
-    responses((status = 202, body = Ordered), (status = 404, description = "job-not-found"),
+    responses((status = 202, description = "The stop is asked for", body = Ordered), (status = 404, description = "job-not-found"),
         (status = 409, description = "job-ended")))]
 pub(crate) async fn stop_job(
     State(ports): State<Arc<Ports>>,
@@ -237,7 +237,7 @@ pub(crate) struct RetryOrder {
 /// Asks once more, as a new job, for what a job that failed or was cancelled was asked for.
 #[utoipa::path(post, path = "/api/jobs/{id}/retry", tag = "jobs", request_body = Option<RetryOrder>,
     params(("id" = String, Path, description = "Job id")),
-    responses((status = 202, body = Ordered), (status = 404, description = "job-not-found"),
+    responses((status = 202, description = "The new job is asked for", body = Ordered), (status = 404, description = "job-not-found"),
         (status = 409, description = "job-not-retryable, job-id-taken")))]
 pub(crate) async fn retry_job(
     State(ports): State<Arc<Ports>>,
@@ -260,7 +260,7 @@ pub(crate) struct ReplayOrder {
 /// Says a job's events to the broker again. Nothing is trained twice; what was lost on the way is made good.
 #[utoipa::path(post, path = "/api/jobs/{id}/replay", tag = "jobs", request_body = Option<ReplayOrder>,
     params(("id" = String, Path, description = "Job id")),
-    responses((status = 202, body = Replayed), (status = 404, description = "job-not-found")))]
+    responses((status = 202, description = "What was said again", body = Replayed), (status = 404, description = "job-not-found")))]
 pub(crate) async fn replay_job(
     State(ports): State<Arc<Ports>>,
     Path(id): Path<String>,
@@ -272,7 +272,7 @@ pub(crate) async fn replay_job(
 /// The state of a job after each of its events: how it came to be what it is.
 #[utoipa::path(get, path = "/api/jobs/{id}/steps", tag = "jobs",
     params(("id" = String, Path, description = "Job id")),
-    responses((status = 200, body = Vec<Object>), (status = 404, description = "job-not-found")))]
+    responses((status = 200, description = "A step for each event", body = Vec<Object>), (status = 404, description = "job-not-found")))]
 pub(crate) async fn job_steps(
     State(ports): State<Arc<Ports>>,
     Path(id): Path<String>,
@@ -291,7 +291,7 @@ pub(crate) struct JobEvents {
 /// Lists the events of a job with their data.
 #[utoipa::path(get, path = "/api/jobs/{id}/events", tag = "jobs",
     params(("id" = String, Path, description = "Job id")),
-    responses((status = 200, body = JobEvents), (status = 404, description = "job-not-found")))]
+    responses((status = 200, description = "The events", body = JobEvents), (status = 404, description = "job-not-found")))]
 pub(crate) async fn job_events(
     State(ports): State<Arc<Ports>>,
     Path(id): Path<String>,
@@ -315,7 +315,7 @@ pub(crate) struct Pair {
 
 /// Compares two jobs: settings, data, metrics, model.
 #[utoipa::path(get, path = "/api/jobs/compare", tag = "jobs", params(Pair),
-    responses((status = 200, body = Object), (status = 404, description = "job-not-found")))]
+    responses((status = 200, description = "Where they differ", body = Object), (status = 404, description = "job-not-found")))]
 pub(crate) async fn compare_jobs(
     State(ports): State<Arc<Ports>>,
     Params(pair): Params<Pair>,
@@ -326,7 +326,7 @@ pub(crate) async fn compare_jobs(
 /// The spans of a job's work, as a tree: from the request to the moment at which its version is served.
 #[utoipa::path(get, path = "/api/jobs/{id}/trace", tag = "jobs",
     params(("id" = String, Path, description = "Job id")),
-    responses((status = 200, body = Object), (status = 404, description = "job-not-found")))]
+    responses((status = 200, description = "The spans", body = Object), (status = 404, description = "job-not-found")))]
 pub(crate) async fn job_trace(State(ports): State<Arc<Ports>>, Path(id): Path<String>) -> Result<Json<Span>, Problem> {
     Ok(Json(action::trace(&ports, &id).await?))
 }

@@ -200,7 +200,7 @@ async fn aggregated(ports: &Ports, id: &str) -> Result<Option<ModelAggregated>, 
 }
 
 /// Lists models.
-#[utoipa::path(get, path = "/api/models", tag = "models", responses((status = 200, body = ModelList)))]
+#[utoipa::path(get, path = "/api/models", tag = "models", responses((status = 200, description = "The models", body = ModelList)))]
 pub(crate) async fn list_models(State(ports): State<Arc<Ports>>) -> Result<Json<ModelList>, Problem> {
     Ok(Json(list(&ports).await?))
 }
@@ -208,7 +208,7 @@ pub(crate) async fn list_models(State(ports): State<Arc<Ports>>) -> Result<Json<
 /// Shows a model: versions, aliases, the serving pointer and its moves, feature importances.
 #[utoipa::path(get, path = "/api/models/{name}", tag = "models",
     params(("name" = String, Path, description = "Registered model name")),
-    responses((status = 200, body = ModelView), (status = 404, description = "model-not-found")))]
+    responses((status = 200, description = "The model", body = ModelView), (status = 404, description = "model-not-found")))]
 pub(crate) async fn show_model(
     State(ports): State<Arc<Ports>>,
     Path(name): Path<String>,

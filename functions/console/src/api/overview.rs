@@ -106,7 +106,7 @@ async fn broker(ports: &Ports) -> Health {
 }
 
 /// Shows how everything stands.
-#[utoipa::path(get, path = "/api/overview", tag = "overview", responses((status = 200, body = Overview)))]
+#[utoipa::path(get, path = "/api/overview", tag = "overview", responses((status = 200, description = "What there is, and what runs", body = Overview)))]
 pub(crate) async fn show_overview(State(ports): State<Arc<Ports>>) -> Result<Json<Overview>, Problem> {
     Ok(Json(overview(&ports).await?))
 }

@@ -14,7 +14,7 @@ use crate::{Ports, action};
 
 /// What a sweep is asked for with: `id` and the data of `sweep-requested` (`events/schemas/sweep-requested.v1.json`).
 #[utoipa::path(post, path = "/api/sweeps", tag = "sweeps", request_body = Object,
-    responses((status = 202, body = action::Ordered), (status = 200, body = action::Ordered, description = "the same sweep was there before"),
+    responses((status = 202, description = "The sweep is asked for", body = action::Ordered), (status = 200, body = action::Ordered, description = "the same sweep was there before"),
         (status = 409, description = "job-id-taken"), (status = 422, description = "invalid-request, also for more than 1,000 combinations")))]
 pub(crate) async fn submit_sweep(
     State(ports): State<Arc<Ports>>,
@@ -25,7 +25,7 @@ pub(crate) async fn submit_sweep(
 
 /// Shows a sweep: its trials so far, their scores, the best one. It is stopped as a job is.
 #[utoipa::path(get, path = "/api/sweeps/{id}", tag = "sweeps", params(("id" = String, Path, description = "Sweep id")),
-    responses((status = 200, body = SweepView), (status = 404, description = "job-not-found")))]
+    responses((status = 200, description = "The sweep", body = SweepView), (status = 404, description = "job-not-found")))]
 pub(crate) async fn show_sweep(
     State(ports): State<Arc<Ports>>,
     Path(id): Path<String>,

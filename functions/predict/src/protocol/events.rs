@@ -27,8 +27,18 @@ const FUNCTION: &str = "predict";
 
 /// `POST /`. What does not exist is 422 here: a broker delivers again, for ever, what is answered with 404.
 #[utoipa::path(post, path = "/", tag = "CloudEvents", summary = "Answer predict-requested with predict-completed",
-    request_body(content = Object, content_type = "application/cloudevents+json"),
-    responses((status = 200, body = Object), (status = 400, response = crate::openapi::Refused), (status = 422, response = crate::openapi::Refused)))]
+    params(regrove_host::openapi::EventHeaders),
+    request_body(description = "The event in structured mode, or its data in binary mode", content(
+        (regrove_host::openapi::StructuredEvent<crate::openapi::events::PredictRequested> = "application/cloudevents+json",
+            example = json!({"specversion": "1.0", "id": "17", "source": "/me", "type": "io.regrove.predict-requested", "subject": "iris", "data": {"features": [[5.1, 3.5, 1.4, 0.2]]}})),
+        (crate::openapi::events::PredictRequested = "application/json", example = json!({"features": [[5.1, 3.5, 1.4, 0.2]]})))),
+    responses((status = 200, description = "predict-completed, in binary mode", body = crate::openapi::events::PredictCompleted, headers(
+            ("ce-specversion" = String, description = "`1.0`"), ("ce-id" = String, description = "`SOURCE#ID/predictions` of the event that was asked with"),
+            ("ce-source" = String, description = "This function"), ("ce-type" = String, description = "`io.regrove.predict-completed`"),
+            ("ce-subject" = String, description = "The model's name"), ("ce-time" = String, description = "When, RFC 3339"),
+            ("ce-dataschema" = String, description = "The schema of the data"), ("ce-causationid" = String, description = "The id of the event that was asked with"),
+            ("ce-traceparent" = String, description = "That of the request, if it has one"), ("ce-tracestate" = String, description = "That of the request, if it has one"))),
+        (status = 400, response = crate::openapi::Refused), (status = 422, response = crate::openapi::Refused)))]
 pub(crate) async fn receive(
     State(service): State<Arc<Service>>,
     Received(received): Received,

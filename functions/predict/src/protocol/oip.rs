@@ -58,21 +58,21 @@ pub(crate) fn telling() -> Router<Arc<Service>> {
 
 /// `GET /v2`.
 #[utoipa::path(get, path = "/v2", tag = "Open Inference Protocol", summary = "About this server",
-    responses((status = 200, body = Object)))]
+    responses((status = 200, description = "The server's name, version and extensions", body = crate::openapi::inference::ServerMetadata)))]
 pub(crate) async fn server() -> Json<Value> {
     Json(json!({"name": "regrove-predict", "version": env!("CARGO_PKG_VERSION"), "extensions": ["binary_tensor_data"]}))
 }
 
 /// `GET /v2/health/live`.
 #[utoipa::path(get, path = "/v2/health/live", tag = "Open Inference Protocol", summary = "Whether the server runs",
-    responses((status = 200, body = Object)))]
+    responses((status = 200, description = "It runs", body = crate::openapi::inference::ServerLive)))]
 pub(crate) async fn live() -> Json<Value> {
     Json(json!({"live": true}))
 }
 
 /// `GET /v2/health/ready`: whether the default model can answer.
 #[utoipa::path(get, path = "/v2/health/ready", tag = "Open Inference Protocol", summary = "Whether the default model can answer",
-    responses((status = 200, body = Object), (status = 503, response = crate::openapi::Refused)))]
+    responses((status = 200, description = "It can", body = crate::openapi::inference::ServerReady), (status = 503, response = crate::openapi::Refused)))]
 pub(crate) async fn ready(State(service): State<Arc<Service>>) -> Result<Json<Value>, Problem> {
     service.answering.models.get(&service.model_name, None).await?;
     Ok(Json(json!({"ready": true})))
@@ -80,7 +80,7 @@ pub(crate) async fn ready(State(service): State<Arc<Service>>) -> Result<Json<Va
 
 /// `POST /v2/repository/index`: the models that this replica answers.
 #[utoipa::path(post, path = "/v2/repository/index", tag = "Open Inference Protocol", summary = "The models that were asked for",
-    responses((status = 200, body = Object)))]
+    responses((status = 200, description = "Each version that can answer", body = Vec<crate::openapi::inference::IndexedModel>)))]
 pub(crate) async fn index(State(service): State<Arc<Service>>) -> Json<Value> {
     let mut models = Vec::new();
     for name in service.answering.models.names() {
@@ -105,7 +105,7 @@ async fn find(service: &Service, name: &str, version: Option<&str>, headers: &He
 /// `GET /v2/models/{name}`.
 #[utoipa::path(get, path = "/v2/models/{name}", tag = "Open Inference Protocol", summary = "A model's inputs and outputs",
     params(("name" = String, Path, description = "Registered model name")),
-    responses((status = 200, body = Object), (status = 404, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
+    responses((status = 200, description = "The model's inputs and outputs", body = crate::openapi::inference::ModelMetadata), (status = 404, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
 pub(crate) async fn metadata(
     State(service): State<Arc<Service>>,
     Path(name): Path<String>,
@@ -116,7 +116,7 @@ pub(crate) async fn metadata(
 /// `GET /v2/models/{name}/versions/{version}`.
 #[utoipa::path(get, path = "/v2/models/{name}/versions/{version}", tag = "Open Inference Protocol", summary = "A version's inputs and outputs",
     params(("name" = String, Path), ("version" = String, Path)),
-    responses((status = 200, body = Object), (status = 404, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
+    responses((status = 200, description = "The version's inputs and outputs", body = crate::openapi::inference::ModelMetadata), (status = 404, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
 pub(crate) async fn version_metadata(
     State(service): State<Arc<Service>>,
     Path((name, version)): Path<(String, String)>,
@@ -133,7 +133,7 @@ async fn about(service: &Service, name: &str, version: Option<&str>) -> Result<J
 /// `GET /v2/models/{name}/ready`.
 #[utoipa::path(get, path = "/v2/models/{name}/ready", tag = "Open Inference Protocol", summary = "Whether a model can answer",
     params(("name" = String, Path)),
-    responses((status = 200, body = Object), (status = 404, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
+    responses((status = 200, description = "It can", body = crate::openapi::inference::ModelReady), (status = 404, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
 pub(crate) async fn model_ready(
     State(service): State<Arc<Service>>,
     Path(name): Path<String>,
@@ -145,7 +145,7 @@ pub(crate) async fn model_ready(
 /// `GET /v2/models/{name}/versions/{version}/ready`.
 #[utoipa::path(get, path = "/v2/models/{name}/versions/{version}/ready", tag = "Open Inference Protocol", summary = "Whether a version can answer",
     params(("name" = String, Path), ("version" = String, Path)),
-    responses((status = 200, body = Object), (status = 404, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
+    responses((status = 200, description = "It can", body = crate::openapi::inference::ModelReady), (status = 404, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
 pub(crate) async fn version_ready(
     State(service): State<Arc<Service>>,
     Path((name, version)): Path<(String, String)>,
@@ -157,8 +157,8 @@ pub(crate) async fn version_ready(
 /// `POST /v2/models/{name}/infer`.
 #[utoipa::path(post, path = "/v2/models/{name}/infer", tag = "Open Inference Protocol", summary = "Infer",
     params(("name" = String, Path, description = "Registered model name"), ("regrove-session" = Option<String>, Header, description = "Requests with the same value get the same version while a canary runs"), ("inference-header-content-length" = Option<u64>, Header, description = "Bytes of the JSON part, if bytes of tensors follow it")),
-    request_body(content((crate::openapi::InferenceRequest = "application/json"), (crate::openapi::Tensors = "application/octet-stream"))),
-    responses((status = 200, content((Object = "application/json"), (crate::openapi::Tensors = "application/octet-stream")), headers(("inference-header-content-length" = Option<u64>, description = "Bytes of the JSON part, if bytes of tensors follow it"))), (status = 400, response = crate::openapi::Refused), (status = 404, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
+    request_body(content((crate::openapi::inference::InferenceRequest = "application/json"), (crate::openapi::inference::Tensors = "application/octet-stream"))),
+    responses((status = 200, description = "The outputs that are wanted, as JSON, or as bytes behind it", content((crate::openapi::inference::InferenceReply = "application/json"), (crate::openapi::inference::Tensors = "application/octet-stream")), headers(("inference-header-content-length" = Option<u64>, description = "Bytes of the JSON part, if bytes of tensors follow it"))), (status = 400, response = crate::openapi::Refused), (status = 404, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
 pub(crate) async fn infer(
     State(service): State<Arc<Service>>,
     Path(name): Path<String>,
@@ -172,8 +172,8 @@ pub(crate) async fn infer(
 /// `POST /v2/models/{name}/versions/{version}/infer`.
 #[utoipa::path(post, path = "/v2/models/{name}/versions/{version}/infer", tag = "Open Inference Protocol", summary = "Infer with a version",
     params(("name" = String, Path), ("version" = String, Path, description = "Any version that was ever loaded under the name"), ("inference-header-content-length" = Option<u64>, Header, description = "Bytes of the JSON part, if bytes of tensors follow it")),
-    request_body(content((crate::openapi::InferenceRequest = "application/json"), (crate::openapi::Tensors = "application/octet-stream"))),
-    responses((status = 200, content((Object = "application/json"), (crate::openapi::Tensors = "application/octet-stream")), headers(("inference-header-content-length" = Option<u64>, description = "Bytes of the JSON part, if bytes of tensors follow it"))), (status = 400, response = crate::openapi::Refused), (status = 404, response = crate::openapi::Refused)))]
+    request_body(content((crate::openapi::inference::InferenceRequest = "application/json"), (crate::openapi::inference::Tensors = "application/octet-stream"))),
+    responses((status = 200, description = "The outputs that are wanted, as JSON, or as bytes behind it", content((crate::openapi::inference::InferenceReply = "application/json"), (crate::openapi::inference::Tensors = "application/octet-stream")), headers(("inference-header-content-length" = Option<u64>, description = "Bytes of the JSON part, if bytes of tensors follow it"))), (status = 400, response = crate::openapi::Refused), (status = 404, response = crate::openapi::Refused)))]
 pub(crate) async fn infer_version(
     State(service): State<Arc<Service>>,
     Path((name, version)): Path<(String, String)>,

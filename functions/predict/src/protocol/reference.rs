@@ -22,7 +22,7 @@ use crate::models::Served;
 #[utoipa::path(post, path = "/predict", tag = "predict", summary = "Predict with the default model",
     request_body(content = crate::openapi::Features, content_type = "application/json"),
     params(("regrove-session" = Option<String>, Header, description = "Requests with the same value get the same version while a canary runs")),
-    responses((status = 200, body = crate::openapi::Prediction), (status = 400, response = crate::openapi::Refused), (status = 422, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
+    responses((status = 200, description = "The prediction of each row", body = crate::openapi::Prediction), (status = 400, response = crate::openapi::Refused), (status = 422, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
 pub(crate) async fn predict(
     State(service): State<Arc<Service>>,
     trace: Trace,
@@ -36,7 +36,7 @@ pub(crate) async fn predict(
 #[utoipa::path(post, path = "/models/{name}/predict", tag = "predict", summary = "Predict with a model by name",
     request_body(content = crate::openapi::Features, content_type = "application/json"),
     params(("name" = String, Path, description = "Registered model name"), ("regrove-session" = Option<String>, Header, description = "Requests with the same value get the same version while a canary runs")),
-    responses((status = 200, body = crate::openapi::Prediction), (status = 400, response = crate::openapi::Refused), (status = 404, response = crate::openapi::Refused), (status = 422, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
+    responses((status = 200, description = "The prediction of each row", body = crate::openapi::Prediction), (status = 400, response = crate::openapi::Refused), (status = 404, response = crate::openapi::Refused), (status = 422, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
 pub(crate) async fn predict_named(
     State(service): State<Arc<Service>>,
     Path(name): Path<String>,
@@ -49,7 +49,7 @@ pub(crate) async fn predict_named(
 
 /// `GET /model/info`.
 #[utoipa::path(get, path = "/model/info", tag = "predict", summary = "The default model",
-    responses((status = 200, body = crate::openapi::ModelInfo), (status = 503, response = crate::openapi::Refused)))]
+    responses((status = 200, description = "The version that is served", body = crate::openapi::ModelInfo), (status = 503, response = crate::openapi::Refused)))]
 pub(crate) async fn info(State(service): State<Arc<Service>>) -> Result<Json<Value>, Problem> {
     Ok(Json(describe(&service.answering.models.get(&service.model_name, None).await?.served)))
 }
@@ -57,7 +57,7 @@ pub(crate) async fn info(State(service): State<Arc<Service>>) -> Result<Json<Val
 /// `GET /models/{name}/info`.
 #[utoipa::path(get, path = "/models/{name}/info", tag = "predict", summary = "A model by name",
     params(("name" = String, Path, description = "Registered model name")),
-    responses((status = 200, body = crate::openapi::ModelInfo), (status = 404, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
+    responses((status = 200, description = "The version that is served", body = crate::openapi::ModelInfo), (status = 404, response = crate::openapi::Refused), (status = 503, response = crate::openapi::Refused)))]
 pub(crate) async fn info_named(
     State(service): State<Arc<Service>>,
     Path(name): Path<String>,

@@ -62,7 +62,7 @@ pub(crate) async fn health(state: State<Arc<Service>>) -> (StatusCode, &'static 
 
 /// `GET /version`.
 #[utoipa::path(get, path = "/version", tag = "MLflow", summary = "This server's version",
-    responses((status = 200, body = String)))]
+    responses((status = 200, description = "The version", body = String)))]
 pub(crate) async fn version() -> &'static str {
     env!("CARGO_PKG_VERSION")
 }
@@ -71,7 +71,7 @@ pub(crate) async fn version() -> &'static str {
 #[utoipa::path(post, path = "/invocations", tag = "MLflow", summary = "Predict with the default model",
     params(("regrove-session" = Option<String>, Header, description = "Requests with the same value get the same version while a canary runs")),
     request_body(content((crate::openapi::Invocation = "application/json"), (String = "text/csv"))),
-    responses((status = 200, body = crate::openapi::Scores), (status = 400, response = crate::openapi::Refused), (status = 415, response = crate::openapi::Refused)))]
+    responses((status = 200, description = "A record for each row", body = crate::openapi::Scores), (status = 400, response = crate::openapi::Refused), (status = 415, response = crate::openapi::Refused)))]
 pub(crate) async fn invocations(
     State(service): State<Arc<Service>>,
     trace: Trace,
