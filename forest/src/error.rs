@@ -96,10 +96,10 @@ pub enum TargetError {
     /// A classifier was given numbers.
     #[error("{0:?} needs class labels as target, not numbers")]
     NotClasses(Estimator),
-    /// A classifier was given numbers with fractions as classes, nearly one class per row.
+    /// A classifier was given numbers with fractions as classes, more than half as many as rows.
     #[error(
-        "the target has numbers with fractions, `{class}` for one, which {estimator:?} would take for classes: use \
-         {regressor:?} (`estimator`), or write classes as whole numbers or texts",
+        "the target has numbers with fractions, `{class}` for one, of which {estimator:?} would make more than half as many classes \
+         as rows: use {regressor:?} (`estimator`), or write classes as whole numbers or texts",
         regressor = .estimator.regressor()
     )]
     Continuous {

@@ -189,9 +189,9 @@ fn data_that_cannot_be_learned_are_refused() {
     assert_eq!(empty.to_string(), "`range` must be a non-empty part of 0..100 trees, got 5..5");
 }
 
-/// scikit-learn 1.9.1 raises "Unknown label type: continuous".
+/// scikit-learn 1.9.1 raises "Unknown label type: continuous", also for few of them.
 #[test]
-fn numbers_with_fractions_are_no_classes() {
+fn numbers_with_fractions_are_no_classes_if_they_are_many() {
     let learn = |labels: &[Label], estimator| {
         let columns = (0..u16::try_from(labels.len()).unwrap()).map(f32::from).collect();
         let frame = Frame::new(vec!["a".to_owned()], columns, "y", Target::from_labels(labels)).unwrap();
@@ -204,13 +204,18 @@ fn numbers_with_fractions_are_no_classes() {
         (Estimator::LinfaTree, "DecisionTreeRegressor"),
     ];
     for (estimator, regressor) in classifiers {
-        for labels in [&[Label::Float(1.0), Label::Float(2.5)][..], &[Label::Float(-0.25), Label::Float(-0.25)]] {
+        for labels in [
+            &[Label::Float(1.0), Label::Float(2.5)][..],
+            &[Label::Float(-0.25), Label::Float(0.5), Label::Float(-0.25)],
+        ] {
             let error = learn(labels, estimator).unwrap_err();
             assert!(matches!(&error, Error::Target(TargetError::Continuous { .. })), "{error}");
             assert!(error.to_string().contains(&format!("use {regressor} (`estimator`)")), "{error}");
         }
         let whole = learn(&[Label::Float(1.0), Label::Float(2.0)], estimator).unwrap();
         assert_eq!(whole.classes().len(), 2, "whole numbers as float64");
+        let few: Vec<Label> = [0.5, 1.5, 0.5, 1.5].map(Label::Float).into();
+        assert_eq!(learn(&few, estimator).unwrap().classes(), &few[..2]);
     }
 }
 

@@ -235,13 +235,17 @@ fn check_target(frame: &Frame, estimator: Estimator) -> Result<(), Error> {
             None => Ok(()),
         },
         Target::Classes { .. } if estimator.is_regressor() => Err(TargetError::NotNumbers(estimator).into()),
-        Target::Classes { classes, .. } => Ok(check_classes(classes, estimator)?),
+        Target::Classes { classes, .. } => Ok(check_classes(classes, frame.n_samples(), estimator)?),
     }
 }
 
-fn check_classes(classes: &[Label], estimator: Estimator) -> Result<(), TargetError> {
+/// Numbers with fractions may be classes, if they are few: scikit-learn, which takes none, says of more than half as many classes as
+/// rows that they are hardly classes.
+fn check_classes(classes: &[Label], n_samples: usize, estimator: Estimator) -> Result<(), TargetError> {
     let has_fraction = |class: &&Label| matches!(class, Label::Float(number) if number.fract().abs() > 0.0);
-    if let Some(class) = classes.iter().find(has_fraction) {
+    if 2 * classes.len() > n_samples
+        && let Some(class) = classes.iter().find(has_fraction)
+    {
         return Err(TargetError::Continuous { estimator, class: class.clone() });
     }
     match classes {

@@ -7,7 +7,7 @@ use std::time::Duration;
 /// How long a process runs before it gives back the code that only its start needed.
 const STARTED: Duration = Duration::from_secs(1);
 
-/// Gives back the code that only the start needed: two thirds of what is resident of a function that waits for requests.
+/// Gives back the code that only the start needed. What answers requests is mapped again as it is called.
 pub(crate) async fn give_back_after_start() {
     tokio::time::sleep(STARTED).await;
     match fs::read_to_string("/proc/self/maps") {
