@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::routing::{get, post};
-use regrove_host::openapi::{Bounds, ProblemBody, Refused};
+use regrove_host::openapi::{Bounds, ProblemBody, Refused, may_refuse, operations};
 use utoipa::OpenApi as _;
 use utoipa::openapi::{Content, Ref, RefOr};
 
@@ -55,14 +55,10 @@ impl utoipa::Modify for Guarded {
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(scheme));
         for item in document.paths.paths.values_mut() {
-            let reads = item.get.iter_mut().map(|operation| (operation, &["401", "503"][..]));
-            let orders = item.post.iter_mut().map(|operation| (operation, &["401", "403", "503"][..]));
-            for (operation, statuses) in reads.chain(orders) {
-                for status in statuses {
-                    let refused = || Ref::from_response_name("Refused").into();
-                    operation.responses.responses.entry((*status).to_owned()).or_insert_with(refused);
-                }
+            if let Some(order) = &mut item.post {
+                may_refuse(order, &[403]);
             }
+            operations(item).for_each(|operation| may_refuse(operation, &[401, 503]));
         }
     }
 }
@@ -72,8 +68,7 @@ struct Problems;
 
 impl utoipa::Modify for Problems {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let items = document.paths.paths.values_mut();
-        let operations = items.flat_map(|item| item.get.iter_mut().chain(item.post.iter_mut()));
+        let operations = document.paths.paths.values_mut().flat_map(operations);
         for (status, response) in operations.flat_map(|operation| operation.responses.responses.iter_mut()) {
             if let RefOr::T(response) = response
                 && status.as_str() >= "400"

@@ -74,7 +74,7 @@ pub fn router(ports: Ports) -> Router {
 #[utoipa::path(post, path = "/", tag = "CloudEvents", summary = "Serve the version that model-registered names, unless a newer one is served",
     params(regrove_host::openapi::EventHeaders),
     request_body(description = "The event in structured mode, or its data in binary mode", content(
-        (regrove_host::openapi::StructuredEvent<openapi::ModelRegistered> = "application/cloudevents+json"), (openapi::ModelRegistered = "application/json"))),
+        (regrove_host::openapi::StructuredEvent<regrove_host::openapi::ModelRegistered> = "application/cloudevents+json"), (regrove_host::openapi::ModelRegistered = "application/json"))),
     responses((status = 202, description = "Done, or nothing to do"), (status = 400, response = openapi::Refused), (status = 409, response = openapi::Refused), (status = 422, response = openapi::Refused)))]
 async fn receive(State(ports): State<Arc<Ports>>, Received(received): Received) -> Result<StatusCode, Problem> {
     let Event::ModelRegistered(registered) = Event::read(&received)? else {

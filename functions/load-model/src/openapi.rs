@@ -1,11 +1,9 @@
 //! This function's interface as OpenAPI 3.1.
 
 use jiff::Timestamp;
-use regrove_events::event::names;
 pub(crate) use regrove_host::openapi::Refused;
-use regrove_host::openapi::{Bounds, ProblemBody, event_data};
-use utoipa::openapi::{RefOr, Schema};
-use utoipa::{Modify, OpenApi, PartialSchema, ToSchema, openapi};
+use regrove_host::openapi::{Bounds, ProblemBody, Registered};
+use utoipa::{Modify, OpenApi, ToSchema, openapi};
 
 /// What any body may be refused with.
 const BOUNDS: Bounds = Bounds(&[408, 413, 415, 503]);
@@ -38,18 +36,6 @@ impl Modify for Optional {
     }
 }
 
-/// The data of `model-registered`.
-#[derive(Debug)]
-pub(crate) enum ModelRegistered {}
-
-impl ToSchema for ModelRegistered {}
-
-impl PartialSchema for ModelRegistered {
-    fn schema() -> RefOr<Schema> {
-        event_data(names::MODEL_REGISTERED)
-    }
-}
-
 /// The answer of `/model/load` and `/model/rollback`.
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, clippy::struct_field_names, reason = "written by hand, described here")]
@@ -62,23 +48,6 @@ pub(crate) struct Loaded {
     /// When, RFC 3339.
     #[schema(value_type = String, format = DateTime)]
     timestamp: Timestamp,
-}
-
-/// What MLflow says of a version.
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "written by hand, described here")]
-struct Registered {
-    /// The registered model's name.
-    name: String,
-    /// The version.
-    #[schema(example = "3")]
-    version: String,
-    /// Its stage, `None` without one.
-    stage: String,
-    /// What is said of it.
-    description: String,
-    /// When it was made, in milliseconds since 1970.
-    creation_timestamp: i64,
 }
 
 /// The answer of `/model/traffic`.

@@ -1,6 +1,6 @@
 //! Rows that come as a data frame: with names, in any order of the members.
 
-use regrove_data::{is_missing, truth_value};
+use regrove_data::{is_missing, text_feature};
 use regrove_events::json::step;
 use regrove_host::Problem;
 
@@ -135,16 +135,17 @@ fn csv_cell(
     text: &str,
     (row, position, name): (usize, usize, &str),
 ) -> f32 {
-    let codes = signature.codes(position);
-    let known = codes.is_some_and(|codes| codes.of(text).is_some());
-    if !known && is_missing(text) {
+    let code = signature.codes(position).map(|codes| codes.of(text));
+    if let Some(Some(known)) = code {
+        return known;
+    }
+    if is_missing(text) {
         return f32::NAN;
     }
-    if codes.is_some() {
+    if code.is_some() {
         return reader.category(text, row, position, String::new);
     }
-    let truth = || truth_value(text).map(|value| f64::from(u8::from(value)));
-    let value = text.parse().ok().or_else(truth);
+    let value = text_feature(text);
     if value.is_none() {
         reader.fault(Weight::Shape, || not_a_number(text, row, name));
     }

@@ -1,17 +1,16 @@
 //! This function's interface as OpenAPI 3.1. What bodies look like is said here; they are read by `crate::json`.
 
-pub(crate) mod events;
 pub(crate) mod inference;
 
 use std::collections::BTreeMap;
 
 use regrove_forest::Label;
-use regrove_host::openapi::Bounds;
+use regrove_host::openapi::{Bounds, Registered};
 pub(crate) use regrove_host::openapi::{ProblemBody, Refused};
 use serde_json::Value;
 use utoipa::{OpenApi, ToSchema};
 
-use crate::protocol::{oip, reference, scoring};
+use crate::protocol::{events, oip, reference, scoring};
 
 /// What any body may be refused with.
 const BOUNDS: Bounds = Bounds(&[408, 413, 415, 503, 504]);
@@ -31,7 +30,7 @@ const BOUNDS: Bounds = Bounds(&[408, 413, 415, 503, 504]);
         oip::server, oip::live, oip::ready, oip::index, oip::metadata, oip::version_metadata, oip::model_ready,
         oip::version_ready, oip::infer, oip::infer_version,
         scoring::invocations, scoring::ping, scoring::health, scoring::version,
-        crate::protocol::events::receive,
+        events::receive,
     ),
     components(schemas(ProblemBody), responses(Refused)),
     modifiers(&BOUNDS),
@@ -106,23 +105,6 @@ pub(crate) struct ModelInfo {
     n_estimators: usize,
     /// Now, RFC 3339.
     timestamp: String,
-}
-
-/// What MLflow says of a version.
-#[derive(Debug, ToSchema)]
-#[expect(dead_code, reason = "written by hand, described here")]
-struct Registered {
-    /// The registered model's name.
-    name: String,
-    /// The version.
-    #[schema(example = "3")]
-    version: String,
-    /// Its stage, `None` without one.
-    stage: String,
-    /// What is said of it.
-    description: String,
-    /// When it was made, in milliseconds since 1970.
-    creation_timestamp: i64,
 }
 
 /// A body of `/invocations`: exactly one of the members.

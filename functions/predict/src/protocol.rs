@@ -4,7 +4,7 @@ pub mod events;
 pub mod oip;
 pub mod reference;
 pub mod scoring;
-mod tensor;
+pub(crate) mod tensor;
 mod write;
 
 use axum::Router;

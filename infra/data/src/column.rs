@@ -108,12 +108,17 @@ pub(crate) fn number(text: &str) -> Option<f64> {
 }
 
 /// A text that is a truth value, in the ways that Python and databases write them.
-pub fn truth_value(text: &str) -> Option<bool> {
+pub(crate) fn truth_value(text: &str) -> Option<bool> {
     match text {
         "true" | "True" | "TRUE" => Some(true),
         "false" | "False" | "FALSE" => Some(false),
         _ => None,
     }
+}
+
+/// A text without a type as a feature: a number, or a truth value as 1 or 0; `None` for another one.
+pub fn text_feature(text: &str) -> Option<f64> {
+    number(text).or_else(|| truth_value(text).map(|value| f64::from(u8::from(value))))
 }
 
 /// A value as a feature: rounded to float32, as scikit-learn's trees take it. `None` for a text.
@@ -124,9 +129,7 @@ pub(crate) fn feature(cell: Cell<'_>, untyped: bool) -> Option<f64> {
         Cell::Whole(value) => Some(value as f64),
         Cell::Number(value) => Some(value),
         Cell::Truth(value) => Some(f64::from(u8::from(value))),
-        Cell::Text(text) if untyped => {
-            number(text).or_else(|| truth_value(text).map(|value| f64::from(u8::from(value))))
-        }
+        Cell::Text(text) if untyped => text_feature(text),
         Cell::Text(_) => None,
     }
 }

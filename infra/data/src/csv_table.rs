@@ -15,14 +15,13 @@ use crate::{BATCH_ROWS, Error, Limits};
 
 /// Cells that stand for a missing value when nothing is said: those of pandas that people write.
 const MISSING: [&str; 9] = ["NA", "N/A", "#N/A", "NaN", "nan", "NULL", "null", "None", "<NA>"];
+/// Bytes read from the file at once.
+const BUFFER: usize = 1 << 20;
 
 /// Whether a cell of a CSV file stands for a missing value when nothing is said.
 pub fn is_missing(cell: &str) -> bool {
     cell.is_empty() || MISSING.contains(&cell)
 }
-
-/// Bytes read from the file at once.
-const BUFFER: usize = 1 << 20;
 
 /// A reader, and how many bytes of the file it has read.
 type Opened = (csv::Reader<Box<dyn Read>>, Arc<AtomicU64>);
@@ -35,7 +34,8 @@ pub(crate) struct CsvTable {
     delimiter: u8,
     quote: u8,
     header: bool,
-    missing: BTreeSet<String>,
+    /// Cells that stand for a missing value, if the request names its own.
+    missing: Option<BTreeSet<String>>,
     names: Vec<String>,
     limits: Limits,
 }
@@ -47,17 +47,13 @@ impl CsvTable {
         format: &CsvFormat,
         limits: &Limits,
     ) -> Result<Self, Error> {
-        let missing = match &format.missing {
-            Some(own) => own.iter().cloned().collect(),
-            None => MISSING.map(str::to_owned).into(),
-        };
         let mut table = Self {
             path,
             compression,
             delimiter: ascii("csv.delimiter", format.delimiter)?,
             quote: ascii("csv.quote", format.quote)?,
             header: format.header,
-            missing,
+            missing: format.missing.as_ref().map(|own| own.iter().cloned().collect()),
             names: Vec::new(),
             limits: *limits,
         };
@@ -75,6 +71,13 @@ impl CsvTable {
             (0..first.len()).map(|at| format!("column_{at}")).collect()
         };
         Ok(table)
+    }
+
+    fn is_missing(&self, cell: &str) -> bool {
+        match &self.missing {
+            Some(own) => cell.is_empty() || own.contains(cell),
+            None => is_missing(cell),
+        }
     }
 
     pub(crate) fn names(&self) -> &[String] {
@@ -127,7 +130,7 @@ impl CsvTable {
                 }
                 for (&place, column) in places.iter().zip(&mut columns) {
                     let cell = &record[place];
-                    column.push((!cell.is_empty() && !self.missing.contains(cell)).then_some(cell));
+                    column.push((!self.is_missing(cell)).then_some(cell));
                 }
             }
             self.limits.check_bytes(reader.position().byte())?;

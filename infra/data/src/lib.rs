@@ -48,7 +48,7 @@ mod table;
 mod web;
 
 pub use args::{DATA_BYTES_MAX, DataArgs, ROWS_MAX};
-pub use column::{Batch, Cell, Cells, Texts, truth_value};
+pub use column::{Batch, Cell, Cells, Texts, text_feature};
 pub use csv_table::is_missing;
 pub use cut::{CutPart, FrameHead, cut};
 pub use error::Error;
@@ -60,5 +60,5 @@ pub use prepare::{Prepared, TargetKind, Wish, prepare};
 pub use progress::{Progress, Stage};
 pub use publish::publish;
 pub use results::{ResultColumn, ResultWriter};
-pub use survey::{CATEGORIES_MAX, CLASSES_MAX, ColumnKind, ColumnSurvey, Survey, survey};
+pub use survey::{CATEGORIES_MAX, ColumnKind, ColumnSurvey, Survey, survey};
 pub use table::{BATCH_ROWS, COLUMNS_MAX, Format, Limits, Table, Visit};

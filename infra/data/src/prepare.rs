@@ -5,14 +5,13 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 
 use regrove_forest::frame::FrameLayout;
+use regrove_forest::params::CLASSES_MAX;
 use regrove_forest::{Categories, Label};
 use tempfile::NamedTempFile;
 
 use crate::column::{Cell, Cells, feature, key, number};
 use crate::error::{names_shown, shown};
-use crate::{
-    CATEGORIES_MAX, CLASSES_MAX, ColumnKind, ColumnSurvey, Error, Format, Progress, Stage, Survey, Table, survey,
-};
+use crate::{CATEGORIES_MAX, ColumnKind, ColumnSurvey, Error, Format, Progress, Stage, Survey, Table, survey};
 
 /// What bounds a frame.
 pub(crate) const FRAME_LIMIT: &str = "--artifact-bytes-max (REGROVE_ARTIFACT_BYTES_MAX)";

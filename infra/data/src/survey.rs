@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use regrove_forest::Label;
+use regrove_forest::params::CLASSES_MAX;
 use serde::Serialize;
 
 use crate::column::{Cell, Cells, key, number, truth_value};
@@ -11,8 +12,6 @@ use crate::{Error, Format, Progress, Stage, Table};
 
 /// Distinct texts that a feature may have.
 pub const CATEGORIES_MAX: usize = 10_000;
-/// Classes that a target may have.
-pub const CLASSES_MAX: usize = 10_000;
 
 /// What a column holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]

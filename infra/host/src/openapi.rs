@@ -4,6 +4,7 @@
 //! elsewhere, so it works offline.
 
 mod events;
+mod models;
 mod refusals;
 
 use axum::Router;
@@ -12,8 +13,9 @@ use axum::routing::get;
 use http::header::{CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use utoipa::openapi::OpenApi;
 
-pub use self::events::{EventHeaders, StructuredEvent, event_data};
-pub use self::refusals::{Bounds, ProblemBody, ProblemPlace, Refused};
+pub use self::events::{EventHeaders, ModelRegistered, PredictCompleted, PredictRequested, StructuredEvent};
+pub use self::models::Registered;
+pub use self::refusals::{Bounds, ProblemBody, ProblemPlace, Refused, may_refuse, operations};
 
 /// Path of the document.
 pub const DOCUMENT_PATH: &str = "/openapi.json";

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use utoipa::ToSchema;
+use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+use crate::protocol::tensor::Elements;
 
 /// A request of the Open Inference Protocol.
 #[derive(Debug, ToSchema)]
@@ -35,24 +39,18 @@ struct InputTensor {
     parameters: Option<BinarySize>,
 }
 
-/// What an input's elements are; `BYTES` are texts of a column of categories.
-#[derive(Debug, ToSchema)]
-#[schema(rename_all = "UPPERCASE")]
-#[expect(dead_code, reason = "read by hand, described here")]
-enum InputDatatype {
-    Bool,
-    Uint8,
-    Uint16,
-    Uint32,
-    Uint64,
-    Int8,
-    Int16,
-    Int32,
-    Int64,
-    Fp16,
-    Fp32,
-    Fp64,
-    Bytes,
+/// What an input's elements are.
+#[derive(Debug)]
+enum InputDatatype {}
+
+impl ToSchema for InputDatatype {}
+
+impl PartialSchema for InputDatatype {
+    fn schema() -> RefOr<Schema> {
+        let description = "What an input's elements are; `BYTES` are texts of a column of categories.";
+        let names = ObjectBuilder::new().schema_type(Type::String).description(Some(description));
+        names.enum_values(Some(Elements::all())).into()
+    }
 }
 
 /// Elements in one list, rows first, or in a list for each row.

@@ -29,10 +29,10 @@ const FUNCTION: &str = "predict";
 #[utoipa::path(post, path = "/", tag = "CloudEvents", summary = "Answer predict-requested with predict-completed",
     params(regrove_host::openapi::EventHeaders),
     request_body(description = "The event in structured mode, or its data in binary mode", content(
-        (regrove_host::openapi::StructuredEvent<crate::openapi::events::PredictRequested> = "application/cloudevents+json",
+        (regrove_host::openapi::StructuredEvent<regrove_host::openapi::PredictRequested> = "application/cloudevents+json",
             example = json!({"specversion": "1.0", "id": "17", "source": "/me", "type": "io.regrove.predict-requested", "subject": "iris", "data": {"features": [[5.1, 3.5, 1.4, 0.2]]}})),
-        (crate::openapi::events::PredictRequested = "application/json", example = json!({"features": [[5.1, 3.5, 1.4, 0.2]]})))),
-    responses((status = 200, description = "predict-completed, in binary mode", body = crate::openapi::events::PredictCompleted, headers(
+        (regrove_host::openapi::PredictRequested = "application/json", example = json!({"features": [[5.1, 3.5, 1.4, 0.2]]})))),
+    responses((status = 200, description = "predict-completed, in binary mode", body = regrove_host::openapi::PredictCompleted, headers(
             ("ce-specversion" = String, description = "`1.0`"), ("ce-id" = String, description = "`SOURCE#ID/predictions` of the event that was asked with"),
             ("ce-source" = String, description = "This function"), ("ce-type" = String, description = "`io.regrove.predict-completed`"),
             ("ce-subject" = String, description = "The model's name"), ("ce-time" = String, description = "When, RFC 3339"),

@@ -13,7 +13,7 @@ const WHOLE_EXACT: f64 = 9_007_199_254_740_992.0;
 
 /// What a tensor holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Datatype {
+pub(crate) enum Datatype {
     Bool,
     Uint8,
     Uint16,
@@ -49,7 +49,7 @@ impl Datatype {
     }
 
     /// All names, for people.
-    pub(super) fn names() -> String {
+    fn names() -> String {
         Self::ALL.map(|(name, _)| name).join(", ")
     }
 
@@ -132,7 +132,7 @@ impl Datatype {
 
 /// What a tensor's elements are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Elements {
+pub(crate) enum Elements {
     /// Numbers of a type.
     Numbers(Datatype),
     /// Texts in UTF-8: `BYTES`.
@@ -146,9 +146,14 @@ impl Elements {
         if name == Self::TEXTS { Some(Self::Texts) } else { Datatype::parse(name).map(Self::Numbers) }
     }
 
+    /// All names.
+    pub(crate) fn all() -> impl Iterator<Item = &'static str> {
+        Datatype::ALL.into_iter().map(|(name, _)| name).chain([Self::TEXTS])
+    }
+
     /// All names, for people.
     pub(super) fn names() -> String {
-        format!("{}, {}", Datatype::names(), Self::TEXTS)
+        Self::all().collect::<Vec<_>>().join(", ")
     }
 }
 

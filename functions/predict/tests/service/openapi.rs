@@ -154,10 +154,8 @@ async fn bodies_are_what_is_described() {
             assert!(wrong.is_empty(), "{path}: {wrong:?} of {body}");
             is_described(&document, path, &stage.json(&fill(path), &body).await);
         }
-        let told =
-            document["paths"].as_object().unwrap().iter().filter(|(path, item)| {
-                item["get"]["responses"]["200"]["content"][JSON].is_object() && !path.is_empty()
-            });
+        let paths = document["paths"].as_object().unwrap().iter();
+        let told = paths.filter(|(_, item)| item["get"]["responses"]["200"]["content"][JSON].is_object());
         let mut seen = 0;
         for (path, _) in told {
             is_described(&document, path, &stage.get(&fill(path)).await);

@@ -2,12 +2,36 @@
 
 use jiff::Timestamp;
 use regrove_events::SCHEMAS;
+use regrove_events::event::names;
 use utoipa::openapi::{RefOr, Schema};
-use utoipa::{IntoParams, ToSchema};
+use utoipa::{IntoParams, PartialSchema, ToSchema};
+
+/// Types that stand for the data of events in a document.
+macro_rules! data {
+    ($($name:ident: $event:expr, $doc:literal;)*) => {$(
+        #[doc = $doc]
+        #[derive(Debug)]
+        pub enum $name {}
+
+        impl ToSchema for $name {}
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                published($event)
+            }
+        }
+    )*};
+}
+
+data! {
+    ModelRegistered: names::MODEL_REGISTERED, "The data of `model-registered`.";
+    PredictRequested: names::PREDICT_REQUESTED, "The data of `predict-requested`.";
+    PredictCompleted: names::PREDICT_COMPLETED, "The data of `predict-completed`.";
+}
 
 /// The schema of an event's data: that of `events/schemas/`, by the event's name. One that has words which `utoipa` does not know
-/// is lost; `tests/manifests/interfaces.rs` looks at those that functions describe.
-pub fn event_data(name: &str) -> RefOr<Schema> {
+/// is lost; `tests/manifests/interfaces.rs` holds those above against what is published.
+fn published(name: &str) -> RefOr<Schema> {
     let text = SCHEMAS.iter().find(|(known, _)| *known == name).map_or("{}", |(_, text)| text);
     serde_json::from_str(text).unwrap_or_default()
 }

@@ -14,24 +14,28 @@ impl Modify for Bounds {
     fn modify(&self, document: &mut OpenApi) {
         for (path, item) in &mut document.paths.paths {
             for operation in operations(item) {
-                let mut statuses = vec![500];
+                may_refuse(operation, &[500]);
                 if path.contains('{') {
-                    statuses.push(400);
+                    may_refuse(operation, &[400]);
                 }
                 if operation.request_body.is_some() {
-                    statuses.extend(self.0);
-                }
-                for status in statuses {
-                    let refused = || Ref::from_response_name("Refused").into();
-                    operation.responses.responses.entry(status.to_string()).or_insert_with(refused);
+                    may_refuse(operation, self.0);
                 }
             }
         }
     }
 }
 
+/// Says that an operation may be refused with these statuses, besides what its handler says.
+pub fn may_refuse(operation: &mut Operation, statuses: &[u16]) {
+    for status in statuses {
+        let refused = || Ref::from_response_name("Refused").into();
+        operation.responses.responses.entry(status.to_string()).or_insert_with(refused);
+    }
+}
+
 /// The operations of a path, of the methods that functions have.
-fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+pub fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [item.get.as_mut(), item.post.as_mut()].into_iter().flatten()
 }
 
