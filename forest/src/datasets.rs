@@ -4,7 +4,7 @@ mod classification;
 mod regression;
 mod uri;
 
-pub use classification::{ClassificationParams, make_classification};
+pub use classification::{ClassificationParams, PerFeature, make_classification};
 pub use regression::{Regression, RegressionParams, make_regression};
 pub use uri::{Synthetic, SyntheticError};
 

@@ -369,7 +369,11 @@ fn close(got: &[f64], expected: &[f64], what: &str) {
 
 impl Data {
     fn uri(&self) -> String {
-        let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        // `[0.5,1.0]`, `null`, `3`, `true`.
+        let text = |value: &serde_json::Value| match value {
+            serde_json::Value::Null => "none".to_owned(),
+            value => value.to_string().trim_matches(['[', ']']).to_owned(),
+        };
         let query: Vec<String> = self.params.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
         let generator = if self.coef.is_some() { "make_regression" } else { "make_classification" };
         format!("{generator}?{}", query.join("&"))

@@ -202,9 +202,11 @@ fn parts_that_do_not_fit_make_no_frame() {
 #[test]
 fn a_synthetic_set_is_read_written_and_refused_by_name() {
     let text = "make_classification?n_samples=30&n_features=5&n_informative=3&random_state=7";
-    let synthetic = Synthetic::parse(text).unwrap();
-    assert_eq!(Synthetic::parse(&synthetic.to_string()).unwrap(), synthetic);
-    assert_eq!(synthetic.frame().unwrap().n_samples(), 30);
+    for more in ["", "&weights=0.25&shift=none&scale=1,2,3,4,5", "&weights=0.5,0.75&shift=-0.5&scale=none"] {
+        let synthetic = Synthetic::parse(&format!("{text}{more}")).unwrap();
+        assert_eq!(Synthetic::parse(&synthetic.to_string()).unwrap(), synthetic);
+        assert_eq!(synthetic.frame().unwrap().n_samples(), 30);
+    }
     for (text, reason) in [
         ("make_moons?n_samples=3", "unknown generator `make_moons`; known: make_classification, make_regression"),
         ("make_regression?effective_rank=3", "make_regression has no argument `effective_rank`"),
@@ -212,6 +214,7 @@ fn a_synthetic_set_is_read_written_and_refused_by_name() {
         ("make_classification?n_samples=3&n_samples=4", "argument `n_samples` is given twice"),
         ("make_classification?n_samples=x", "`n_samples` must be a whole number, got \"x\""),
         ("make_classification?shuffle=1", "`shuffle` must be true or false, got \"1\""),
+        ("make_classification?scale=1,x", "`scale` must be numbers with commas between them, or none, got \"1,x\""),
     ] {
         assert_eq!(Synthetic::parse(text).unwrap_err().to_string(), reason);
     }
@@ -229,6 +232,13 @@ fn a_synthetic_set_is_read_written_and_refused_by_name() {
         "n_informative=1",
         "flip_y=2",
         "class_sep=0",
+        "weights=0.2,0.3,0.5",
+        "weights=1.5",
+        "weights=0.5,nan",
+        "weights=-0.5,1",
+        "shift=1,2,3",
+        "shift=inf",
+        "scale=nan",
         "n_samples=99999999999999",
     ] {
         let synthetic = Synthetic::parse(&format!("make_classification?{text}")).unwrap();

@@ -27,16 +27,59 @@ pub struct ClassificationParams {
     pub n_classes: usize,
     /// Gaussian clusters per class.
     pub n_clusters_per_class: usize,
+    /// Share of the rows of each class, 0 or more; one fewer than there are classes leaves the rest to the last. `None`:
+    /// classes of equal size. Rows beyond a sum of 1 are not there.
+    pub weights: Option<Vec<f64>>,
     /// Fraction of rows whose class is drawn anew, in [0, 1].
     pub flip_y: f64,
     /// Half the side of the hypercube, above 0.
     pub class_sep: f64,
     /// Centroids on a hypercube, else on a random polytope.
     pub hypercube: bool,
+    /// Added to each feature; drawn from [−`class_sep`, `class_sep`) where it is [`PerFeature::Drawn`].
+    pub shift: PerFeature,
+    /// What each feature is multiplied by once it is shifted; drawn from [1, 101) where it is [`PerFeature::Drawn`].
+    pub scale: PerFeature,
     /// Shuffle rows and features.
     pub shuffle: bool,
     /// Seed.
     pub random_state: u32,
+}
+
+/// A number for each feature, in the order before features are shuffled.
+#[derive(Debug, Clone, PartialEq)]
+pub enum PerFeature {
+    /// The same for all.
+    Same(f64),
+    /// One for each.
+    Each(Vec<f64>),
+    /// Drawn at random: `None` in scikit-learn.
+    Drawn,
+}
+
+impl PerFeature {
+    fn check(&self, name: &'static str, n_features: usize) -> Result<(), SyntheticError> {
+        let numbers = match self {
+            Self::Same(number) => std::slice::from_ref(number),
+            Self::Each(numbers) if numbers.len() != n_features => {
+                return refuse(name, format!("{} numbers", numbers.len()), &format!("one number, or {n_features}"));
+            }
+            Self::Each(numbers) => numbers,
+            Self::Drawn => &[],
+        };
+        match numbers.iter().find(|number| !number.is_finite()) {
+            Some(number) => refuse(name, number, "finite numbers"),
+            None => Ok(()),
+        }
+    }
+
+    fn numbers(&self, n_features: usize, draw: impl FnMut() -> f64) -> Vec<f64> {
+        match self {
+            Self::Same(number) => vec![*number; n_features],
+            Self::Each(numbers) => numbers.clone(),
+            Self::Drawn => std::iter::repeat_with(draw).take(n_features).collect(),
+        }
+    }
 }
 
 impl Default for ClassificationParams {
@@ -49,9 +92,12 @@ impl Default for ClassificationParams {
             n_repeated: 0,
             n_classes: 2,
             n_clusters_per_class: 2,
+            weights: None,
             flip_y: 0.01,
             class_sep: 1.0,
             hypercube: true,
+            shift: PerFeature::Same(0.0),
+            scale: PerFeature::Same(1.0),
             shuffle: true,
             random_state: 0,
         }
@@ -101,7 +147,31 @@ impl ClassificationParams {
         if !(self.class_sep > 0.0 && self.class_sep.is_finite()) {
             return refuse("class_sep", self.class_sep, "a finite number above 0.0");
         }
-        Ok(())
+        self.shift.check("shift", self.n_features)?;
+        self.scale.check("scale", self.n_features)?;
+        self.class_shares().map(drop)
+    }
+
+    /// Share of the rows of each class.
+    #[expect(clippy::cast_precision_loss, reason = "a number of classes far below 2^53")]
+    fn class_shares(&self) -> Result<Vec<f64>, SyntheticError> {
+        let n_classes = self.n_classes;
+        let Some(weights) = &self.weights else { return Ok(vec![1.0 / n_classes as f64; n_classes]) };
+        let mut shares = weights.clone();
+        if shares.len() + 1 == n_classes {
+            shares.push(1.0 - weights.iter().sum::<f64>());
+        }
+        if shares.len() != n_classes {
+            let allowed = format!("one number per class ({n_classes}), or one fewer");
+            return refuse("weights", format!("{} numbers", weights.len()), &allowed);
+        }
+        match shares.iter().find(|share| !(share.is_finite() && **share >= 0.0)) {
+            Some(share) if weights.len() < n_classes && weights.iter().all(|weight| *weight >= 0.0) => {
+                refuse("weights", share, "at most 1.0 together, where the last class gets the rest")
+            }
+            Some(share) => refuse("weights", share, "finite numbers of at least 0.0"),
+            None => Ok(shares),
+        }
     }
 }
 
@@ -118,7 +188,7 @@ pub fn make_classification(params: &ClassificationParams) -> Result<Classificati
     params.check()?;
     let mut stream = RandomState::new(params.random_state);
     let (n, width, informative) = (params.n_samples, params.n_features, params.n_informative);
-    let sizes = cluster_sizes(params);
+    let sizes = cluster_sizes(params, &params.class_shares()?);
     let centroids = centroids(params, &mut stream);
 
     let mut x = vec![0.0; n * width];
@@ -128,7 +198,7 @@ pub fn make_classification(params: &ClassificationParams) -> Result<Classificati
     }
     let mut start = 0;
     for (cluster, size) in sizes.into_iter().enumerate() {
-        let stop = start + size;
+        let stop = n.min(start + size);
         y[start..stop].fill(u32::try_from(cluster % params.n_classes).unwrap_or(u32::MAX));
         let mixing = signed_matrix(informative * informative, &mut stream);
         let centroid = &centroids[cluster * informative..(cluster + 1) * informative];
@@ -142,6 +212,13 @@ pub fn make_classification(params: &ClassificationParams) -> Result<Classificati
     }
     derive_features(params, &mut x, &mut stream);
     flip_labels(params, &mut y, &mut stream);
+    let shift = params.shift.numbers(width, || (2.0 * stream.random_sample() - 1.0) * params.class_sep);
+    let scale = params.scale.numbers(width, || 1.0 + 100.0 * stream.random_sample());
+    for row in x.chunks_exact_mut(width) {
+        for (value, (shift, scale)) in row.iter_mut().zip(shift.iter().zip(&scale)) {
+            *value = (*value + shift) * scale;
+        }
+    }
     if params.shuffle {
         (x, y) = shuffled(&x, &y, width, &mut stream);
     }
@@ -154,11 +231,11 @@ pub fn make_classification(params: &ClassificationParams) -> Result<Classificati
     clippy::cast_precision_loss,
     reason = "Python's int() of a count far below 2^53"
 )]
-fn cluster_sizes(params: &ClassificationParams) -> Vec<usize> {
-    let share = params.n_samples as f64 * (1.0 / params.n_classes as f64) / params.n_clusters_per_class as f64;
-    let mut sizes = vec![share as usize; params.n_clusters()];
-    let clusters = sizes.len();
-    let rest = params.n_samples - sizes.iter().sum::<usize>();
+fn cluster_sizes(params: &ClassificationParams, class_shares: &[f64]) -> Vec<usize> {
+    let rows = |share: &f64| (params.n_samples as f64 * share / params.n_clusters_per_class as f64) as usize;
+    let clusters = params.n_clusters();
+    let mut sizes: Vec<usize> = class_shares.iter().map(rows).cycle().take(clusters).collect();
+    let rest = params.n_samples.saturating_sub(sizes.iter().fold(0, |sum, size| sum.saturating_add(*size)));
     for at in 0..rest {
         sizes[at % clusters] += 1;
     }

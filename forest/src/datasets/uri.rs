@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{ClassificationParams, RegressionParams, make_classification, make_regression};
+use super::{ClassificationParams, PerFeature, RegressionParams, make_classification, make_regression};
 use crate::Error;
 use crate::frame::Frame;
 
@@ -57,7 +57,8 @@ pub enum Synthetic {
 
 impl Synthetic {
     /// Reads `make_classification?name=value&…` or `make_regression?…` with scikit-learn's argument names; what is left out
-    /// has scikit-learn's default, and `random_state` 0.
+    /// has scikit-learn's default, and `random_state` 0. `weights`, `shift` and `scale` take numbers with commas between them, or
+    /// `none`.
     ///
     /// # Errors
     ///
@@ -103,7 +104,8 @@ impl fmt::Display for Synthetic {
             Self::Classification(params) => write!(
                 f,
                 "make_classification?n_samples={}&n_features={}&n_informative={}&n_redundant={}&n_repeated={}&n_classes={}\
-                 &n_clusters_per_class={}&flip_y={}&class_sep={}&hypercube={}&shuffle={}&random_state={}",
+                 &n_clusters_per_class={}&weights={}&flip_y={}&class_sep={}&hypercube={}&shift={}&scale={}&shuffle={}\
+                 &random_state={}",
                 params.n_samples,
                 params.n_features,
                 params.n_informative,
@@ -111,9 +113,12 @@ impl fmt::Display for Synthetic {
                 params.n_repeated,
                 params.n_classes,
                 params.n_clusters_per_class,
+                params.weights.as_deref().map_or_else(|| NONE.to_owned(), list),
                 params.flip_y,
                 params.class_sep,
                 params.hypercube,
+                params.shift,
+                params.scale,
                 params.shuffle,
                 params.random_state
             ),
@@ -132,11 +137,29 @@ impl fmt::Display for Synthetic {
     }
 }
 
+impl fmt::Display for PerFeature {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Same(number) => number.fmt(f),
+            Self::Each(numbers) => f.write_str(&list(numbers)),
+            Self::Drawn => f.write_str(NONE),
+        }
+    }
+}
+
+fn list(numbers: &[f64]) -> String {
+    let numbers: Vec<String> = numbers.iter().map(f64::to_string).collect();
+    numbers.join(",")
+}
+
 const CLASSIFICATION: &str = "make_classification";
 const REGRESSION: &str = "make_regression";
 const WHOLE: &str = "a whole number";
 const NUMBER: &str = "a number";
 const TRUTH: &str = "true or false";
+const NUMBERS: &str = "numbers with commas between them, or none";
+/// scikit-learn's `None`.
+const NONE: &str = "none";
 
 fn set_regression(params: &mut RegressionParams, name: &str, value: &str) -> Result<(), SyntheticError> {
     match name {
@@ -161,9 +184,12 @@ fn set_classification(params: &mut ClassificationParams, name: &str, value: &str
         "n_repeated" => params.n_repeated = read(name, value, WHOLE)?,
         "n_classes" => params.n_classes = read(name, value, WHOLE)?,
         "n_clusters_per_class" => params.n_clusters_per_class = read(name, value, WHOLE)?,
+        "weights" => params.weights = numbers(name, value)?,
         "flip_y" => params.flip_y = read(name, value, NUMBER)?,
         "class_sep" => params.class_sep = read(name, value, NUMBER)?,
         "hypercube" => params.hypercube = read(name, value, TRUTH)?,
+        "shift" => params.shift = per_feature(name, value)?,
+        "scale" => params.scale = per_feature(name, value)?,
         "shuffle" => params.shuffle = read(name, value, TRUTH)?,
         "random_state" => params.random_state = read(name, value, WHOLE)?,
         _ => return Err(SyntheticError::Argument { generator: CLASSIFICATION, name: name.to_owned() }),
@@ -173,4 +199,23 @@ fn set_classification(params: &mut ClassificationParams, name: &str, value: &str
 
 fn read<T: FromStr>(name: &str, value: &str, expected: &'static str) -> Result<T, SyntheticError> {
     value.parse().map_err(|_| SyntheticError::Value { name: name.to_owned(), value: value.to_owned(), expected })
+}
+
+/// Numbers of a list; `None` for `none`.
+fn numbers(name: &str, value: &str) -> Result<Option<Vec<f64>>, SyntheticError> {
+    let refused = |_| SyntheticError::Value { name: name.to_owned(), value: value.to_owned(), expected: NUMBERS };
+    match value {
+        NONE => Ok(None),
+        list => list.split(',').map(str::parse).collect::<Result<_, _>>().map(Some).map_err(refused),
+    }
+}
+
+fn per_feature(name: &str, value: &str) -> Result<PerFeature, SyntheticError> {
+    Ok(match numbers(name, value)? {
+        None => PerFeature::Drawn,
+        Some(numbers) => match numbers.as_slice() {
+            [number] => PerFeature::Same(*number),
+            _ => PerFeature::Each(numbers),
+        },
+    })
 }

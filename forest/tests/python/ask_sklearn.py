@@ -57,7 +57,14 @@ def classification_data(rng):
         "shuffle": bool(rng.randint(2)),
         "random_state": int(rng.randint(2**31)),
     }
-    x, y = datasets.make_classification(**params)
+    shares = rng.dirichlet(np.ones(params["n_classes"])) * rng.choice([0.9, 1.0, 1.2])
+    # Where the last class gets the rest, Python before 3.12 rounds the sum of the others in another way than after.
+    params["weights"] = [None, shares.tolist(), [0.25] * (params["n_classes"] - 1)][rng.randint(3)]
+    each = rng.uniform(-3.0, 3.0, params["n_features"])
+    params["shift"] = [0.0, -0.7, None, each.tolist()][rng.randint(4)]
+    params["scale"] = [1.0, 2.5, None, each.tolist()][rng.randint(4)]
+    arrays = {name: np.array(value) for name, value in params.items() if isinstance(value, list)}
+    x, y = datasets.make_classification(**params | arrays)
     return {"params": params, "x": sha256(x), "y": sha256(y.astype(float))}
 
 
