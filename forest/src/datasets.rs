@@ -1,4 +1,4 @@
-//! Synthetic data sets, bit for bit scikit-learn's.
+//! Synthetic data sets: scikit-learn's, bit for bit where [`make_classification`] and [`make_regression`] say so.
 
 mod classification;
 mod regression;

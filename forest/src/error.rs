@@ -56,9 +56,22 @@ pub enum Error {
         /// The score.
         value: f64,
     },
+    /// A number, true or predicted, of which there is no measure.
+    #[error("row {row} of `{what}`: {value} is not finite")]
+    Number {
+        /// `y_true` or `y_pred`.
+        what: &'static str,
+        /// Row, counted from 0.
+        row: usize,
+        /// The number.
+        value: f64,
+    },
     /// Nothing can be learned from the target.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// A class that the forest has not learned.
+    #[error("the data set has the class `{0}`, which the forest does not know")]
+    UnknownClass(Label),
     /// More rows than a tree can number.
     #[error("{n_samples} rows; a tree numbers rows with 32 bits, so at most {max} can be learned from", max = u32::MAX)]
     TooManyRows {

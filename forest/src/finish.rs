@@ -69,8 +69,8 @@ pub(crate) enum Function {
 
 /// Steps, at most: the longest chain that exporters write is far below.
 const STEPS_MAX: usize = 10_000;
-/// Elements of a vector, at most.
-const WIDTH_MAX: usize = 1 << 20;
+/// Numbers in all vectors and constants together, at most: what each row costs.
+const NUMBERS_MAX: usize = 1 << 20;
 
 impl Finish {
     /// Checks every number; returns the width of the answer for trees that give `width` numbers.
@@ -79,8 +79,11 @@ impl Finish {
             return Err("too many steps after the trees");
         }
         let mut widths = vec![width];
+        let mut numbers = 0;
         for step in &self.steps {
             widths.push(step.width(&widths)?);
+            numbers += step.numbers(&widths);
+            check_numbers(numbers)?;
         }
         widths.get(self.answer).copied().ok_or("the answer is not there")
     }
@@ -101,6 +104,11 @@ impl Finish {
             out.copy_from_slice(&vectors[self.answer]);
         }
     }
+}
+
+/// Refuses steps that make too many numbers of a row.
+pub(crate) fn check_numbers(numbers: usize) -> Result<(), &'static str> {
+    if numbers > NUMBERS_MAX { Err("steps give too many numbers together") } else { Ok(()) }
 }
 
 impl Operand {
@@ -141,7 +149,20 @@ impl Step {
                 parts.into_iter().fold(0, usize::saturating_add)
             }
         };
-        if width == 0 || width > WIDTH_MAX { Err("a step gives no numbers, or too many") } else { Ok(width) }
+        if width == 0 || width > NUMBERS_MAX { Err("a step gives no numbers, or too many") } else { Ok(width) }
+    }
+
+    /// Numbers of the step's vector, the last of `widths`, and of its constants.
+    pub(crate) fn numbers(&self, widths: &[usize]) -> usize {
+        let constant = |operand: &Operand| match operand {
+            Operand::Vector(_) => 0,
+            Operand::Constant(numbers) => numbers.len(),
+        };
+        let constants = match self {
+            Self::Binary { left, right, .. } => constant(left) + constant(right),
+            _ => 0,
+        };
+        widths.last().copied().unwrap_or(0) + constants
     }
 
     /// The vector whose elements are in the same order of size as this step's, if there is one.
@@ -337,6 +358,14 @@ mod tests {
         let meet = Step::Binary { op: Binary::Add, left: Operand::Vector(0), right: three };
         assert_eq!(check(vec![meet], 1), "two vectors of different lengths meet in a step");
         let double = |at: usize| Step::Concat { of: vec![at, at] };
-        assert_eq!(check((0..40).map(double).collect(), 1), "a step gives no numbers, or too many");
+        assert_eq!(check((0..40).map(double).collect(), 1), "steps give too many numbers together");
+        let wide = (0..16).map(double).chain((0..9).map(|at| Step::Apply { function: Function::Exp, to: 16 + at }));
+        assert_eq!(check(wide.collect(), 1), "steps give too many numbers together");
+        let constant = Operand::Constant(vec![0.0; 1 << 20]);
+        let beside = Step::Binary { op: Binary::Add, left: constant, right: Operand::Vector(0) };
+        assert_eq!(
+            Finish { sum: false, steps: vec![beside], answer: 1 }.check(1),
+            Err("steps give too many numbers together")
+        );
     }
 }

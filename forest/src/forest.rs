@@ -5,13 +5,15 @@ mod merge;
 mod predict;
 mod rows;
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 pub use fit::{FitOptions, fit, fit_more, fit_part, fit_range, fit_tree};
 pub use predict::OutOfBag;
 pub(crate) use predict::check_rows;
 
-use crate::frame::{Categories, Label};
+use crate::Error;
+use crate::frame::{Categories, Frame, Label};
 use crate::params::RandomForestParams;
 use crate::tree::Tree;
 
@@ -99,5 +101,24 @@ impl Forest {
     /// The trees.
     pub fn trees(&self) -> &[Tree] {
         &self.trees
+    }
+
+    /// Class of each row of a data set as an index into this forest's classes; the data set may lack some of them.
+    ///
+    /// # Errors
+    ///
+    /// A class that the forest does not know.
+    pub(crate) fn class_indexes<'a>(&self, frame: &'a Frame) -> Result<Cow<'a, [u32]>, Error> {
+        let indexes = frame.class_indexes();
+        if frame.classes() == self.classes {
+            return Ok(Cow::Borrowed(indexes));
+        }
+        let place = |label| self.classes.iter().position(|class| class == label).and_then(|at| u32::try_from(at).ok());
+        let places: Vec<Option<u32>> = frame.classes().iter().map(place).collect();
+        let known = |index: &u32| {
+            let unknown = || Error::UnknownClass(frame.classes()[*index as usize].clone());
+            places[*index as usize].ok_or_else(unknown)
+        };
+        indexes.iter().map(known).collect::<Result<_, _>>().map(Cow::Owned)
     }
 }

@@ -51,7 +51,7 @@ pub fn permutation_importance(
         let mut order: Vec<usize> = (0..frame.n_samples()).collect();
         let mut rows = rows.clone();
         let mut values = frame.column(feature).to_vec();
-        let mut falls = Vec::with_capacity(n_repeats as usize);
+        let mut falls = Vec::new();
         for _ in 0..n_repeats {
             // Both go on from where the repetition before left them.
             stream.shuffle(&mut order);
@@ -71,16 +71,16 @@ pub fn permutation_importance(
 #[expect(clippy::cast_precision_loss, reason = "row counts below 2^53")]
 fn score(forest: &Forest, frame: &Frame, rows: &[f32]) -> Result<f64, Error> {
     match frame.target() {
-        Target::Classes { indexes, classes } => {
-            if classes != forest.classes() {
-                return Err(Error::Unsupported("the data set has other classes than the forest".to_owned()));
-            }
+        Target::Classes { .. } => {
+            let y_true = forest.class_indexes(frame)?;
             let proba = forest.predict_proba(rows)?;
-            let right =
-                proba.chunks_exact(classes.len()).zip(indexes).filter(|(row, truth)| argmax(row) == **truth as usize);
-            Ok(right.count() as f64 / indexes.len() as f64)
+            let answers = proba.chunks_exact(forest.n_classes()).zip(&*y_true);
+            Ok(answers.filter(|(row, truth)| argmax(row) == **truth as usize).count() as f64 / y_true.len() as f64)
         }
-        Target::Values(values) => Ok(metrics::regression(values, &forest.predict_values(rows)?)?.r2),
+        Target::Values(values) => {
+            let measured = metrics::regression(values, &forest.predict_values(rows)?)?;
+            Ok(measured.r2.unwrap_or(f64::NAN))
+        }
     }
 }
 

@@ -1,6 +1,9 @@
 //! The estimators behind linfa's traits: `RandomForest::from(params).fit(&dataset)?.predict(&dataset)` for labels,
 //! `ForestRegression::from(params)` for numbers. Which estimator it is, the parameters say.
 
+use std::collections::BTreeMap;
+use std::fmt::Display;
+
 use linfa::dataset::{AsSingleTargets, DatasetBase, Label as LinfaLabel, Records};
 use linfa::traits::{Fit, PredictInplace};
 use linfa::{Float, ParamGuard};
@@ -10,7 +13,7 @@ use crate::Error;
 use crate::forest::{Forest, fit};
 use crate::frame::{Frame, Label, Target};
 use crate::numeric::argmax;
-use crate::params::{ParamError, RandomForestParams};
+use crate::params::{ClassWeight, ParamError, RandomForestParams};
 
 /// Parameters before the check.
 #[derive(Debug, Clone, PartialEq)]
@@ -63,12 +66,13 @@ impl<L> FittedForest<L> {
 impl<F, L, D, T> Fit<ArrayBase<D, Ix2>, T, Error> for RandomForestValid
 where
     F: Float,
-    L: LinfaLabel,
+    L: LinfaLabel + Display,
     D: Data<Elem = F>,
     T: AsSingleTargets<Elem = L>,
 {
     type Object = FittedForest<L>;
 
+    /// Weights by label (`class_weight`) name labels as [`Display`] writes them.
     fn fit(&self, dataset: &DatasetBase<ArrayBase<D, Ix2>, T>) -> Result<FittedForest<L>, Error> {
         refuse_weights(dataset)?;
         let targets = dataset.as_single_targets();
@@ -81,7 +85,24 @@ where
             indexes: targets.iter().map(index).collect(),
         };
         let frame = frame(dataset.records(), dataset.feature_names(), target)?;
-        Ok(FittedForest { forest: fit(&frame, &self.0)?, classes })
+        let params = RandomForestParams { class_weight: self.class_weight(&classes)?, ..self.0.clone() };
+        Ok(FittedForest { forest: fit(&frame, &params)?, classes })
+    }
+}
+
+impl RandomForestValid {
+    /// The class weights of a forest whose labels are the indexes of `classes`.
+    fn class_weight<L: Display>(&self, classes: &[L]) -> Result<Option<ClassWeight>, ParamError> {
+        let Some(ClassWeight::ByLabel(weights)) = &self.0.class_weight else { return Ok(self.0.class_weight.clone()) };
+        let names: Vec<String> = classes.iter().map(L::to_string).collect();
+        let mut by_index = BTreeMap::new();
+        for (label, weight) in weights {
+            let Some(index) = names.iter().position(|name| name == label) else {
+                return Err(ParamError::unknown_class(label, &names));
+            };
+            by_index.insert(index.to_string(), *weight);
+        }
+        Ok(Some(ClassWeight::ByLabel(by_index)))
     }
 }
 

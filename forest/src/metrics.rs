@@ -31,9 +31,9 @@ pub struct Classification {
 /// Measures of one evaluation of numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Regression {
-    /// Share of the variance explained: 1 is perfect, 0 is the mean's. With constant truth 1 if all is right, else 0. NaN of a
-    /// single row.
-    pub r2: f64,
+    /// Share of the variance explained: 1 is perfect, 0 is the mean's. With constant truth 1 if all is right, else 0. `None` of a
+    /// single row, which has no variance.
+    pub r2: Option<f64>,
     /// Mean squared error.
     pub mse: f64,
     /// Mean absolute error.
@@ -44,7 +44,7 @@ pub struct Regression {
 ///
 /// # Errors
 ///
-/// Lengths that do not fit, zero rows.
+/// Lengths that do not fit, zero rows, a number that is not finite.
 pub fn regression(y_true: &[f64], y_pred: &[f64]) -> Result<Regression, Error> {
     if y_true.is_empty() {
         return Err(Error::Unsupported("an evaluation needs at least one row".to_owned()));
@@ -52,16 +52,21 @@ pub fn regression(y_true: &[f64], y_pred: &[f64]) -> Result<Regression, Error> {
     if y_pred.len() != y_true.len() {
         return Err(Error::Shape { what: "y_pred", got: y_pred.len(), expected: y_true.len() });
     }
+    for (what, numbers) in [("y_true", y_true), ("y_pred", y_pred)] {
+        if let Some(row) = numbers.iter().position(|number| !number.is_finite()) {
+            return Err(Error::Number { what, row, value: numbers[row] });
+        }
+    }
     let errors: Vec<f64> = y_true.iter().zip(y_pred).map(|(truth, guess)| truth - guess).collect();
     let squares: Vec<f64> = errors.iter().map(|error| error * error).collect();
     let centre = mean(y_true);
     let from_centre: Vec<f64> = y_true.iter().map(|truth| (truth - centre) * (truth - centre)).collect();
     let (spread, residual) = (pairwise_sum(&from_centre), pairwise_sum(&squares));
     let r2 = match (residual > 0.0, spread > 0.0) {
-        _ if y_true.len() < 2 => f64::NAN,
-        (_, true) => 1.0 - residual / spread,
-        (true, false) => 0.0,
-        (false, false) => 1.0,
+        _ if y_true.len() < 2 => None,
+        (_, true) => Some(1.0 - residual / spread),
+        (true, false) => Some(0.0),
+        (false, false) => Some(1.0),
     };
     let absolute: Vec<f64> = errors.iter().map(|error| error.abs()).collect();
     Ok(Regression { r2, mse: mean(&squares), mae: mean(&absolute) })
@@ -96,7 +101,7 @@ fn check(y_true: &[u32], proba: &[f64], n_classes: usize) -> Result<(), Error> {
     if y_true.is_empty() || n_classes < 2 {
         return Err(Error::Unsupported("an evaluation needs at least one row and two classes".to_owned()));
     }
-    let expected = y_true.len() * n_classes;
+    let expected = y_true.len().saturating_mul(n_classes);
     if proba.len() != expected {
         return Err(Error::Shape { what: "proba", got: proba.len(), expected });
     }

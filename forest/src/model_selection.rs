@@ -97,20 +97,21 @@ fn check_parts(
 ///
 /// `test_size` outside (0, 1), a class with one row only, a part with fewer rows than classes, a class index out of range.
 pub fn stratified_split(classes: &[u32], n_classes: usize, test_size: f64, random_state: u32) -> Result<Split, Error> {
-    let mut members = vec![Vec::new(); n_classes];
+    let mut members: BTreeMap<u32, Vec<usize>> = BTreeMap::new();
     for (row, &class) in classes.iter().enumerate() {
-        let members = members.get_mut(class as usize);
-        members.ok_or(Error::Shape { what: "classes", got: n_classes, expected: class as usize + 1 })?.push(row);
+        if class as usize >= n_classes {
+            return Err(Error::Shape { what: "classes", got: n_classes, expected: class as usize + 1 });
+        }
+        members.entry(class).or_default().push(row);
     }
-    members.retain(|rows| !rows.is_empty());
-    let counts: Vec<usize> = members.iter().map(Vec::len).collect();
+    let counts: Vec<usize> = members.values().map(Vec::len).collect();
     let (n_train, n_test) = stratified_sizes(&counts, test_size)?;
     let mut stream = RandomState::new(random_state);
     let in_train = share_out(&counts, n_train, &mut stream);
     let left_over: Vec<usize> = counts.iter().zip(&in_train).map(|(count, taken)| count - taken).collect();
     let in_test = share_out(&left_over, n_test, &mut stream);
     let (mut train, mut test) = (Vec::with_capacity(n_train), Vec::with_capacity(n_test));
-    for ((rows, n_train), n_test) in members.iter().zip(in_train).zip(in_test) {
+    for ((rows, n_train), n_test) in members.values().zip(in_train).zip(in_test) {
         let order = stream.permutation(rows.len());
         train.extend(order[..n_train].iter().map(|at| rows[*at]));
         test.extend(order[n_train..n_train + n_test].iter().map(|at| rows[*at]));

@@ -28,6 +28,14 @@ pub struct ParamError {
     pub allowed: String,
 }
 
+impl ParamError {
+    /// A weight for a label that no class has.
+    pub(crate) fn unknown_class(label: &str, classes: &[String]) -> Self {
+        let allowed = format!("a map whose labels are among {}", classes.join(", "));
+        Self { name: "class_weight", value: format!("`{label}`"), allowed }
+    }
+}
+
 /// What is grown, by the name of scikit-learn's class.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Estimator {
@@ -193,7 +201,8 @@ pub struct RandomForestParams {
     pub oob_score: bool,
     /// Seed of the forest.
     pub random_state: u32,
-    /// Rows drawn per tree: at least 1, or a fraction in (0, 1]; `None` for all.
+    /// Rows drawn per tree: at least 1, or a fraction above 0 of the rows, or of the sum of their class weights, where
+    /// there are some; `None` for all.
     pub max_samples: Option<RowCount>,
     /// Class weights.
     pub class_weight: Option<ClassWeight>,
@@ -291,10 +300,10 @@ impl RandomForestParams {
         if self.max_depth == Some(0) {
             return refuse("max_depth", 0);
         }
-        check_rows("min_samples_split", self.min_samples_split, 2, true)?;
-        check_rows("min_samples_leaf", self.min_samples_leaf, 1, false)?;
+        check_rows("min_samples_split", self.min_samples_split, 2, |part| part > 0.0 && part <= 1.0)?;
+        check_rows("min_samples_leaf", self.min_samples_leaf, 1, |part| part > 0.0 && part < 1.0)?;
         if let Some(rows) = self.max_samples {
-            check_rows("max_samples", rows, 1, true)?;
+            check_rows("max_samples", rows, 1, |part| part > 0.0 && part <= f64::from(u32::MAX))?;
             if !self.bootstrap {
                 return refuse_beside("max_samples", describe(rows), "null when `bootstrap` is false");
             }
@@ -435,10 +444,10 @@ fn describe(rows: RowCount) -> String {
     }
 }
 
-fn check_rows(name: &'static str, rows: RowCount, least: u32, one_allowed: bool) -> Result<(), ParamError> {
+fn check_rows(name: &'static str, rows: RowCount, least: u32, fits: impl Fn(f64) -> bool) -> Result<(), ParamError> {
     let good = match rows {
         RowCount::Count(count) => count >= least,
-        RowCount::Fraction(part) => part > 0.0 && (part < 1.0 || one_allowed && part <= 1.0),
+        RowCount::Fraction(part) => fits(part),
     };
     if good {
         return Ok(());

@@ -17,7 +17,7 @@ use regrove_forest::model_selection::{
 };
 use regrove_forest::random::RandomState;
 use regrove_forest::{
-    Error, FitOptions, Forest, Frame, Label, Model, RandomForestParams, Target, fit, fit_more, metrics,
+    Error, FitOptions, Forest, Frame, Label, Model, RandomForestParams, Target, Tree, fit, fit_more, fit_tree, metrics,
 };
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -142,17 +142,21 @@ fn check_measures(expected: &serde_json::Value, got: &serde_json::Value, seed: u
     }
 }
 
+fn params_of(estimator: &str, params: &serde_json::Map<String, serde_json::Value>) -> RandomForestParams {
+    let mut params = params.clone();
+    params.insert("estimator".to_owned(), estimator.into());
+    serde_json::from_value(params.into()).unwrap()
+}
+
 impl Fitted {
     fn params(&self) -> RandomForestParams {
-        let mut params = self.params.clone();
-        params.insert("estimator".to_owned(), self.estimator.clone().into());
-        serde_json::from_value(params.into()).unwrap()
+        params_of(&self.estimator, &self.params)
     }
 }
 
-fn check_trees(forest: &Forest, trees: &[Hashes], what: &str) {
-    assert_eq!(forest.n_trees(), trees.len(), "trees of {what}");
-    for (at, (tree, expected)) in forest.trees().iter().zip(trees).enumerate() {
+fn check_trees(grown: &[Tree], trees: &[Hashes], what: &str) {
+    assert_eq!(grown.len(), trees.len(), "trees of {what}");
+    for (at, (tree, expected)) in grown.iter().zip(trees).enumerate() {
         assert_eq!(tree.node_count(), expected.node_count, "nodes of tree {at} of {what}");
         let same =
             |got: String, expected: &str, array: &str| assert_eq!(got, expected, "{array} of tree {at} of {what}");
@@ -175,7 +179,7 @@ fn check_trees(forest: &Forest, trees: &[Hashes], what: &str) {
 /// Fits what scikit-learn fitted; holds trees, answers of forest and file, and importances against its own.
 fn check_fitted(frame: &Frame, fitted: &Fitted, what: &str) -> (Forest, Vec<f64>) {
     let forest = fit(frame, &fitted.params()).unwrap();
-    check_trees(&forest, &fitted.trees, what);
+    check_trees(forest.trees(), &fitted.trees, what);
     let rows = frame.rows();
     let model = Model::from_bytes(Arc::new(forest.to_serving_bytes().unwrap())).unwrap();
     let mut output = vec![0.0; frame.n_samples() * forest.n_outputs()];
@@ -278,8 +282,8 @@ fn measures_of_special_cases() {
     for (y_true, proba) in [(&[][..], &[][..]), (&[0], &[1.0]), (&[2], &[1.0, 0.0])] {
         assert!(metrics::classification(y_true, proba, 2).is_err());
     }
-    let constant = |guess| metrics::regression(&[2.0, 2.0], &[2.0, guess]).unwrap().r2.to_bits();
-    assert_eq!((constant(2.0), constant(3.0)), (1.0_f64.to_bits(), 0.0_f64.to_bits()));
+    let constant = |guess| metrics::regression(&[2.0, 2.0], &[2.0, guess]).unwrap().r2.map(f64::to_bits);
+    assert_eq!((constant(2.0), constant(3.0)), (Some(1.0_f64.to_bits()), Some(0.0_f64.to_bits())));
     assert!(metrics::regression(&[1.0], &[]).is_err());
 }
 
@@ -299,12 +303,14 @@ const N_DRAWN: u32 = 200;
 struct Drawn {
     regression_data: Vec<Data>,
     classification_data: Vec<Data>,
+    close_classification_data: Vec<CloseData>,
     areas: Vec<Areas>,
     evaluations: Vec<Evaluation>,
     large: Vec<Large>,
     one_row: Vec<OneRow>,
     warm_starts: Vec<Vec<Hashes>>,
     trees: Vec<Case>,
+    trees_of_random_cuts: Vec<TreeOfRandomCuts>,
     forests: Vec<Case>,
 }
 
@@ -315,6 +321,17 @@ struct OneRow {
     data: Rows,
     #[serde(flatten)]
     fitted: Fitted,
+}
+
+/// scikit-learn's `ExtraTreeClassifier` or `ExtraTreeRegressor`, and a decision tree with `splitter="random"` and the same
+/// `max_features`, which are one tree.
+#[derive(Deserialize)]
+struct TreeOfRandomCuts {
+    #[serde(flatten)]
+    data: Rows,
+    estimator: String,
+    params: serde_json::Map<String, serde_json::Value>,
+    tree: Vec<Hashes>,
 }
 
 /// A forest on data of `make_classification` that are rounded and thinned out.
@@ -367,17 +384,36 @@ fn close(got: &[f64], expected: &[f64], what: &str) {
     }
 }
 
+/// Data whose last bits depend on an order of sums that is not told.
+#[derive(Deserialize)]
+struct CloseData {
+    params: BTreeMap<String, serde_json::Value>,
+    values: Vec<f64>,
+    y: String,
+}
+
+fn uri(generator: &str, params: &BTreeMap<String, serde_json::Value>) -> String {
+    // `[0.5,1.0]`, `null`, `3`, `true`.
+    let text = |value: &serde_json::Value| match value {
+        serde_json::Value::Null => "none".to_owned(),
+        value => value.to_string().trim_matches(['[', ']']).to_owned(),
+    };
+    let query: Vec<String> = params.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
+    format!("{generator}?{}", query.join("&"))
+}
+
 impl Data {
     fn uri(&self) -> String {
-        // `[0.5,1.0]`, `null`, `3`, `true`.
-        let text = |value: &serde_json::Value| match value {
-            serde_json::Value::Null => "none".to_owned(),
-            value => value.to_string().trim_matches(['[', ']']).to_owned(),
-        };
-        let query: Vec<String> = self.params.iter().map(|(name, value)| format!("{name}={}", text(value))).collect();
-        let generator = if self.coef.is_some() { "make_regression" } else { "make_classification" };
-        format!("{generator}?{}", query.join("&"))
+        uri(if self.coef.is_some() { "make_regression" } else { "make_classification" }, &self.params)
     }
+}
+
+fn check_close_data(data: &CloseData) {
+    let uri = uri("make_classification", &data.params);
+    let Synthetic::Classification(params) = Synthetic::parse(&uri).unwrap() else { panic!("{uri}: no classification") };
+    let found = make_classification(&params).unwrap();
+    close(&found.x, &data.values, &uri);
+    assert_eq!(sha256_f64(&found.y.into_iter().map(f64::from).collect::<Vec<_>>()), data.y, "target of {uri}");
 }
 
 fn check_data(data: &Data) {
@@ -431,6 +467,12 @@ fn check_evaluation(case: &Evaluation) {
     );
 }
 
+fn check_tree_of_random_cuts(case: &TreeOfRandomCuts) {
+    let params = params_of(&case.estimator, &case.params);
+    let tree = fit_tree(&data(&case.data), &params, params.random_state).unwrap();
+    check_trees(&[tree], &case.tree, &format!("random cuts of case {}", case.data.seed));
+}
+
 /// A forest grown in two goes is scikit-learn's warm start, and the forest grown in one.
 fn check_warm_start((case, trees): (&Case, &Vec<Hashes>)) {
     let frame = data(&case.data);
@@ -438,7 +480,7 @@ fn check_warm_start((case, trees): (&Case, &Vec<Hashes>)) {
     let first = RandomForestParams { n_estimators: 1, ..whole.clone() };
     let first = fit(&frame, &first).unwrap();
     let warm = fit_more(first, &frame, &whole, &FitOptions::default()).unwrap();
-    check_trees(&warm, trees, &format!("warm start of case {}", case.data.seed));
+    check_trees(warm.trees(), trees, &format!("warm start of case {}", case.data.seed));
     assert_eq!(warm, fit(&frame, &whole).unwrap(), "warm start of case {}", case.data.seed);
 }
 
@@ -481,6 +523,8 @@ fn what_is_drawn_in_this_run_is_scikit_learns() {
     assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
     let drawn: Drawn = serde_json::from_slice(&run.stdout).unwrap();
     drawn.classification_data.iter().chain(&drawn.regression_data).for_each(check_data);
+    assert!(drawn.classification_data.len() > 40 && drawn.close_classification_data.len() >= 6);
+    drawn.close_classification_data.iter().for_each(check_close_data);
     drawn.areas.iter().for_each(check_areas);
     drawn.evaluations.iter().for_each(check_evaluation);
     drawn.large.iter().for_each(check_large);
@@ -488,6 +532,7 @@ fn what_is_drawn_in_this_run_is_scikit_learns() {
         check_fitted(&data(&case.data), &case.fitted, &format!("{} of one row", case.fitted.estimator));
     }
     drawn.trees.iter().chain(&drawn.forests).for_each(check);
+    drawn.trees_of_random_cuts.iter().for_each(check_tree_of_random_cuts);
     assert_eq!(drawn.warm_starts.len(), 20);
     drawn.forests.iter().zip(&drawn.warm_starts).for_each(check_warm_start);
     assert_eq!(drawn.forests.len(), N_DRAWN as usize);

@@ -34,6 +34,11 @@ fn labels_are_numbers_only_if_all_are() {
     assert_eq!(labels(&["1.0", "-3", "2.00"]), [Label::Int(1), Label::Int(-3), Label::Int(2)]);
     assert_eq!(labels(&["1", "x"]), [Label::Str("1".to_owned()), Label::Str("x".to_owned())]);
     assert_eq!(labels(&["1.5", "2."]), [Label::Float(1.5), Label::Float(2.0)]);
+    // The two zeros are one class.
+    assert_eq!(
+        Target::from_labels(&labels(&["-0.0", "0", "0e1", "0.5"])),
+        Target::from_labels(&labels(&["0", "0", "0", "0.5"]))
+    );
     assert_eq!(labels(&["nan", "x"]), [Label::Str("nan".to_owned()), Label::Str("x".to_owned())]);
     assert_eq!(labels(&["True", "false"]), [Label::Bool(true), Label::Bool(false)]);
     assert_eq!(labels(&["true", "1"]), [Label::Str("true".to_owned()), Label::Str("1".to_owned())]);
@@ -222,7 +227,7 @@ fn a_synthetic_set_is_read_written_and_refused_by_name() {
         Synthetic::parse("make_regression?n_samples=30&n_features=5&noise=0.5&bias=-2&random_state=7").unwrap();
     assert_eq!(Synthetic::parse(&regression.to_string()).unwrap(), regression);
     assert!(matches!(regression.frame().unwrap().target(), Target::Values(values) if values.len() == 30));
-    for text in ["n_samples=0", "n_features=0", "n_informative=0", "noise=-1", "bias=inf", "n_samples=99999999999"] {
+    for text in ["n_samples=0", "n_features=0", "noise=-1", "bias=inf", "n_samples=99999999999"] {
         let synthetic = Synthetic::parse(&format!("make_regression?{text}")).unwrap();
         assert!(matches!(synthetic.frame(), Err(Error::Synthetic(SyntheticError::Range { .. }))), "{text}");
     }
@@ -296,9 +301,23 @@ fn claims_of_four_billion_rows_are_refused() {
         let error = Frame::from_bytes(&bytes).unwrap_err().to_string();
         assert!(error.contains("cut short"), "{rows}: {error}");
     }
-    for call in ["make_classification?n_samples=4294967296", "make_regression?n_samples=4294967296"] {
+    for (call, argument) in [
+        ("make_classification?n_samples=4294967296", "n_samples"),
+        ("make_regression?n_samples=4294967296", "n_samples"),
+        ("make_regression?n_samples=1000000000&n_features=4", "n_samples"),
+        ("make_regression?n_samples=1&n_features=100001", "n_features"),
+        // Matrices of ten thousand million numbers, and as many centroids.
+        ("make_classification?n_samples=1&n_features=100000&n_informative=100000&n_redundant=0", "n_informative"),
+        ("make_classification?n_samples=1&n_features=100000&n_informative=20000&n_redundant=80000", "n_informative"),
+        (
+            "make_classification?n_samples=1&n_features=30&n_informative=30&n_redundant=0&n_classes=1073741824\
+             &n_clusters_per_class=1",
+            "n_classes",
+        ),
+    ] {
         let error =
             Synthetic::parse(call).map_err(regrove_forest::Error::from).and_then(|set| set.frame()).unwrap_err();
-        assert!(error.to_string().contains("n_samples"), "{error}");
+        let named = matches!(&error, Error::Synthetic(SyntheticError::Range { name, .. }) if *name == argument);
+        assert!(named, "{call}: {error}");
     }
 }

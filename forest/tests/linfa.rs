@@ -7,7 +7,8 @@ use linfa::traits::{Fit, Predict};
 use ndarray::{Array1, Array2};
 use regrove_forest::datasets::{ClassificationParams, make_classification};
 use regrove_forest::linfa_traits::{ForestRegression, RandomForest};
-use regrove_forest::{Error, Estimator, Frame, RandomForestParams, Target, fit};
+use regrove_forest::params::ClassWeight;
+use regrove_forest::{Error, Estimator, Forest, Frame, RandomForestParams, Target, fit};
 
 fn params() -> RandomForestParams {
     RandomForestParams { n_estimators: 9, ..RandomForestParams::default() }
@@ -123,4 +124,25 @@ fn sample_weights_are_refused_and_not_ignored() {
     assert!(matches!(error, Error::SampleWeights(20)), "{error:?}");
     // What linfa has where nobody gave weights.
     forest.fit(&Dataset::new(x, targets).with_weights(Array1::zeros(0))).unwrap();
+}
+
+#[test]
+fn class_weights_name_labels_as_they_are_given() {
+    let (x, y) = records(100);
+    let weighted = |label: &str| {
+        let weights = ClassWeight::ByLabel([(label.to_owned(), 5.0)].into());
+        RandomForest::from(RandomForestParams { class_weight: Some(weights), bootstrap: false, ..params() })
+    };
+    let (numbers, names) =
+        (y.iter().map(|class| *class as usize + 1), y.iter().map(|class| ["b", "a"][*class as usize]));
+    let numbers = Dataset::new(x.clone(), numbers.collect::<Array1<usize>>());
+    let names = Dataset::new(x, names.collect::<Array1<&str>>());
+    let second_share = |forest: &Forest| forest.trees()[0].node_value(0)[1];
+    let second = second_share(weighted("2").fit(&numbers).unwrap().forest());
+    assert!(second > 0.75 && second_share(weighted("1").fit(&numbers).unwrap().forest()) < 0.25, "{second}");
+    // `b` is the first label of the data, and the second in order.
+    assert!(second_share(weighted("b").fit(&names).unwrap().forest()) > 0.75);
+    assert!(second_share(weighted("a").fit(&names).unwrap().forest()) < 0.25);
+    let error = weighted("0").fit(&numbers).unwrap_err().to_string();
+    assert_eq!(error, "`class_weight` must be a map whose labels are among 1, 2, got `0`");
 }

@@ -63,7 +63,11 @@ fn unknown_names_and_unreadable_values_are_refused_by_name() {
         ("oob_score", json!("yes"), "true or false, got".to_owned()),
         ("random_state", json!(-1), "a whole number in 0..=4294967295, or null for 0, got".to_owned()),
         ("random_state", json!(4_294_967_296_u64), "a whole number in 0..=4294967295, or null for 0, got".to_owned()),
-        ("max_samples", json!("abc"), "a whole number in 1..=4294967295, a fraction in (0.0, 1.0] or null".to_owned()),
+        (
+            "max_samples",
+            json!("abc"),
+            "a whole number in 1..=4294967295, a fraction in (0.0, 4294967295.0] or null".to_owned(),
+        ),
         (
             "class_weight",
             json!("even"),
@@ -259,7 +263,7 @@ fn counts_beyond_32_bits_mean_no_more_than_the_largest_one() {
             fit(&frame(&[0, 1, 0, 1]), &RandomForestParams { n_estimators: 1, bootstrap: false, ..largest }).unwrap();
         assert_eq!(forest.trees()[0].node_count() > 1, name.starts_with("max"), "{name}");
     }
-    let allowed = "a whole number in 1..=4294967295, a fraction in (0.0, 1.0] or null";
+    let allowed = "a whole number in 1..=4294967295, a fraction in (0.0, 4294967295.0] or null";
     let error = read(json!({"max_samples": 99_999_999_999_u64})).unwrap().check().unwrap_err();
     assert_eq!(error.to_string(), format!("`max_samples` must be {allowed}, got 99999999999.0"));
 }

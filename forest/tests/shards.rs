@@ -6,7 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use regrove_forest::datasets::Synthetic;
-use regrove_forest::{Error, FitOptions, Forest, Frame, MergeError, Model, RandomForestParams, fit, fit_range};
+use regrove_forest::inspection::permutation_importance;
+use regrove_forest::model_selection::{Measures, measure};
+use regrove_forest::{
+    Error, FitOptions, Forest, Frame, Label, MergeError, Model, RandomForestParams, Target, fit, fit_more, fit_range,
+};
 
 fn frame() -> Frame {
     let uri = "make_classification?n_samples=200&n_features=8&n_informative=4&n_classes=3&random_state=1";
@@ -44,6 +48,41 @@ fn the_number_of_threads_changes_nothing() {
     let one = bytes(1);
     assert_eq!(bytes(2), one);
     assert_eq!(bytes(7), one);
+}
+
+/// Whether or not there are trees to grow.
+#[test]
+fn a_warm_start_on_other_data_is_refused() {
+    let other = frame().take(&(0..150).collect::<Vec<_>>()).unwrap();
+    for range in [0..3, 0..12] {
+        let error = fit_more(shard(range.clone()), &other, &params(), &FitOptions::default()).unwrap_err();
+        let differs = MergeError::Differs { field: "data_sha256", from: 0, to: range.end };
+        assert!(matches!(error, Error::Merge(error) if error == differs));
+    }
+}
+
+/// Measures of a data set in which a class does not occur, whose own classes are not the forest's.
+#[test]
+fn classes_without_rows_are_no_other_classes() {
+    let (whole, forest) = (frame(), fit(&frame(), &params()).unwrap());
+    let rows: Vec<usize> = (0..whole.n_samples()).filter(|row| whole.class_indexes()[*row] != 1).collect();
+    let with_all = whole.take(&rows).unwrap();
+    let renamed = |name: fn(u32) -> i64| {
+        let labels: Vec<Label> = with_all.class_indexes().iter().map(|class| Label::Int(name(*class))).collect();
+        let columns = with_all.columns().to_vec();
+        Frame::new(whole.feature_names().to_vec(), columns, "target", Target::from_labels(&labels)).unwrap()
+    };
+    let lacking = renamed(i64::from);
+    assert_eq!((lacking.classes().len(), with_all.classes().len()), (2, 3));
+    let Measures::Classification(measured) = measure(&forest, &lacking).unwrap() else { panic!("no classes") };
+    assert_eq!(Measures::Classification(measured.clone()), measure(&forest, &with_all).unwrap());
+    assert_eq!((measured.confusion_matrix.len(), measured.roc_auc), (3, None));
+    let importances = permutation_importance(&forest, &lacking, 2, 1).unwrap();
+    assert_eq!(importances, permutation_importance(&forest, &with_all, 2, 1).unwrap());
+    let unknown = renamed(|class| i64::from(class) + 1);
+    let error = measure(&forest, &unknown).unwrap_err();
+    assert!(matches!(&error, Error::UnknownClass(Label::Int(3))), "{error}");
+    assert!(matches!(permutation_importance(&forest, &unknown, 2, 1), Err(Error::UnknownClass(_))));
 }
 
 #[test]

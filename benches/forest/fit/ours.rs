@@ -7,6 +7,9 @@ use regrove_forest::{Frame, RandomForestParams, fit};
 use crate::clock::{median, timed};
 use crate::memory;
 
+/// Wall seconds that a round's fits on as many threads take together at least: short ones are repeated.
+const ROUND_MIN: f64 = 0.25;
+
 pub(crate) struct Ours {
     params: RandomForestParams,
     one: ThreadPool,
@@ -34,8 +37,8 @@ impl Ours {
     /// Fits on one thread, and on two.
     pub(crate) fn round(&mut self, train: &Frame) {
         let params = &self.params;
-        self.on_one.push(self.one.install(|| timed(|| fit(train, params))));
-        self.on_two.push(timed(|| self.two.install(|| fit(train, params))));
+        self.on_one.push(repeated(|| self.one.install(|| timed(|| fit(train, params)))));
+        self.on_two.push(repeated(|| timed(|| self.two.install(|| fit(train, params)))));
     }
 
     pub(crate) fn cpu(&self) -> f64 {
@@ -59,4 +62,15 @@ impl Ours {
     pub(crate) fn ratio(&self, peer: &[f64]) -> f64 {
         median(peer.iter().zip(&self.on_one).map(|(peer, (cpu, _))| peer / cpu).collect())
     }
+}
+
+/// Median CPU and wall seconds of what takes [`ROUND_MIN`] together.
+fn repeated(mut fit: impl FnMut() -> (f64, f64)) -> (f64, f64) {
+    let (mut cpu, mut wall) = (Vec::new(), Vec::new());
+    while wall.iter().sum::<f64>() < ROUND_MIN {
+        let (on_cpu, on_wall) = fit();
+        cpu.push(on_cpu);
+        wall.push(on_wall);
+    }
+    (median(cpu), median(wall))
 }

@@ -78,6 +78,10 @@ pub(crate) async fn run(command: Command, reach: &Reach, output: &Output) -> any
 
 /// A path, or a URI.
 fn locate(data: &str) -> Result<Location, Usage> {
+    if data.starts_with(SYNTHETIC) {
+        let reason = "is made by the job that learns from it, so that there is nothing to look at before";
+        return Err(Usage(format!("data set `{data}` {reason}")));
+    }
     let found = if data.contains(':') && !Path::new(data).exists() {
         Location::parse(data)
     } else {

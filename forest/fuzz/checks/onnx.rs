@@ -16,7 +16,11 @@ const LIMITS: Limits = Limits {
     trees_max: 1000,
     nodes_max: 10_000,
     depth_max: 1000,
+    expansion_max: 1000,
+    steps_max: 1_000_000,
     leaf_numbers_max: 100_000,
+    leaf_work_max: 1_000_000,
+    numbers_max: 10_000,
 };
 
 /// Imports the bytes, and tells whether they are a model: within the bounds, with a native file that answers the same, and with a graph of

@@ -1,7 +1,7 @@
 //! scikit-learn's `make_regression`, with the same order of draws.
 
 use super::SyntheticError;
-use super::classification::{VALUES_MAX, refuse};
+use super::classification::{check_shape, refuse};
 use crate::frame::{Frame, Target};
 use crate::{Error, random::RandomState};
 
@@ -41,17 +41,12 @@ impl Default for RegressionParams {
 
 impl RegressionParams {
     fn check(&self) -> Result<(), SyntheticError> {
-        for (name, value) in
-            [("n_samples", self.n_samples), ("n_features", self.n_features), ("n_informative", self.n_informative)]
-        {
+        for (name, value) in [("n_samples", self.n_samples), ("n_features", self.n_features)] {
             if value == 0 {
                 return refuse(name, 0, "at least 1");
             }
         }
-        if self.n_samples.checked_mul(self.n_features).is_none_or(|values| values > VALUES_MAX) {
-            let allowed = format!("at most {VALUES_MAX} values together with `n_features`");
-            return refuse("n_samples", self.n_samples, &allowed);
-        }
+        check_shape(self.n_samples, self.n_features)?;
         if !self.bias.is_finite() {
             return refuse("bias", self.bias, "a finite number");
         }

@@ -84,6 +84,14 @@ impl Synthetic {
         Ok(synthetic)
     }
 
+    /// Rows and features, whether or not there can be so many.
+    pub fn shape(&self) -> (usize, usize) {
+        match self {
+            Self::Classification(params) => (params.n_samples, params.n_features),
+            Self::Regression(params) => (params.n_samples, params.n_features),
+        }
+    }
+
     /// Makes the data set.
     ///
     /// # Errors

@@ -9,13 +9,13 @@ use rayon::prelude::*;
 use super::Forest;
 use super::rows::RowSampler;
 use crate::frame::{Frame, Label, Target};
-use crate::grow::{self, Cancel, Ground, Plan, RowWeights, Workspace};
+use crate::grow::{self, Cancel, Ground, Plan, Workspace};
 use crate::kernel::Level;
 use crate::linfa_tree;
 use crate::params::{CLASSES_MAX, Estimator, ParamError, RandomForestParams};
 use crate::row_parts::{self, RowParts};
 use crate::tree::Tree;
-use crate::{Error, TargetError};
+use crate::{Error, MergeError, TargetError};
 
 /// What a caller may want to know or do while trees grow.
 #[derive(Default, Clone, Copy)]
@@ -185,6 +185,10 @@ pub fn fit_more(
     params: &RandomForestParams,
     options: &FitOptions<'_>,
 ) -> Result<Forest, Error> {
+    if frame.sha256()? != forest.data_sha256 {
+        let range = forest.range();
+        return Err(MergeError::Differs { field: "data_sha256", from: range.start, to: range.end }.into());
+    }
     let from = forest.range().end;
     let forest = forest.for_params(params)?;
     if from == params.n_estimators {
@@ -195,8 +199,9 @@ pub fn fit_more(
 }
 
 /// Grows one tree on all rows, each counted once: scikit-learn's `DecisionTreeClassifier(random_state=…)`, or
-/// `DecisionTreeRegressor`, or with an extra-trees estimator `ExtraTreeClassifier` and `ExtraTreeRegressor`. What concerns
-/// only forests (`n_estimators`, `bootstrap`, `max_samples`, `oob_score`, `class_weight`) is not looked at.
+/// `DecisionTreeRegressor`, or with an extra-trees estimator `ExtraTreeClassifier` and `ExtraTreeRegressor`, which are also the
+/// trees of `splitter="random"`. What concerns only forests (`n_estimators`, `bootstrap`, `max_samples`, `oob_score`) is not
+/// looked at.
 ///
 /// # Errors
 ///
@@ -208,7 +213,9 @@ pub fn fit_tree(frame: &Frame, params: &RandomForestParams, random_state: u32) -
     }
     check_target(frame, params.estimator)?;
     let ground = Ground::new(frame, Plan::new(frame, params)?, Level::best(), Cancel::default());
-    Ok(grow::grow(&ground, RowWeights::Once, random_state, &mut Workspace::default()))
+    let all_rows = RandomForestParams { bootstrap: false, max_samples: None, ..params.clone() };
+    let weights = RowSampler::new(frame, &all_rows)?.weights(random_state);
+    Ok(grow::grow(&ground, weights, random_state, &mut Workspace::default()))
 }
 
 /// Memory that threads hand from tree to tree; as many as threads were at work at once.

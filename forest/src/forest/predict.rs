@@ -167,7 +167,7 @@ impl Forest {
 fn score(target: &Target, predicted: &[f64], n_outputs: usize) -> Result<f64, Error> {
     Ok(match target {
         Target::Classes { indexes, .. } => accuracy(indexes, predicted, n_outputs),
-        Target::Values(values) => crate::metrics::regression(values, predicted)?.r2,
+        Target::Values(values) => crate::metrics::regression(values, predicted)?.r2.unwrap_or(f64::NAN),
     })
 }
 
@@ -206,6 +206,10 @@ pub(crate) fn check_rows(rows: &[f32], feature_names: &[String]) -> Result<bool,
 
 impl Tree {
     /// The leaf that a row reaches, `(n_features,)`. NaN goes where missing values went in training.
+    ///
+    /// # Panics
+    ///
+    /// If the row has fewer values than the tree looks at, or the tree has no nodes.
     pub fn apply(&self, row: &[f32]) -> usize {
         let mut node = 0;
         while let Ok(feature) = usize::try_from(self.feature[node]) {
@@ -219,11 +223,19 @@ impl Tree {
     }
 
     /// Value of the leaf that a row reaches, `(n_outputs,)`.
+    ///
+    /// # Panics
+    ///
+    /// As [`Tree::apply`].
     pub fn predict(&self, row: &[f32]) -> &[f64] {
         self.node_value(self.apply(row))
     }
 
     /// Decrease of impurity per feature, summing to 1, `(n_features,)`; zeros for a tree without splits.
+    ///
+    /// # Panics
+    ///
+    /// If the tree looks at a feature beyond `n_features`.
     pub fn feature_importances(&self, n_features: usize) -> Vec<f64> {
         let mut importances = vec![0.0; n_features];
         for (node, &feature) in self.feature.iter().enumerate() {
@@ -232,8 +244,9 @@ impl Tree {
             let child = |child: i32| mass(usize::try_from(child).unwrap_or(node));
             importances[feature] += mass(node) - child(self.children_left[node]) - child(self.children_right[node]);
         }
+        let Some(weight) = self.weighted_n_node_samples.first() else { return importances };
         for importance in &mut importances {
-            *importance /= self.weighted_n_node_samples[0];
+            *importance /= weight;
         }
         let total = pairwise_sum(&importances);
         if total > 0.0 {

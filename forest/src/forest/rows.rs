@@ -97,8 +97,7 @@ fn balanced<'a>(classes: impl Iterator<Item = &'a u32>, n_classes: usize) -> Vec
 fn by_label(classes: &[Label], weights: &std::collections::BTreeMap<String, f64>) -> Result<Vec<f64>, ParamError> {
     let names: Vec<String> = classes.iter().map(Label::to_string).collect();
     if let Some(unknown) = weights.keys().find(|label| !names.contains(label)) {
-        let allowed = format!("a map whose labels are among {}", names.join(", "));
-        return Err(ParamError { name: "class_weight", value: format!("`{unknown}`"), allowed });
+        return Err(ParamError::unknown_class(unknown, &names));
     }
     Ok(names.iter().map(|name| weights.get(name).copied().unwrap_or(1.0)).collect())
 }

@@ -69,7 +69,8 @@ fn finite_number(cell: &str) -> Option<f64> {
     let is_whole = whole_digits(cell)
         .map(|digits| digits.strip_prefix(['-', '+']).unwrap_or(digits))
         .is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
-    (!is_whole || whole_number(cell).is_some()).then_some(number)
+    // The two zeros are one class.
+    (!is_whole || whole_number(cell).is_some()).then_some(number + 0.0)
 }
 
 /// Where the first cell is that is NaN or infinite while all cells are numbers: a value that is missing or out of range, and

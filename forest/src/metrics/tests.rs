@@ -38,6 +38,29 @@ fn scores_without_a_place_are_refused_with_theirs() {
     }
 }
 
+/// scikit-learn raises "Input contains NaN" and "Input contains infinity"; of a single row it says that there is no R².
+#[test]
+fn numbers_without_a_measure_are_refused_and_one_row_has_no_r2() {
+    for odd in [f64::NAN, f64::INFINITY] {
+        for (y_true, y_pred, place) in
+            [([odd, 2.0], [2.0, 2.0], "row 0 of `y_true`"), ([2.0; 2], [1.0, odd], "row 1 of `y_pred`")]
+        {
+            let error = regression(&y_true, &y_pred).unwrap_err();
+            assert!(matches!(error, Error::Number { .. }) && error.to_string().starts_with(place), "{error}");
+        }
+    }
+    let one = regression(&[3.0], &[2.5]).unwrap();
+    assert_eq!(one.r2, None);
+    let written = serde_json::to_string(&one).unwrap();
+    assert_eq!(serde_json::from_str::<super::Regression>(&written).unwrap(), one);
+}
+
+#[test]
+fn classes_beyond_counting_are_refused() {
+    let error = classification(&[0], &[1.0, 0.0], usize::MAX).unwrap_err();
+    assert!(matches!(error, Error::Shape { what: "proba", .. }), "{error}");
+}
+
 /// Numbers whose squares' sums are known exactly, far from zero: a plain sum has forgotten the fractions after 10^5 rows.
 #[test]
 fn numbers_far_from_zero_are_measured_to_the_last_digits() {
@@ -54,7 +77,7 @@ fn numbers_far_from_zero_are_measured_to_the_last_digits() {
     let absolute: i64 = (0..n).map(|row| off(row).abs()).sum();
     let found = regression(&truth, &guess).unwrap();
     let close = |found: f64, expected: f64| assert!((found / expected - 1.0).abs() < 1e-12, "{found}, {expected}");
-    close(found.r2, 1.0 - residual as f64 / spread);
+    close(found.r2.unwrap(), 1.0 - residual as f64 / spread);
     close(found.mse, residual as f64 / (n * PARTS * PARTS) as f64);
     close(found.mae, absolute as f64 / (n * PARTS) as f64);
 }

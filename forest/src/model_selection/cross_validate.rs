@@ -17,11 +17,11 @@ pub enum Measures {
 }
 
 impl Measures {
-    /// scikit-learn's `score`: accuracy, or R² of a regressor.
+    /// scikit-learn's `score`: accuracy, or R² of a regressor, which is NaN of a single row.
     pub fn score(&self) -> f64 {
         match self {
             Self::Classification(measures) => measures.accuracy,
-            Self::Regression(measures) => measures.r2,
+            Self::Regression(measures) => measures.r2.unwrap_or(f64::NAN),
         }
     }
 }
@@ -45,12 +45,10 @@ pub fn measure(forest: &Forest, frame: &Frame) -> Result<Measures, Error> {
         return Err(Error::Unsupported("the data set has other features than the forest".to_owned()));
     }
     match frame.target() {
-        Target::Classes { classes, .. } if classes != forest.classes() => {
-            Err(Error::Unsupported("the data set has other classes than the forest".to_owned()))
-        }
-        Target::Classes { indexes, classes } => {
+        Target::Classes { .. } => {
+            let y_true = forest.class_indexes(frame)?;
             let proba = forest.predict_proba(&frame.rows())?;
-            Ok(Measures::Classification(classification(indexes, &proba, classes.len())?))
+            Ok(Measures::Classification(classification(&y_true, &proba, forest.n_classes())?))
         }
         Target::Values(values) => Ok(Measures::Regression(regression(values, &forest.predict_values(&frame.rows())?)?)),
     }

@@ -5,6 +5,8 @@ use super::{ImportError, Limits, import};
 use crate::{Error, Estimator, Frame, FrameLimits, Label, RandomForestParams, Target, fit};
 use prost::Message as _;
 
+mod costs;
+
 /// More of anything than a file can hold.
 const BILLION: i64 = 1_000_000_000;
 
@@ -42,6 +44,15 @@ fn bytes(node: Vec<NodeMessage>, initializer: Vec<Tensor>, n_features: i64) -> V
 }
 
 fn bytes_for(input: ValueInfo, node: Vec<NodeMessage>, initializer: Vec<Tensor>) -> Vec<u8> {
+    bytes_of(vec![OperatorSet::new("", 13), OperatorSet::new("ai.onnx.ml", 1)], input, node, initializer)
+}
+
+fn bytes_of(
+    opset_import: Vec<OperatorSet>,
+    input: ValueInfo,
+    node: Vec<NodeMessage>,
+    initializer: Vec<Tensor>,
+) -> Vec<u8> {
     let graph = Graph {
         node,
         name: "test".to_owned(),
@@ -49,7 +60,6 @@ fn bytes_for(input: ValueInfo, node: Vec<NodeMessage>, initializer: Vec<Tensor>)
         input: vec![input],
         output: vec![ValueInfo::new("y", Tensor::FLOAT, &[None, Some(1)])],
     };
-    let opset_import = vec![OperatorSet::new("", 13), OperatorSet::new("ai.onnx.ml", 1)];
     Model { ir_version: 7, graph: Some(graph), opset_import, ..Model::default() }.encode_to_vec()
 }
 
@@ -184,6 +194,29 @@ fn what_is_claimed_and_not_there_costs_nothing() {
     assert_eq!(said, "not an ONNX model: a tensor of shape [1000000000] has 1 elements");
 }
 
+/// What operators mean is told by their version.
+#[test]
+fn operators_of_unknown_versions_are_refused() {
+    let import_with = |opsets: &[(&str, i64)], node| {
+        let opsets = opsets.iter().map(|(domain, version)| OperatorSet::new(domain, *version)).collect();
+        let input = ValueInfo::new("X", Tensor::FLOAT, &[None, Some(2)]);
+        import(&bytes_of(opsets, input, node, vec![]), &Limits::default()).map_err(|error| error.to_string())
+    };
+    let said = |opsets: &[(&str, i64)]| import_with(opsets, vec![trees(stump(), "y")]).unwrap_err();
+    let lacks = "not an ONNX model: it does not say which version of `ai.onnx.ml` it uses (`opset_import`)";
+    assert_eq!(said(&[("", 13)]), lacks);
+    for version in [0, 6, 99] {
+        let refused = format!("not an ONNX model: it uses version {version} of `ai.onnx.ml`, known are 1 to 5");
+        assert_eq!(said(&[("", 13), ("ai.onnx.ml", version)]), refused);
+    }
+    // The standard's other name of its own operators.
+    let copied = NodeMessage::new("Identity", "ai.onnx", &["t"], &["y"], vec![]);
+    assert!(import_with(&[("ai.onnx", 13), ("ai.onnx.ml", 3)], vec![trees(stump(), "t"), copied]).is_ok());
+    let twice = [stump(), vec![Attribute::int("n_targets", 1)]].concat();
+    let said = refusal(&bytes(vec![trees(twice, "y")], vec![], 2), &Limits::default()).to_string();
+    assert_eq!(said, "not an ONNX model: an operator has two attributes `n_targets`");
+}
+
 #[test]
 fn graphs_that_are_no_tree_ensemble_are_refused_by_operator() {
     let op = |op: &str, domain: &str| graph_refusal(vec![NodeMessage::new(op, domain, &["t"], &["y"], vec![])], vec![]);
@@ -241,6 +274,11 @@ fn every_limit_is_held() {
     assert_eq!(said(Limits { trees_max: 0, ..defaults.clone() }), too_many("trees", 0));
     assert_eq!(said(Limits { nodes_max: 2, ..defaults.clone() }), too_many("elements of one attribute or tensor", 2));
     assert_eq!(said(Limits { depth_max: 0, ..defaults.clone() }), too_many("levels of a tree", 0));
+    assert_eq!(said(Limits { leaf_work_max: 1, ..defaults.clone() }), too_many("numbers in leaves", 1));
+    assert_eq!(
+        said(Limits { numbers_max: 1, ..defaults.clone() }),
+        too_many("numbers in constants and lists of columns", 1)
+    );
     assert_eq!(said(Limits { leaf_numbers_max: 1, ..defaults }), too_many("elements of one attribute or tensor", 1));
 }
 
@@ -401,6 +439,10 @@ fn ensembles_of_version_5_with_wrong_attributes_or_claims_are_refused() {
     assert_eq!(modes(Tensor::ints("m", vec![9])), of("nodes_modes`") + "9 is unknown");
     assert_eq!(ints("nodes_falseleafs", &[1, 1]), of("nodes_falseleafs`") + "has 2 elements, expected 1");
     assert_eq!(ints("leaf_targetids", &[0, 1]), of("leaf_targetids`") + "must be in 0..1, got 1");
+    for code in [1, 2] {
+        let said = version5_refusal(Attribute::int("post_transform", code));
+        assert!(said.contains("ONNX and ONNX Runtime number them differently"), "{said}");
+    }
     let minimum = version5_refusal(Attribute::int("aggregate_function", 2));
     assert_eq!(minimum, of("aggregate_function`") + "MIN cannot be imported, SUM and AVERAGE can");
     let claimed = modes(Tensor::claiming("m", &[BILLION], &[0]));

@@ -31,7 +31,7 @@ const ALLOWED: [(&str, &str); 20] = [
     ("bootstrap", "true or false"),
     ("oob_score", "true or false"),
     ("random_state", "a whole number in 0..=4294967295, or null for 0"),
-    ("max_samples", "a whole number in 1..=4294967295, a fraction in (0.0, 1.0] or null"),
+    ("max_samples", "a whole number in 1..=4294967295, a fraction in (0.0, 4294967295.0] or null"),
     (
         "class_weight",
         "\"balanced\", \"balanced_subsample\", a map from label to a finite weight of at least 0.0, or null",

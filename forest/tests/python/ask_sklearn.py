@@ -27,11 +27,26 @@ def sha256(array):
     return hashlib.sha256(np.ascontiguousarray(array, dtype="<f8").tobytes()).hexdigest()
 
 
+# NumPy's library sums products of more informative features than this in several orders, and those of a single row.
+WIDTH_OF_EQUAL_BITS = 15
+
+
+def has_lone_row(params):
+    """Whether a class, which is one cluster, has one row."""
+    n_samples, n_classes = params["n_samples"], params["n_classes"]
+    shares = params["weights"] or [1.0 / n_classes] * n_classes
+    shares = shares + [1.0 - sum(shares)] * (n_classes - len(shares))
+    sizes = [int(n_samples * share) for share in shares]
+    for extra in range(n_samples - sum(sizes)):
+        sizes[extra % n_classes] += 1
+    return 1 in np.diff(np.minimum(np.cumsum([0, *sizes]), n_samples))
+
+
 def regression_data(rng):
     params = {
         "n_samples": int(rng.randint(2, 200)),
         "n_features": int(rng.randint(1, 40)),
-        "n_informative": int(rng.randint(1, 40)),
+        "n_informative": int(rng.randint(0, 40)),
         "bias": float(rng.choice([0.0, 1.5, -20.0])),
         "noise": float(rng.choice([0.0, 0.1, 7.0])),
         "shuffle": bool(rng.randint(2)),
@@ -41,8 +56,8 @@ def regression_data(rng):
     return {"params": params, "x": sha256(x), "y": sha256(np.atleast_1d(y)), "coef": sha256(np.atleast_1d(coef))}
 
 
-def classification_data(rng):
-    informative, redundant, repeated = int(rng.randint(2, 6)), int(rng.randint(3)), int(rng.randint(3))
+def classification_data(rng, informative):
+    redundant, repeated = int(rng.randint(3)), int(rng.randint(3))
     params = {
         "n_samples": int(rng.randint(20, 200)),
         "n_features": informative + redundant + repeated + int(rng.randint(5)),
@@ -65,6 +80,8 @@ def classification_data(rng):
     params["scale"] = [1.0, 2.5, None, each.tolist()][rng.randint(4)]
     arrays = {name: np.array(value) for name, value in params.items() if isinstance(value, list)}
     x, y = datasets.make_classification(**params | arrays)
+    if informative > WIDTH_OF_EQUAL_BITS or has_lone_row(params):
+        return {"params": params, "values": x.ravel().tolist(), "y": sha256(y.astype(float))}
     return {"params": params, "x": sha256(x), "y": sha256(y.astype(float))}
 
 
@@ -107,6 +124,7 @@ def large(rng, n_features, max_features):
         "max_depth": [None, None, 9][rng.randint(3)],
         "max_leaf_nodes": [None, None, 200][rng.randint(3)],
         "bootstrap": bootstrap,
+        "max_samples": [None, 1.5][rng.randint(2)] if bootstrap else None,
         # Without bootstrap rows would weigh fractions, which the search by ranks does not take.
         "class_weight": [None, "balanced"][rng.randint(2)] if bootstrap else None,
         "random_state": int(rng.randint(2**31)),
@@ -167,19 +185,33 @@ def forests(rng, n):
     return cases
 
 
+def tree_params(of_forest):
+    forest_only = ("n_estimators", "bootstrap", "max_samples", "oob_score")
+    params = {name: value for name, value in of_forest["params"].items() if name not in forest_only}
+    if params.get("class_weight") == "balanced_subsample":
+        params["class_weight"] = "balanced"
+    return params
+
+
 def single_tree(of_forest):
     """A decision tree on a forest's data and parameters, whose seed is the model's own."""
     case = copy.deepcopy(of_forest)
     regressor = case["estimator"].endswith("Regressor")
     case["estimator"] = "DecisionTreeRegressor" if regressor else "DecisionTreeClassifier"
-    forest_only = ("n_estimators", "bootstrap", "max_samples", "oob_score")
-    params = {name: value for name, value in case["params"].items() if name not in forest_only}
-    if params.get("class_weight") == "balanced_subsample":
-        params["class_weight"] = "balanced"
-    case["params"] = params
+    case["params"] = tree_params(of_forest)
     x, y = make_cases.data(case)
     model = ESTIMATORS[case["estimator"]](**make_cases.arguments(case)).fit(x, y)
     return make_cases.describe(case, [model], make_cases.answer(model, x), model, x, y)
+
+
+def tree_of_random_cuts(of_forest, at):
+    kind = "Regressor" if of_forest["estimator"].endswith("Regressor") else "Classifier"
+    case = {name: of_forest[name] for name in ("seed", "n_samples", "n_features", "n_classes", "decimals", "missing")}
+    case |= {"estimator": f"ExtraTrees{kind}", "params": tree_params(of_forest)}
+    x, y = make_cases.data(case)
+    of_tree, more = [(getattr(tree, f"ExtraTree{kind}"), {}), (ESTIMATORS[f"DecisionTree{kind}"], {"splitter": "random"})][at % 2]
+    model = of_tree(**make_cases.arguments(case), **more).fit(x, y)
+    return case | {"tree": make_cases.hashes([model])}
 
 
 def warm_start(of_forest):
@@ -205,11 +237,13 @@ if __name__ == "__main__":
     seed, n_forests = int(sys.argv[1]), int(sys.argv[2])
     rng = np.random.RandomState(seed)
     grown = forests(rng, n_forests)
+    classification = [classification_data(rng, informative) for informative in [*range(2, 16)] * 4 + [*range(16, 40, 4)]]
     print(
         json.dumps(
             {
                 "regression_data": [regression_data(rng) for _ in range(60)],
-                "classification_data": [classification_data(rng) for _ in range(60)],
+                "classification_data": [case for case in classification if "x" in case],
+                "close_classification_data": [case for case in classification if "x" not in case],
                 "areas": [areas(rng) for _ in range(40)],
                 "evaluations": [evaluation(rng, name) for name in ESTIMATORS for _ in range(6)],
                 "large": [
@@ -221,6 +255,7 @@ if __name__ == "__main__":
                 "one_row": [one_row(name) for name in ESTIMATORS if name.endswith("Regressor")],
                 "warm_starts": [warm_start(case) for case in grown[:20]],
                 "trees": [single_tree(case) for case in grown[: n_forests // 4]],
+                "trees_of_random_cuts": [tree_of_random_cuts(case, at) for at, case in enumerate(grown[: n_forests // 4])],
                 "forests": grown,
             }
         )

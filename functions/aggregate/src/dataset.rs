@@ -4,7 +4,8 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use regrove_data::{
-    Columns, CutPart, FrameHead, Limits, Location, Policy, Prepared, Table, TargetKind, Wish, cut, fetch, prepare,
+    Columns, CutPart, FRAME_LIMIT, FrameHead, Limits, Location, Policy, Prepared, Table, TargetKind, Wish, cut, fetch,
+    prepare,
 };
 use regrove_events::Artifact;
 use regrove_events::event::{DatasetRequest, JobFailed, RowPart};
@@ -88,8 +89,9 @@ pub async fn read(
     n_parts: u32,
     access: &DataAccess,
 ) -> Result<Data, Refused> {
+    let frame_bytes_max = access.frame_bytes_max.saturating_mul(n_parts.into());
     if let Some(call) = request.uri.strip_prefix(SYNTHETIC) {
-        return synthetic(request, call);
+        return synthetic(request, call, frame_bytes_max).await;
     }
     let refused = |error: regrove_data::Error| Refused::of(request, &error);
     let location = Location::parse(&request.uri).map_err(refused)?;
@@ -101,7 +103,7 @@ pub async fn read(
         kind,
         drop: request.drop.clone(),
         categorical: request.categorical.clone(),
-        frame_bytes_max: access.frame_bytes_max.saturating_mul(n_parts.into()),
+        frame_bytes_max,
     };
     let (csv, limits, spool) = (request.csv.clone().unwrap_or_default(), access.limits, access.spool.clone());
     let prepared = tokio::task::spawn_blocking(move || {
@@ -118,12 +120,20 @@ pub async fn read(
     })
 }
 
-fn synthetic(request: &DatasetRequest, call: &str) -> Result<Data, Refused> {
+async fn synthetic(request: &DatasetRequest, call: &str, frame_bytes_max: u64) -> Result<Data, Refused> {
     let wrong = |error: &dyn std::error::Error| {
         Refused::because("dataset-invalid", format!("data set `{}`: {error}", request.uri))
     };
-    let frame =
-        Synthetic::parse(call).map_err(Error::from).and_then(|set| set.frame()).map_err(|error| wrong(&error))?;
+    let set = Synthetic::parse(call).map_err(|error| wrong(&error))?;
+    let (n_samples, n_features) = set.shape();
+    let columns = n_samples.saturating_mul(n_features).saturating_mul(size_of::<f32>());
+    if columns as u64 > frame_bytes_max {
+        let too_large =
+            regrove_data::Error::TooLarge { what: "bytes as a frame", max: frame_bytes_max, setting: FRAME_LIMIT };
+        return Err(Refused::of(request, &too_large));
+    }
+    let made = tokio::task::spawn_blocking(move || set.frame()).await;
+    let frame = made.map_err(|error| Refused::Later(Problem::internal(&error)))?.map_err(|error| wrong(&error))?;
     if request.target != frame.target_name() {
         let known = frame.target_name();
         return Err(Refused::because(
@@ -290,5 +300,22 @@ mod tests {
         }
         let named = DatasetRequest { name: Some("mine".to_owned()), ..DatasetRequest::new("file:///x.csv", "target") };
         assert_eq!(name(&named), "mine");
+    }
+
+    /// A name of a few bytes may ask for any number of rows.
+    #[tokio::test]
+    async fn a_synthetic_set_is_held_against_the_limit_before_it_is_made() {
+        let read = async |uri: &str, bytes_max| {
+            let request = DatasetRequest::new(uri, "target");
+            let call = uri.strip_prefix(SYNTHETIC).unwrap();
+            synthetic(&request, call, bytes_max).await
+        };
+        let uri = "synthetic:make_classification?n_samples=100&n_features=20";
+        assert_eq!(read(uri, 1 << 20).await.unwrap().n_samples, 100);
+        let Err(Refused::Final(refused)) = read(uri, 7_999).await else { panic!("100 rows of 20 float32 were made") };
+        assert_eq!(refused.problem, "dataset-too-large");
+        assert!(refused.reason.contains("--artifact-bytes-max"), "{}", refused.reason);
+        let beyond = "synthetic:make_regression?n_samples=999999999999999";
+        assert!(matches!(read(beyond, 1 << 30).await, Err(Refused::Final(_))));
     }
 }

@@ -52,12 +52,14 @@ pub(crate) fn named(measures: &Measures) -> Vec<(&'static str, f64)> {
             ];
             always.into_iter().chain(measures.roc_auc.map(|auc| ("roc_auc", auc))).collect()
         }
-        Measures::Regression(measures) => vec![
-            ("r2_score", measures.r2),
-            ("mean_squared_error", measures.mse),
-            ("root_mean_squared_error", measures.mse.sqrt()),
-            ("mean_absolute_error", measures.mae),
-        ],
+        Measures::Regression(measures) => {
+            let always = [
+                ("mean_squared_error", measures.mse),
+                ("root_mean_squared_error", measures.mse.sqrt()),
+                ("mean_absolute_error", measures.mae),
+            ];
+            always.into_iter().chain(measures.r2.map(|r2| ("r2_score", r2))).collect()
+        }
     }
 }
 

@@ -143,7 +143,8 @@ pub(crate) fn key<'a>(cell: Cell<'a>, buffer: &'a mut String) -> Option<&'a str>
         Cell::Missing => return None,
         Cell::Text(text) => return Some(text),
         Cell::Whole(value) => write!(buffer, "{value}"),
-        Cell::Number(value) => write!(buffer, "{value:?}"),
+        // The two zeros are one.
+        Cell::Number(value) => write!(buffer, "{:?}", value + 0.0),
         Cell::Truth(value) => buffer.write_str(if value { "True" } else { "False" }),
     };
     written.unwrap_or_default();

@@ -56,7 +56,7 @@ pub use features::{Features, VisitRows, features};
 pub use fetch::{Columns, Local, fetch};
 pub use location::{Location, Scheme};
 pub use policy::Policy;
-pub use prepare::{Prepared, TargetKind, Wish, prepare};
+pub use prepare::{FRAME_LIMIT, Prepared, TargetKind, Wish, prepare};
 pub use progress::{Progress, Stage};
 pub use publish::publish;
 pub use results::{ResultColumn, ResultWriter};

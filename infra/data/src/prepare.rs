@@ -14,7 +14,7 @@ use crate::error::{names_shown, shown};
 use crate::{CATEGORIES_MAX, ColumnKind, ColumnSurvey, Error, Format, Progress, Stage, Survey, Table, survey};
 
 /// What bounds a frame.
-pub(crate) const FRAME_LIMIT: &str = "--artifact-bytes-max (REGROVE_ARTIFACT_BYTES_MAX)";
+pub const FRAME_LIMIT: &str = "--artifact-bytes-max (REGROVE_ARTIFACT_BYTES_MAX)";
 
 /// What is learned.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

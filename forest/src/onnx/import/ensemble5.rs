@@ -21,8 +21,10 @@ impl Ensemble {
         };
         let post_transform = match node.int("post_transform")?.unwrap_or(0) {
             0 => PostTransform::None,
-            1 => PostTransform::Softmax,
-            2 => PostTransform::Logistic,
+            // The standard says SOFTMAX and LOGISTIC, ONNX Runtime takes each for the other.
+            1 | 2 => {
+                return node.wrong("post_transform", "SOFTMAX and LOGISTIC of a TreeEnsemble cannot be imported: ONNX and ONNX Runtime number them differently");
+            }
             3 => PostTransform::SoftmaxZero,
             4 => PostTransform::Probit,
             other => return node.wrong("post_transform", format_args!("{other} is unknown")),

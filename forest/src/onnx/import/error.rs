@@ -19,8 +19,16 @@ pub struct Limits {
     pub nodes_max: usize,
     /// Depth of a tree: 10,000.
     pub depth_max: usize,
+    /// Nodes made for each node and member read, on average, where paths meet or a test for membership has ranges: 4,096.
+    pub expansion_max: usize,
+    /// Steps through tests for membership that a path has decided: 2^28.
+    pub steps_max: usize,
     /// Numbers in distinct leaf values: 2^27.
     pub leaf_numbers_max: usize,
+    /// Numbers in all leaves, equal ones included: 2^30.
+    pub leaf_work_max: usize,
+    /// Numbers in the graph's constants and lists of columns: 2^22.
+    pub numbers_max: usize,
 }
 
 impl Default for Limits {
@@ -33,7 +41,11 @@ impl Default for Limits {
             trees_max: 1 << 20,
             nodes_max: 1 << 25,
             depth_max: 10_000,
+            expansion_max: 4096,
+            steps_max: 1 << 28,
             leaf_numbers_max: 1 << 27,
+            leaf_work_max: 1 << 30,
+            numbers_max: 1 << 22,
         }
     }
 }
@@ -78,6 +90,25 @@ pub enum ImportError {
     /// The graph around the ensemble cannot be understood.
     #[error("the graph: {0}")]
     Graph(String),
+}
+
+/// How much more of something may be made.
+#[derive(Debug)]
+pub(super) struct Budget {
+    what: &'static str,
+    max: usize,
+    left: usize,
+}
+
+impl Budget {
+    pub(super) fn new(what: &'static str, max: usize) -> Self {
+        Self { what, max, left: max }
+    }
+
+    pub(super) fn spend(&mut self, n: usize) -> Result<(), ImportError> {
+        self.left = self.left.checked_sub(n).ok_or(ImportError::TooMany { what: self.what, max: self.max })?;
+        Ok(())
+    }
 }
 
 pub(super) fn malformed<T>(reason: impl fmt::Display) -> Result<T, ImportError> {

@@ -11,16 +11,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::ensemble::Ensemble;
-use super::error::{ImportError, Limits, graph};
+use super::error::{Budget, ImportError, Limits, graph};
 use super::proto::{Elements, GraphView, InputView, NodeView, Tensor};
-use crate::finish::{Binary, Finish, Function, Operand, Step, Vector};
+use crate::finish::{Binary, Finish, Function, Operand, Step, Vector, check_numbers};
 use crate::frame::Label;
 
 /// A value of the graph; the first dimension of all but constants is the rows.
 #[derive(Debug, Clone)]
 pub(super) enum Value {
     /// Columns of the input; `None` is all of them where their number is unknown.
-    Features(Option<Vec<usize>>),
+    Features(Option<Arc<[usize]>>),
     Vector(Vector),
     /// Index of a vector's first largest element.
     Index(Vector),
@@ -34,7 +34,7 @@ pub(super) enum Value {
         of: Vector,
         classes: Arc<[Label]>,
     },
-    Constant(Elements),
+    Constant(Arc<Elements>),
 }
 
 /// What a graph says.
@@ -71,6 +71,10 @@ pub(super) struct Reader<'a> {
     widths: Vec<usize>,
     /// The first vector whose elements are in the same order of size as each vector's.
     orders: Vec<Vector>,
+    /// Numbers that the steps give together, with their constants.
+    numbers: usize,
+    /// Numbers that constants and lists of columns may still have.
+    numbers_left: Budget,
     /// Classes that the ensemble operator names.
     classes: Option<Arc<[Label]>>,
 }
@@ -85,10 +89,13 @@ impl<'a> Reader<'a> {
             steps: Vec::new(),
             widths: Vec::new(),
             orders: Vec::new(),
+            numbers: 0,
+            numbers_left: Budget::new("numbers in constants and lists of columns", limits.numbers_max),
             classes: None,
         };
         for (name, tensor) in &view.initializers {
-            reader.name(name, Value::Constant(tensor.elements(limits.outputs_max)?))?;
+            let constant = reader.constant_value(tensor.elements(limits.outputs_max)?)?;
+            reader.name(name, constant)?;
         }
         let constants: Vec<&str> = view.initializers.iter().map(|(name, _)| *name).collect();
         let rows: Vec<&InputView<'a>> = view.inputs.iter().filter(|input| !constants.contains(&input.name)).collect();
@@ -137,6 +144,7 @@ impl<'a> Reader<'a> {
             if width > self.limits.features_max - n_features {
                 return Err(ImportError::TooMany { what: "features", max: self.limits.features_max });
             }
+            self.numbers_left.spend(width)?;
             self.name(input.name, Value::Features(Some((n_features..n_features + width).collect())))?;
             if width == 1 {
                 names.push(input.name.to_owned());
@@ -154,7 +162,8 @@ impl<'a> Reader<'a> {
     /// The values that an operator makes.
     fn operator(&mut self, node: &NodeView<'a>) -> Result<Vec<Value>, ImportError> {
         let one = |value| vec![value];
-        match (node.domain, node.op) {
+        let domain = if node.domain == "ai.onnx" { "" } else { node.domain };
+        match (domain, node.op) {
             ("ai.onnx.ml", "TreeEnsembleClassifier") => self.classifier(node),
             ("ai.onnx.ml", "TreeEnsembleRegressor") => {
                 let ensemble = Ensemble::regressor(node, self.limits)?;
@@ -176,7 +185,7 @@ impl<'a> Reader<'a> {
             ("ai.onnx.ml", "ArrayFeatureExtractor") | ("", "Gather") => self.gather(node).map(one),
             ("", "Identity") => self.input(node, 0).map(one),
             ("", "Constant") => match node.tensor("value")? {
-                Some(tensor) => Ok(one(Value::Constant(tensor.elements(self.limits.outputs_max)?))),
+                Some(tensor) => self.constant_value(tensor.elements(self.limits.outputs_max)?).map(one),
                 None => node.wrong("value", "must be there"),
             },
             ("", "Cast") => self.cast(node).map(one),
@@ -230,7 +239,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn constant(&self, node: &NodeView<'a>, at: usize) -> Result<Elements, ImportError> {
+    fn constant_value(&mut self, elements: Elements) -> Result<Value, ImportError> {
+        self.numbers_left.spend(elements.len())?;
+        Ok(Value::Constant(Arc::new(elements)))
+    }
+
+    fn constant(&self, node: &NodeView<'a>, at: usize) -> Result<Arc<Elements>, ImportError> {
         match self.input(node, at)? {
             Value::Constant(elements) => Ok(elements),
             _ => graph(format_args!("input {at} of {} must be a constant", node.op)),
@@ -245,6 +259,8 @@ impl<'a> Reader<'a> {
         }
         let made = self.widths.len();
         self.widths.push(width);
+        self.numbers += step.numbers(&self.widths);
+        check_numbers(self.numbers).or_else(graph)?;
         self.orders.push(step.same_order().map_or(made, |of| self.orders[of]));
         self.steps.push(step);
         Ok(Value::Vector(made))

@@ -8,6 +8,8 @@ use super::wire::{Field, Fields, push};
 pub(super) struct ModelView<'a> {
     pub(super) producer: String,
     pub(super) graph: GraphView<'a>,
+    /// `opset_import`: domain and version.
+    opsets: Vec<(&'a str, i64)>,
     /// `metadata_props`.
     pub(super) metadata: Vec<(&'a str, &'a str)>,
 }
@@ -68,6 +70,10 @@ pub(super) enum Elements {
 const DIMS_MAX: usize = 8;
 /// Attributes of an operator, at most; the ensembles have about twenty.
 const ATTRIBUTES_MAX: usize = 64;
+/// Sets of operators of a model, at most.
+const OPSETS_MAX: usize = 100;
+/// The last version of `ai.onnx.ml` whose operators are known.
+const OPSET_ML_MAX: i64 = 5;
 /// Properties of a model, at most.
 const METADATA_MAX: usize = 1000;
 
@@ -81,6 +87,8 @@ impl<'a> ModelView<'a> {
                 2 => name = field.text()?,
                 3 => version = field.text()?,
                 7 => graph = Some(GraphView::read(field.bytes()?, limits)?),
+                8 => push(&mut model.opsets, opset(field.bytes()?)?, OPSETS_MAX)?,
+                25 => return Err(ImportError::Operator("model-local function".to_owned())),
                 14 => push(&mut model.metadata, property(field.bytes()?)?, METADATA_MAX)?,
                 _ => {}
             }
@@ -90,8 +98,34 @@ impl<'a> ModelView<'a> {
             Some(graph) => model.graph = graph,
             None => return malformed("it has no graph"),
         }
+        model.check_opsets()?;
         Ok(model)
     }
+
+    /// Operators mean what their version says; those of trees are known up to [`OPSET_ML_MAX`].
+    fn check_opsets(&self) -> Result<(), ImportError> {
+        match self.opsets.iter().find(|(domain, _)| *domain == "ai.onnx.ml").map(|(_, version)| *version) {
+            Some(1..=OPSET_ML_MAX) => Ok(()),
+            Some(other) => {
+                malformed(format_args!("it uses version {other} of `ai.onnx.ml`, known are 1 to {OPSET_ML_MAX}"))
+            }
+            None => malformed("it does not say which version of `ai.onnx.ml` it uses (`opset_import`)"),
+        }
+    }
+}
+
+/// `OperatorSetIdProto`.
+fn opset(bytes: &[u8]) -> Result<(&str, i64), ImportError> {
+    let (mut domain, mut version) = ("", 0);
+    for field in Fields(bytes) {
+        let field = field?;
+        match field.tag {
+            1 => domain = field.text()?,
+            2 => version = field.int()?,
+            _ => {}
+        }
+    }
+    Ok((domain, version))
 }
 
 /// `StringStringEntryProto`.
@@ -197,7 +231,13 @@ impl<'a> NodeView<'a> {
                 1 => push(&mut node.inputs, field.text()?, limits.operators_max)?,
                 2 => push(&mut node.outputs, field.text()?, limits.operators_max)?,
                 4 => node.op = field.text()?,
-                5 => push(&mut node.attributes, Attribute::read(field.bytes()?)?, ATTRIBUTES_MAX)?,
+                5 => {
+                    let attribute = Attribute::read(field.bytes()?)?;
+                    if node.attributes.iter().any(|other| other.name == attribute.name) {
+                        return malformed(format_args!("an operator has two attributes `{}`", attribute.name));
+                    }
+                    push(&mut node.attributes, attribute, ATTRIBUTES_MAX)?;
+                }
                 7 => node.domain = field.text()?,
                 _ => {}
             }
@@ -347,11 +387,7 @@ impl<'a> Tensor<'a> {
                 _ => {}
             }
         }
-        let len = match &elements {
-            Elements::Numbers(numbers) => numbers.len(),
-            Elements::Ints(numbers) => numbers.len(),
-            Elements::Texts(texts) => texts.len(),
-        };
+        let len = elements.len();
         let claimed =
             self.dims.iter().try_fold(1_usize, |product, dim| product.checked_mul(usize::try_from(*dim).ok()?));
         if claimed != Some(len) {

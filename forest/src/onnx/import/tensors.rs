@@ -5,6 +5,15 @@ use super::proto::Elements;
 use crate::frame::Label;
 
 impl Elements {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::Numbers(numbers) => numbers.len(),
+            Self::Ints(numbers) => numbers.len(),
+            Self::Texts(texts) => texts.len(),
+        }
+    }
+
     /// Whole numbers that are places along an axis of this length; negative ones count from the end.
     pub(super) fn places(&self, len: usize) -> Result<Vec<usize>, ImportError> {
         let Self::Ints(numbers) = self else { return graph("places along an axis must be whole numbers") };

@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 
-use super::error::{ImportError, Limits};
+use super::error::{Budget, ImportError, Limits};
 use crate::model_file::Packer;
 use crate::model_file::nodes::{Node, leaf};
 use crate::model_file::round_down;
@@ -127,15 +127,21 @@ impl Trees {
     /// Writes the trees, whose leaves have `width` numbers.
     pub(super) fn pack(&self, width: usize, limits: &Limits) -> Result<Packer, ImportError> {
         self.check_paths()?;
-        let mut packer = Packer::default();
-        let mut n_nodes = 0;
+        let mut growth = Growth::new(self, width, limits);
         for (root, _) in &self.roots {
-            let nodes = Growth { trees: self, known: Vec::new(), limits, packer: &mut packer, width }
-                .grow(*root, limits.nodes_max - n_nodes)?;
-            n_nodes += nodes.len();
-            packer.push_nodes(&nodes).map_err(|error| ImportError::Graph(error.to_string()))?;
+            let nodes = growth.grow(*root)?;
+            growth.packer.push_nodes(&nodes).map_err(|error| ImportError::Graph(error.to_string()))?;
         }
-        Ok(packer)
+        Ok(growth.packer)
+    }
+
+    /// Nodes and members as read.
+    fn size(&self) -> usize {
+        let members = |node: &Source| match node {
+            Source::Split { test: Test::Member(members), .. } => members.len(),
+            _ => 0,
+        };
+        self.nodes.iter().map(members).fold(self.nodes.len(), usize::saturating_add)
     }
 
     /// Every node is reached from its root, no path comes back to where it was.
@@ -179,13 +185,18 @@ impl Trees {
     }
 }
 
-/// One tree on its way from source nodes to nodes of the native form.
+/// Trees on their way from source nodes to nodes of the native form, one after another.
 struct Growth<'a> {
     trees: &'a Trees,
-    known: Vec<Known>,
     limits: &'a Limits,
-    packer: &'a mut Packer,
     width: usize,
+    packer: Packer,
+    known: Vec<Known>,
+    /// By number of a leaf, the row of its value, once it is written.
+    rows: Vec<Option<u32>>,
+    nodes_left: Budget,
+    steps_left: Budget,
+    leaf_numbers_left: Budget,
 }
 
 /// What a place turns out to be.
@@ -194,22 +205,37 @@ enum Outcome {
     Split { feature: u32, threshold: f32, missing_right: bool, left: Place, right: Place },
 }
 
-impl Growth<'_> {
+impl<'a> Growth<'a> {
+    fn new(trees: &'a Trees, width: usize, limits: &'a Limits) -> Self {
+        let nodes_max = limits.nodes_max.min(trees.size().saturating_mul(limits.expansion_max));
+        Self {
+            trees,
+            limits,
+            width,
+            packer: Packer::default(),
+            known: Vec::new(),
+            rows: vec![None; trees.leaves.len()],
+            nodes_left: Budget::new("tree nodes", nodes_max),
+            steps_left: Budget::new("steps through tests for membership", limits.steps_max),
+            leaf_numbers_left: Budget::new("numbers in leaves", limits.leaf_work_max),
+        }
+    }
+
     /// The nodes, breadth first.
-    fn grow(&mut self, root: u32, nodes_max: usize) -> Result<Vec<Node>, ImportError> {
+    fn grow(&mut self, root: u32) -> Result<Vec<Node>, ImportError> {
         let mut nodes = Vec::new();
         let mut places = VecDeque::from([Place { source: root, known: None, depth: 0 }]);
+        self.known.clear();
+        self.nodes_left.spend(1)?;
         while let Some(place) = places.pop_front() {
-            if nodes.len() + places.len() >= nodes_max {
-                return Err(ImportError::TooMany { what: "tree nodes", max: self.limits.nodes_max });
-            }
             if place.depth > self.limits.depth_max {
                 return Err(ImportError::TooMany { what: "levels of a tree", max: self.limits.depth_max });
             }
             let at = u32::try_from(nodes.len()).unwrap_or(u32::MAX);
-            let node = match self.settle(place) {
+            let node = match self.settle(place)? {
                 Outcome::Leaf(number) => leaf(at, self.value(number)?),
                 Outcome::Split { feature, threshold, missing_right, left, right } => {
+                    self.nodes_left.spend(2)?;
                     let child = u32::try_from(nodes.len() + places.len() + 1).unwrap_or(u32::MAX);
                     places.extend([left, right]);
                     Node { threshold: threshold.to_bits(), feature, missing_right, child, value: 0 }
@@ -222,6 +248,10 @@ impl Growth<'_> {
 
     /// The row of a leaf's value.
     fn value(&mut self, number: u32) -> Result<u32, ImportError> {
+        if let Some(place) = self.rows[number as usize] {
+            return Ok(place);
+        }
+        self.leaf_numbers_left.spend(self.width)?;
         let mut row = vec![0.0; self.width];
         for (target, weight) in &self.trees.leaves[number as usize] {
             row[*target as usize] += weight;
@@ -230,45 +260,44 @@ impl Growth<'_> {
         if self.packer.n_leaf_numbers() > self.limits.leaf_numbers_max {
             return Err(ImportError::TooMany { what: "numbers in leaf values", max: self.limits.leaf_numbers_max });
         }
+        self.rows[number as usize] = Some(place);
         Ok(place)
     }
 
     /// Follows what is decided already to the next leaf or open question.
-    fn settle(&mut self, mut place: Place) -> Outcome {
+    fn settle(&mut self, mut place: Place) -> Result<Outcome, ImportError> {
+        let trees = self.trees;
         loop {
-            let (feature, test, yes, no, missing_yes) = match &self.trees.nodes[place.source as usize] {
-                Source::Leaf(number) => return Outcome::Leaf(*number),
+            let (feature, test, yes, no, missing_yes) = match &trees.nodes[place.source as usize] {
+                Source::Leaf(number) => return Ok(Outcome::Leaf(*number)),
                 Source::Split { feature, test, yes, no, missing_yes } => (*feature, test, *yes, *no, *missing_yes),
             };
             let members = match test {
                 Test::AtMost(threshold) => {
                     let child = |source| Place { source, depth: place.depth + 1, ..place };
-                    return Outcome::Split {
+                    return Ok(Outcome::Split {
                         feature,
                         threshold: *threshold,
                         missing_right: !missing_yes,
                         left: child(yes),
                         right: child(no),
-                    };
+                    });
                 }
                 Test::Member(members) => members,
             };
-            let known = self.about(feature, place.known);
+            let known = self.about(feature, place.known)?;
             let sure = |yes_here: bool| if yes_here { yes } else { no };
-            // The float32s below and at each member that lie inside the range divide it.
-            let inside = |cut: &f32| *cut > known.low && *cut < known.high;
-            let cuts: Vec<f32> =
-                members.iter().flat_map(|member| [member.next_down(), *member]).filter(inside).collect();
-            if let Some(&cut) = cuts.get(cuts.len() / 2) {
-                return self.divide(place, known, cut);
+            if let Some(cut) = middle_cut(members, &known) {
+                return Ok(self.divide(place, known, cut));
             }
             if known.low >= known.high {
                 place.source = sure(missing_yes);
                 continue;
             }
-            let here = members.iter().any(|member| *member > known.low && *member <= known.high);
+            let above = members.partition_point(|member| *member <= known.low);
+            let here = members.get(above).is_some_and(|member| *member <= known.high);
             if known.missing && here != missing_yes {
-                return self.divide(place, known, f32::INFINITY);
+                return Ok(self.divide(place, known, f32::INFINITY));
             }
             place.source = sure(here);
         }
@@ -291,16 +320,29 @@ impl Growth<'_> {
     }
 
     /// What a path has fixed about a feature last.
-    fn about(&self, feature: u32, mut known: Option<u32>) -> Known {
+    fn about(&mut self, feature: u32, mut known: Option<u32>) -> Result<Known, ImportError> {
+        self.steps_left.spend(1)?;
         while let Some(number) = known {
             let fact = self.known[number as usize];
             if fact.feature == feature {
-                return fact;
+                return Ok(fact);
             }
+            self.steps_left.spend(1)?;
             known = fact.before;
         }
-        Known { feature, low: f32::NEG_INFINITY, high: f32::INFINITY, missing: true, before: None }
+        Ok(Known { feature, low: f32::NEG_INFINITY, high: f32::INFINITY, missing: true, before: None })
     }
+}
+
+/// The middle one of the cuts inside a range that divide it by membership: the float32s below and at each member.
+fn middle_cut(members: &[f32], known: &Known) -> Option<f32> {
+    let cuts = |before: &dyn Fn(f32) -> bool| {
+        members.partition_point(|member| before(member.next_down())) + members.partition_point(|member| before(*member))
+    };
+    let (first, last) = (cuts(&|cut| cut <= known.low), cuts(&|cut| cut < known.high));
+    let middle = first + last.checked_sub(first).filter(|n| *n > 0)? / 2;
+    let member = members[middle / 2];
+    Some(if middle.is_multiple_of(2) { member.next_down() } else { member })
 }
 
 impl Trees {

@@ -1,5 +1,7 @@
 //! Operators that choose, join and part columns.
 
+use std::sync::Arc;
+
 use super::{Reader, Value, along_columns};
 use crate::finish::Step;
 use crate::onnx::import::error::{ImportError, graph};
@@ -10,6 +12,7 @@ impl<'a> Reader<'a> {
     fn columns(&mut self, of: &Value, columns: Vec<usize>) -> Result<Value, ImportError> {
         match of {
             Value::Features(Some(features)) => {
+                self.numbers_left.spend(columns.len())?;
                 Ok(Value::Features(Some(columns.into_iter().map(|column| features[column]).collect())))
             }
             Value::Vector(vector) => self.step(Step::Columns { of: *vector, columns }),
@@ -54,7 +57,7 @@ impl<'a> Reader<'a> {
     pub(super) fn concat(&mut self, node: &NodeView<'a>) -> Result<Value, ImportError> {
         along_columns(node, 0)?;
         let parts = (0..node.inputs.len()).map(|at| self.input(node, at)).collect::<Result<Vec<_>, _>>()?;
-        let features: Option<Vec<&Vec<usize>>> = parts
+        let features: Option<Vec<&Arc<[usize]>>> = parts
             .iter()
             .map(|part| match part {
                 Value::Features(columns) => columns.as_ref(),
@@ -62,11 +65,12 @@ impl<'a> Reader<'a> {
             })
             .collect();
         if let Some(features) = features.filter(|features| !features.is_empty()) {
-            let columns: Vec<usize> = features.into_iter().flatten().copied().collect();
-            if columns.len() > self.limits.features_max {
+            let width = features.iter().fold(0, |width: usize, columns| width.saturating_add(columns.len()));
+            if width > self.limits.features_max {
                 return Err(ImportError::TooMany { what: "features", max: self.limits.features_max });
             }
-            return Ok(Value::Features(Some(columns)));
+            self.numbers_left.spend(width)?;
+            return Ok(Value::Features(Some(features.into_iter().flat_map(|columns| &**columns).copied().collect())));
         }
         let vectors = (0..node.inputs.len()).map(|at| self.vector(node, at)).collect::<Result<Vec<_>, _>>()?;
         self.step(Step::Concat { of: vectors })
