@@ -1,5 +1,7 @@
 //! What can go wrong, with the names of the fields concerned.
 
+use std::ops::Range;
+
 use crate::frame::{FrameError, Label};
 use crate::model_file::ModelFileError;
 use crate::onnx::ImportError;
@@ -178,10 +180,18 @@ pub enum MergeError {
         /// One past the last.
         to: u32,
     },
+    /// Some of the trees that are not all here.
+    #[error("trees {}..{} are not a part of the trees {}..{} that are here", part.start, part.end, here.start, here.end)]
+    Part {
+        /// The trees asked for.
+        part: Range<u32>,
+        /// Those that are here.
+        here: Range<u32>,
+    },
     /// Shards of different jobs.
     #[error("shard {from}..{to} was trained with another `{field}` than the first shard")]
     Differs {
-        /// `params`, `data_sha256`, `classes` or `feature_names`.
+        /// `params`, `data_sha256`, `classes`, `feature_names` or `categories`.
         field: &'static str,
         /// First tree of the shard that differs.
         from: u32,

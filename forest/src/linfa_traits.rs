@@ -34,12 +34,17 @@ impl ParamGuard for RandomForest {
     type Error = ParamError;
 
     fn check_ref(&self) -> Result<&RandomForestValid, ParamError> {
-        self.0.0.check()?;
+        let params = &self.0.0;
+        if params.estimator.is_regressor() {
+            let allowed = "a classifier; `ForestRegression` takes regressors".to_owned();
+            return Err(ParamError { name: "estimator", value: format!("{:?}", params.estimator), allowed });
+        }
+        params.check()?;
         Ok(&self.0)
     }
 
     fn check(self) -> Result<RandomForestValid, ParamError> {
-        self.0.0.check()?;
+        self.check_ref()?;
         Ok(self.0)
     }
 }

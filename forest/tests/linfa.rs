@@ -59,6 +59,12 @@ fn bad_parameters_do_not_reach_the_fit() {
     let targets: Array1<usize> = y.iter().map(|class| *class as usize).collect();
     let error = RandomForest::from(bad).fit(&Dataset::new(x, targets)).unwrap_err();
     assert!(matches!(error, Error::Param(error) if error.name == "n_estimators"));
+    // Each of the two takes its own kind.
+    let regressor = RandomForestParams::of(Estimator::RandomForestRegressor);
+    let error = RandomForest::from(regressor).check().unwrap_err().to_string();
+    let allowed = "a classifier; `ForestRegression` takes regressors";
+    assert_eq!(error, format!("`estimator` must be {allowed}, got RandomForestRegressor"));
+    assert!(ForestRegression::from(params()).check().is_err());
 }
 
 /// Every regressor, in both widths, is the one of the frame.

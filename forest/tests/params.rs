@@ -159,6 +159,14 @@ fn frame(labels: &[i64]) -> Frame {
 }
 
 #[test]
+fn a_parameter_that_is_there_twice_is_refused() {
+    let error = serde_json::from_str::<RandomForestParams>(r#"{"n_estimators": 3, "n_estimators": 4}"#).unwrap_err();
+    assert!(error.to_string().starts_with("parameter `n_estimators` is there twice"), "{error}");
+    let error = serde_json::from_str::<RandomForestParams>("[3]").unwrap_err().to_string();
+    assert!(error.contains("an object of parameters"), "{error}");
+}
+
+#[test]
 fn data_that_cannot_be_learned_are_refused() {
     let message = |frame: &Frame, value: serde_json::Value| fit(frame, &read(value).unwrap()).unwrap_err().to_string();
     let one = frame(&[3, 3]);

@@ -92,6 +92,8 @@ fn shards_that_do_not_make_a_forest_are_refused() {
     assert_eq!(merge(vec![shard(0..3), shard(5..12)]), MergeError::Gap { from: 3, to: 5 });
     assert_eq!(merge(vec![shard(0..6), shard(4..12)]), MergeError::Overlap { from: 4, to: 6 });
     assert_eq!(merge(vec![shard(0..6), shard(0..6)]), MergeError::Overlap { from: 0, to: 6 });
+    let part = shard(3..6).part(5..9).unwrap_err();
+    assert_eq!(part.to_string(), "trees 5..9 are not a part of the trees 3..6 that are here");
     let other = RandomForestParams { random_state: 10, ..params() };
     let other = fit_range(&frame(), &other, 6..12, &FitOptions::default()).unwrap();
     assert_eq!(merge(vec![shard(0..6), other]), MergeError::Differs { field: "params", from: 6, to: 12 });

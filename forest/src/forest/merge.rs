@@ -60,7 +60,7 @@ impl Forest {
     /// A range that is empty or not within the trees here.
     pub fn part(mut self, range: Range<u32>) -> Result<Forest, MergeError> {
         if range.is_empty() || range.start < self.range.start || range.end > self.range.end {
-            return Err(MergeError::Gap { from: range.start, to: range.end });
+            return Err(MergeError::Part { part: range, here: self.range });
         }
         let (skipped, kept) = (range.start - self.range.start, range.end - range.start);
         self.trees = self.trees.into_iter().skip(skipped as usize).take(kept as usize).collect();
@@ -74,6 +74,7 @@ impl Forest {
             ("data_sha256", self.data_sha256 != shard.data_sha256),
             ("classes", self.classes != shard.classes),
             ("feature_names", self.feature_names != shard.feature_names),
+            ("categories", self.categories != shard.categories),
         ];
         match differences.into_iter().find(|(_, differs)| *differs) {
             Some((field, _)) => Err(MergeError::Differs { field, from: shard.range.start, to: shard.range.end }),

@@ -17,15 +17,11 @@ use std::arch::x86_64::{
 };
 
 use super::Packing;
+use super::avx512::first;
 use super::keys::{Bins, CodeSet, Codes, Column, LOADS, Lane, Lefts, PAIR_SHIFT, TOGETHER, portable};
 
 /// Lanes of 32 bits.
 const LANES: usize = 16;
-
-/// A mask of the first lanes.
-fn first(n: usize) -> u16 {
-    if n >= LANES { u16::MAX } else { (1 << n) - 1 }
-}
 
 /// A number in all lanes, the largest that signed places can have if it is beyond them.
 #[target_feature(enable = "avx512f")]

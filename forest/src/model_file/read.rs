@@ -91,6 +91,7 @@ impl Model {
         let mut model = Self { bytes, about, sections, form, walked, level };
         model.check_about()?;
         model.form = model.check_sizes()?;
+        model.check_values()?;
         if model.has(Kind::Nodes) {
             match model.form {
                 NodeForm::Packed => model.check_nodes::<Packed>(|nodes, n_features, n_values| {
@@ -173,6 +174,15 @@ impl Model {
             return refuse("the training statistics do not fit the nodes");
         }
         Ok(form)
+    }
+
+    /// Answers are sums of these. Only a regressor may have learned from numbers whose mean is beyond float64.
+    fn check_values(&self) -> Result<(), ModelFileError> {
+        let bounded = matches!(*self.about, About::Imported(_)) || !self.is_regressor();
+        if bounded && !self.values().iter().all(|value| value.is_finite()) {
+            return refuse("the value of a leaf is not finite");
+        }
+        Ok(())
     }
 
     /// Children lie after their parents inside one tree, so every walk ends; features and values exist; no node has two

@@ -10,7 +10,7 @@ use crate::datasets::Synthetic;
 use crate::kernel::block::{LEAF, MAX_VALUES};
 use crate::kernel::{self, Level, Trees, WideTrees};
 use crate::random::RandomState;
-use crate::{RandomForestParams, fit};
+use crate::{Estimator, RandomForestParams, fit};
 
 #[test]
 fn every_level_predicts_a_grown_forest_from_either_file() {
@@ -347,6 +347,25 @@ fn features_of_one_name_are_refused() {
     file[at..][..first.len()].copy_from_slice(first.as_bytes());
     let refused = Model::from_verified_bytes(Arc::new(file)).unwrap_err().to_string();
     assert_eq!(refused, format!("not a usable model file: two features are called `{}`", frame.feature_names()[0]));
+}
+
+#[test]
+fn classes_shares_that_are_no_numbers_are_refused() {
+    let of = |estimator, generator: &str| {
+        let frame = Synthetic::parse(&format!("{generator}?n_samples=50&random_state=1")).unwrap().frame().unwrap();
+        fit(&frame, &RandomForestParams::of(estimator)).unwrap().to_bytes().unwrap()
+    };
+    let spoiled = |mut file: Vec<u8>, number: f64| {
+        let values = Model::from_bytes(Arc::new(file.clone())).unwrap().sections.0[Kind::Values.index()].start;
+        file[values + 8..][..8].copy_from_slice(&number.to_le_bytes());
+        Model::from_verified_bytes(Arc::new(file)).map(|_| ()).map_err(|error| error.to_string())
+    };
+    for number in [f64::NAN, f64::INFINITY] {
+        let classes = spoiled(of(Estimator::DecisionTreeClassifier, "make_classification"), number);
+        assert_eq!(classes.unwrap_err(), "not a usable model file: the value of a leaf is not finite");
+        // scikit-learn's regressors answer infinity where a sum of targets is.
+        spoiled(of(Estimator::DecisionTreeRegressor, "make_regression"), number).unwrap();
+    }
 }
 
 /// What was written of such a forest could not be read: found by fuzzing.

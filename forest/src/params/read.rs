@@ -2,8 +2,9 @@
 //! range is, with the parameter's name and what it may be.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::de::Error as _;
+use serde::de::{Error as _, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
@@ -98,9 +99,33 @@ impl Written {
     }
 }
 
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Once;
+        impl<'de> Visitor<'de> for Once {
+            type Value = Written;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object of parameters")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Written, A::Error> {
+                let mut written = BTreeMap::new();
+                while let Some((name, value)) = map.next_entry::<String, Value>()? {
+                    if written.insert(name.clone(), value).is_some() {
+                        return Err(A::Error::custom(format_args!("parameter `{name}` is there twice")));
+                    }
+                }
+                Ok(Written(written))
+            }
+        }
+        deserializer.deserialize_map(Once)
+    }
+}
+
 impl<'de> Deserialize<'de> for RandomForestParams {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let mut written = Written(BTreeMap::deserialize(deserializer)?);
+        let mut written = Written::deserialize(deserializer)?;
         let params = written.take_all().map_err(D::Error::custom)?;
         match written.0.keys().next() {
             None => Ok(params),

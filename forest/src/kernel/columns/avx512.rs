@@ -18,15 +18,11 @@ use std::ops::Range;
 
 use super::{Division, MARKED_TOGETHER, Span, portable};
 use crate::kernel::Packing;
+use crate::kernel::avx512::first;
 use crate::kernel::keys::Table;
 
 /// Lanes of 32 bits.
 const LANES: usize = MARKED_TOGETHER;
-
-/// A mask of the first lanes.
-fn first(n: usize) -> u16 {
-    if n >= LANES { u16::MAX } else { (1 << n) - 1 }
-}
 
 pub(super) fn fill(packing: Packing, table: Table<'_>, items: &[u32], span: Span, columns: &mut [u32]) {
     assert!(items.len() == span.end - span.start && table.n_features <= span.n_columns);

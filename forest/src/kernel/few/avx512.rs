@@ -16,14 +16,10 @@ use std::arch::x86_64::{
 use super::network::sort;
 use super::{Around, Cheapest, KEYS_MAX, limit};
 use crate::kernel::Packing;
+use crate::kernel::avx512::first;
 
 /// Lanes of 32 bits.
 const LANES: usize = 16;
-
-/// A mask of the first lanes.
-fn first(n: usize) -> u16 {
-    if n >= LANES { u16::MAX } else { (1 << n) - 1 }
-}
 
 pub(super) fn find_cheapest(packing: Packing, keys: &[u32], around: Around, out: &mut Cheapest) {
     assert!(!keys.is_empty() && keys.len() <= KEYS_MAX, "more keys than are looked at at once");
