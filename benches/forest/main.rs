@@ -24,7 +24,7 @@ use workload::Workload;
     `cargo xtask bench` makes the Python environment, builds this program and runs it.")]
 struct Args {
     /// Workloads to run.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "a,b")]
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "a,b,c")]
     workloads: Vec<Workload>,
     /// What is measured.
     #[arg(long, value_enum, value_delimiter = ',', default_value = "fit,predict")]

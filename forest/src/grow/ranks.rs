@@ -117,12 +117,17 @@ impl Ranks {
 }
 
 fn longest_run(bits: &[u32]) -> u32 {
-    let set = |at: u32| bits[(at / u32::BITS) as usize] >> (at % u32::BITS) & 1 == 1;
-    let n = u32::try_from(bits.len()).unwrap_or(u32::MAX).saturating_mul(u32::BITS);
     let (mut run, mut longest) = (0, 0);
-    for at in 0..n {
-        run = if set(at) { run + 1 } else { 0 };
-        longest = longest.max(run);
+    for word in bits {
+        if *word == 0 {
+            // As almost all are where values lie apart.
+            run = 0;
+            continue;
+        }
+        for bit in 0..u32::BITS {
+            run = if word >> bit & 1 == 1 { run + 1 } else { 0 };
+            longest = longest.max(run);
+        }
     }
     longest
 }
