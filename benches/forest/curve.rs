@@ -4,7 +4,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, ensure};
 use regrove_forest::datasets::Synthetic;
-use regrove_forest::{RandomForestParams, fit};
+use regrove_forest::{Estimator, RandomForestParams, fit};
 use serde::{Deserialize, Serialize};
 
 use crate::clock::timed;
@@ -12,6 +12,54 @@ use crate::memory;
 
 /// Features of every data set.
 const N_FEATURES: u32 = 20;
+
+/// What is fitted.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Fits {
+    /// Trees of the curve's fits.
+    #[arg(long, default_value_t = 4)]
+    curve_trees: u32,
+    /// Threads of the curve's fits.
+    #[arg(long, default_value_t = 1)]
+    curve_threads: usize,
+    /// Depth of the curve's trees; without it there is no limit.
+    #[arg(long)]
+    curve_depth: Option<u32>,
+    /// Fit regressors on `make_regression`, which look at all features in each node.
+    #[arg(long)]
+    curve_regression: bool,
+}
+
+impl Fits {
+    fn params(&self) -> RandomForestParams {
+        let estimator =
+            if self.curve_regression { Estimator::RandomForestRegressor } else { Estimator::RandomForestClassifier };
+        RandomForestParams {
+            n_estimators: self.curve_trees,
+            max_depth: self.curve_depth,
+            random_state: 42,
+            ..RandomForestParams::of(estimator)
+        }
+    }
+
+    fn uri(&self, rows: u32) -> String {
+        let rows = format!("n_samples={rows}&n_features={N_FEATURES}&n_informative=10&random_state=42");
+        if self.curve_regression {
+            format!("make_regression?{rows}")
+        } else {
+            format!("make_classification?{rows}&n_redundant=10")
+        }
+    }
+
+    /// As they are given on the command line.
+    fn arguments(&self) -> Vec<String> {
+        let (trees, threads) = (self.curve_trees.to_string(), self.curve_threads.to_string());
+        let mut arguments = vec!["--curve-trees".to_owned(), trees, "--curve-threads".to_owned(), threads];
+        arguments.extend(self.curve_depth.iter().flat_map(|depth| ["--curve-depth".to_owned(), depth.to_string()]));
+        arguments.extend(self.curve_regression.then(|| "--curve-regression".to_owned()));
+        arguments
+    }
+}
 
 /// One point of the curve.
 #[derive(Debug, Serialize, Deserialize)]
@@ -22,8 +70,13 @@ struct Point {
 }
 
 /// Prints the curve up to `rows_max` rows. Every point is measured in a process of its own.
-pub(crate) fn print(rows_max: u32, n_estimators: u32, threads: usize) -> Result<()> {
-    println!("curve: {n_estimators} trees, {N_FEATURES} features, sqrt, no depth limit, threads: {threads}");
+pub(crate) fn print(rows_max: u32, fits: &Fits) -> Result<()> {
+    let params = fits.params();
+    let depth = params.max_depth.map_or_else(|| "no depth limit".to_owned(), |depth| format!("depth {depth}"));
+    println!(
+        "curve: {} trees of {:?}, {N_FEATURES} features, {depth}, threads: {}",
+        params.n_estimators, params.estimator, fits.curve_threads
+    );
     println!(
         "  {:>10} {:>12} {:>12} {:>24} {:>24}",
         "rows", "fit, CPU s", "wall s", "ns per tree / (n log2 n)", "peak memory / f32 data"
@@ -32,7 +85,7 @@ pub(crate) fn print(rows_max: u32, n_estimators: u32, threads: usize) -> Result<
     for rows in sizes.into_iter().filter(|rows| *rows <= rows_max) {
         let output = Command::new(std::env::current_exe()?)
             .args(["--point", &rows.to_string()])
-            .args(["--curve-trees", &n_estimators.to_string(), "--curve-threads", &threads.to_string()])
+            .args(fits.arguments())
             .output()?;
         ensure!(output.status.success(), "{rows} rows: {}", String::from_utf8_lossy(&output.stderr));
         let point: Point = serde_json::from_slice(&output.stdout).context("a point of the curve")?;
@@ -43,7 +96,7 @@ pub(crate) fn print(rows_max: u32, n_estimators: u32, threads: usize) -> Result<
             "  {rows:>10} {:>12.3} {:>12.3} {:>24.2} {:>24.2}",
             point.cpu,
             point.wall,
-            point.cpu * 1e9 / (f64::from(n_estimators) * n * n.log2()),
+            point.cpu * 1e9 / (f64::from(params.n_estimators) * n * n.log2()),
             peak / (n * f64::from(N_FEATURES) * 4.0)
         );
     }
@@ -51,13 +104,10 @@ pub(crate) fn print(rows_max: u32, n_estimators: u32, threads: usize) -> Result<
 }
 
 /// Measures one point and prints it as JSON.
-pub(crate) fn point(rows: u32, n_estimators: u32, threads: usize) -> Result<()> {
-    let uri = format!(
-        "make_classification?n_samples={rows}&n_features={N_FEATURES}&n_informative=10&n_redundant=10&random_state=42"
-    );
-    let frame = Synthetic::parse(&uri)?.frame()?;
-    let params = RandomForestParams { n_estimators, random_state: 42, ..RandomForestParams::default() };
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build()?;
+pub(crate) fn point(rows: u32, fits: &Fits) -> Result<()> {
+    let frame = Synthetic::parse(&fits.uri(rows))?.frame()?;
+    let params = fits.params();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(fits.curve_threads).build()?;
     // The trees are part of the peak: they are there when the fit ends.
     let ((cpu, wall), peak) = memory::peak(|| timed(|| pool.install(|| fit(&frame, &params))))?;
     println!("{}", serde_json::to_string(&Point { cpu, wall, peak })?);

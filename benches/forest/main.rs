@@ -60,12 +60,8 @@ struct Args {
     /// Print fit time and memory by the number of rows, up to so many, and nothing else.
     #[arg(long, num_args = 0..=1, default_missing_value = "10000000", value_name = "ROWS")]
     curve: Option<u32>,
-    /// Trees of the curve's fits.
-    #[arg(long, default_value_t = 4)]
-    curve_trees: u32,
-    /// Threads of the curve's fits.
-    #[arg(long, default_value_t = 1)]
-    curve_threads: usize,
+    #[command(flatten)]
+    fits: curve::Fits,
     /// Measure one point of the curve.
     #[arg(long, hide = true)]
     point: Option<u32>,
@@ -81,10 +77,10 @@ enum Measure {
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
     if let Some(rows) = args.point {
-        return curve::point(rows, args.curve_trees, args.curve_threads);
+        return curve::point(rows, &args.fits);
     }
     if let Some(rows_max) = args.curve {
-        return curve::print(rows_max, args.curve_trees, args.curve_threads);
+        return curve::print(rows_max, &args.fits);
     }
     if args.accuracy {
         return accuracy::print(args.repeats);

@@ -5,7 +5,7 @@
 use super::measure::{Measure, Sums};
 use super::node::{Bounds, Cut};
 use super::plan::{Plan, RowWeights};
-use super::sort::sort_together;
+use super::sort::Sorter;
 use super::{FEATURE_THRESHOLD, Sides, Splitter};
 use crate::frame::Frame;
 use crate::random::Xorshift;
@@ -22,6 +22,7 @@ pub(super) struct OrderedSplitter<'a, M> {
     rows: Vec<u32>,
     /// Values of the feature looked at, beside `rows`.
     values: Vec<f32>,
+    sorter: Sorter,
     start: usize,
     end: usize,
     total: Sums,
@@ -46,6 +47,7 @@ impl<'a, M: Measure> OrderedSplitter<'a, M> {
             min_weight_leaf: plan.min_weight_fraction_leaf * weights.total(n_samples),
             weights: weights.to_fractions(),
             values: vec![0.0; weighted.len()],
+            sorter: Sorter::new(frame.n_features()),
             rows: weighted,
             start: 0,
             end: 0,
@@ -107,7 +109,7 @@ impl<'a, M: Measure> OrderedSplitter<'a, M> {
             self.values[at] = column[self.rows[at] as usize];
             at += 1;
         }
-        sort_together(&mut self.values[self.start..end], &mut self.rows[self.start..end]);
+        self.sorter.sort(feature, &mut self.values[self.start..end], &mut self.rows[self.start..end]);
         self.end - end
     }
 

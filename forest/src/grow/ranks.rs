@@ -238,14 +238,14 @@ fn place(pair: u64, digit: usize) -> usize {
 }
 
 /// The value of an order, or NaN.
-fn value(order: u32) -> f32 {
+pub(super) fn value(order: u32) -> f32 {
     f32::from_bits(if order & SIGN == 0 { !order } else { order & !SIGN })
 }
 
 const SIGN: u32 = 1 << 31;
 
 /// Bits whose order as a whole number is the order of the values, NaN last.
-fn ordered(value: f32) -> u32 {
+pub(super) fn ordered(value: f32) -> u32 {
     let bits = value.to_bits();
     if value.is_nan() {
         u32::MAX

@@ -298,7 +298,17 @@ impl Model {
             }
             seen[number] = true;
             let node: Node = node.unpack(feature_bits);
-            if !node.is_leaf() {
+            if node.is_leaf() {
+                let value = &self.values()[node.value as usize * n_outputs..][..n_outputs];
+                if !tree
+                    .node_value(number)
+                    .iter()
+                    .map(|number| number.to_bits())
+                    .eq(value.iter().map(|number| number.to_bits()))
+                {
+                    return refuse("the value of a leaf is not that of its training statistics");
+                }
+            } else {
                 // It may be written again, and one that is no number would make a leaf of the node.
                 if round_down(tree.threshold[number]).to_bits() != node.threshold {
                     return refuse("the threshold of a node is not that of its training statistics");

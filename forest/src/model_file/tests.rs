@@ -370,14 +370,20 @@ fn classes_shares_that_are_no_numbers_are_refused() {
 
 /// What was written of such a forest could not be read: found by fuzzing.
 #[test]
-fn statistics_with_other_thresholds_than_the_nodes_make_no_forest() {
+fn statistics_with_other_numbers_than_the_nodes_make_no_forest() {
     let frame = Synthetic::parse("make_classification?n_samples=50&random_state=1").unwrap().frame().unwrap();
     let file = fit(&frame, &RandomForestParams { n_estimators: 1, ..RandomForestParams::default() }).unwrap();
-    let mut file = file.to_bytes().unwrap();
+    let file = file.to_bytes().unwrap();
     let sound = Model::from_verified_bytes(Arc::new(file.clone())).unwrap();
     sound.to_forest().unwrap();
-    let root = sound.sections.0[Kind::Thresholds.index()].start;
-    file[root..][..8].copy_from_slice(&f64::NAN.to_le_bytes());
-    let refused = Model::from_verified_bytes(Arc::new(file)).unwrap().to_forest().unwrap_err().to_string();
-    assert_eq!(refused, "not a usable model file: the threshold of a node is not that of its training statistics");
+    let spoiled = |kind: Kind, at: usize| {
+        let mut file = file.clone();
+        let place = sound.sections.0[kind.index()].start + at * 8;
+        file[place..][..8].copy_from_slice(&f64::NAN.to_le_bytes());
+        Model::from_verified_bytes(Arc::new(file)).unwrap().to_forest().unwrap_err().to_string()
+    };
+    let refused = |what: &str| format!("not a usable model file: the {what} is not that of its training statistics");
+    assert_eq!(spoiled(Kind::Thresholds, 0), refused("threshold of a node"));
+    let leaf = sound.to_forest().unwrap().trees()[0].feature.iter().position(|feature| *feature < 0).unwrap();
+    assert_eq!(spoiled(Kind::NodeValues, 2 * leaf), refused("value of a leaf"));
 }
