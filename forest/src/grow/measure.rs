@@ -51,6 +51,11 @@ pub(super) trait Measure {
 
     /// What the best cut maximises.
     fn score(&self, left: (&[f64], f64), right: (&[f64], f64)) -> f64;
+
+    /// The rows' numbers, if these are all that is summed: then sums are single numbers.
+    fn numbers(&self) -> Option<&[f64]> {
+        None
+    }
 }
 
 /// Class fractions, measured by an [`Impurity`].
@@ -122,5 +127,9 @@ impl Measure for SquaredError<'_> {
 
     fn score(&self, left: (&[f64], f64), right: (&[f64], f64)) -> f64 {
         left.0[0] * left.0[0] / left.1 + right.0[0] * right.0[0] / right.1
+    }
+
+    fn numbers(&self) -> Option<&[f64]> {
+        Some(self.values)
     }
 }

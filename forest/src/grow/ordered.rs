@@ -5,6 +5,7 @@
 use super::measure::{Measure, Sums};
 use super::node::{Bounds, Cut};
 use super::plan::{Plan, RowWeights};
+use super::scan::half_way;
 use super::sort::Sorter;
 use super::{FEATURE_THRESHOLD, Sides, Splitter};
 use crate::frame::Frame;
@@ -116,19 +117,83 @@ impl<'a, M: Measure> OrderedSplitter<'a, M> {
     /// One pass over the sorted values, which begin at `first` and end at `last`.
     fn scan(&mut self, feature: usize, first: usize, last: usize, bounds: Bounds, best: &mut Option<Cut>) {
         let n_missing = self.end - self.start - (last - first);
+        if let Some(numbers) = self.measure.numbers().filter(|_| self.plan.sign(feature) == 0) {
+            let missing_left = (n_missing > 0).then_some(first > self.start);
+            if let Some(cut) = self.scan_numbers(numbers, feature, (first, last), missing_left, best.as_ref()) {
+                *best = Some(cut);
+            }
+            return;
+        }
         self.reset();
         for at in first + 1..last {
             let (before, here) = (self.values[at - 1], self.values[at]);
             if here <= before + FEATURE_THRESHOLD {
                 continue;
             }
-            let threshold = f64::from(before) / 2.0 + f64::from(here) / 2.0;
+            let threshold = half_way(before, here);
             self.consider(at, feature, threshold, (n_missing > 0).then_some(first > self.start), bounds, best);
         }
         if last < self.end {
             // No present value is beyond infinity: all of them go left.
             self.consider(last, feature, f64::INFINITY, Some(false), bounds, best);
         }
+    }
+
+    /// [`OrderedSplitter::scan`] where sums are single numbers and no constraint has a say: the same sums in the same order.
+    fn scan_numbers(
+        &self,
+        numbers: &[f64],
+        feature: usize,
+        (first, last): (usize, usize),
+        missing_left: Option<bool>,
+        best: Option<&Cut>,
+    ) -> Option<Cut> {
+        let (start, end) = (self.start, self.end);
+        let term = |at: usize| {
+            let (row, weight) = (self.rows[at], self.weight(self.rows[at]));
+            (weight * numbers[row as usize], weight)
+        };
+        let (total, total_weight) = (self.total.sums[0], self.total.weight);
+        let (mut left, mut left_weight, mut position) = (0.0, 0.0, start);
+        let mut beaten = best.map_or(f64::NEG_INFINITY, |best| best.score);
+        let mut found = None;
+        for at in (first + 1..last).chain((last < end).then_some(last)) {
+            let is_last = at == last;
+            if !is_last && self.values[at] <= self.values[at - 1] + FEATURE_THRESHOLD {
+                continue;
+            }
+            if (at - start).min(end - at) < self.plan.min_samples_leaf {
+                continue;
+            }
+            // As `advance` does.
+            if at - position <= end - at {
+                for (number, weight) in (position..at).map(term) {
+                    left += number;
+                    left_weight += weight;
+                }
+            } else {
+                (left, left_weight) = (total, total_weight);
+                for (number, weight) in (at..end).rev().map(term) {
+                    left -= number;
+                    left_weight -= weight;
+                }
+            }
+            position = at;
+            let (right, right_weight) = (total - left, total_weight - left_weight);
+            if left_weight < self.min_weight_leaf || right_weight < self.min_weight_leaf {
+                continue;
+            }
+            let score = left * left / left_weight + right * right / right_weight;
+            if score > beaten {
+                beaten = score;
+                found = Some((at, score));
+            }
+        }
+        let (at, score) = found?;
+        // No present value is beyond infinity: where the cut is after them, all of them go left.
+        let threshold = if at == last { f64::INFINITY } else { half_way(self.values[at - 1], self.values[at]) };
+        let missing_go_to_left = missing_left.map_or(at - start > end - at, |left| left && at != last);
+        Some(Cut { feature, threshold, missing_go_to_left, score })
     }
 
     /// Makes the cut at a position the best one, if it is allowed and better. Without missing values in the node
