@@ -219,14 +219,14 @@ fn grow_classes<I: Impurity + Costs>(
 
 fn grow_with(splitter: impl Splitter, ground: &Ground<'_>, weights: RowWeights, seed: u32) -> Tree {
     let (frame, plan) = (ground.frame, &ground.plan);
-    let total = weights.total(frame.n_samples());
+    let (sum, total) = (weights.sum(frame.n_samples()), weights.total(frame.n_samples()));
     // The splitter has what it needs of them. They are as long as a column, for each thread.
     drop(weights);
     let mut builder = Builder {
         splitter,
         plan,
         cancel: ground.cancel,
-        total_weight: total,
+        total_weight: sum,
         min_weight_leaf: plan.min_weight_fraction_leaf * total,
         draw: FeatureDraw::new(frame.n_features(), plan.max_features),
         likely: Vec::new(),
