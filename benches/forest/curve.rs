@@ -17,26 +17,26 @@ const N_FEATURES: u32 = 20;
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Fits {
     /// Trees of the curve's fits.
-    #[arg(long, default_value_t = 4)]
-    curve_trees: u32,
+    #[arg(long = "curve-trees", default_value_t = 4)]
+    trees: u32,
     /// Threads of the curve's fits.
-    #[arg(long, default_value_t = 1)]
-    curve_threads: usize,
+    #[arg(long = "curve-threads", default_value_t = 1)]
+    threads: usize,
     /// Depth of the curve's trees; without it there is no limit.
-    #[arg(long)]
-    curve_depth: Option<u32>,
+    #[arg(long = "curve-depth")]
+    depth: Option<u32>,
     /// Fit regressors on `make_regression`, which look at all features in each node.
-    #[arg(long)]
-    curve_regression: bool,
+    #[arg(long = "curve-regression")]
+    regression: bool,
 }
 
 impl Fits {
     fn params(&self) -> RandomForestParams {
         let estimator =
-            if self.curve_regression { Estimator::RandomForestRegressor } else { Estimator::RandomForestClassifier };
+            if self.regression { Estimator::RandomForestRegressor } else { Estimator::RandomForestClassifier };
         RandomForestParams {
-            n_estimators: self.curve_trees,
-            max_depth: self.curve_depth,
+            n_estimators: self.trees,
+            max_depth: self.depth,
             random_state: 42,
             ..RandomForestParams::of(estimator)
         }
@@ -44,7 +44,7 @@ impl Fits {
 
     fn uri(&self, rows: u32) -> String {
         let rows = format!("n_samples={rows}&n_features={N_FEATURES}&n_informative=10&random_state=42");
-        if self.curve_regression {
+        if self.regression {
             format!("make_regression?{rows}")
         } else {
             format!("make_classification?{rows}&n_redundant=10")
@@ -53,10 +53,10 @@ impl Fits {
 
     /// As they are given on the command line.
     fn arguments(&self) -> Vec<String> {
-        let (trees, threads) = (self.curve_trees.to_string(), self.curve_threads.to_string());
+        let (trees, threads) = (self.trees.to_string(), self.threads.to_string());
         let mut arguments = vec!["--curve-trees".to_owned(), trees, "--curve-threads".to_owned(), threads];
-        arguments.extend(self.curve_depth.iter().flat_map(|depth| ["--curve-depth".to_owned(), depth.to_string()]));
-        arguments.extend(self.curve_regression.then(|| "--curve-regression".to_owned()));
+        arguments.extend(self.depth.iter().flat_map(|depth| ["--curve-depth".to_owned(), depth.to_string()]));
+        arguments.extend(self.regression.then(|| "--curve-regression".to_owned()));
         arguments
     }
 }
@@ -75,7 +75,7 @@ pub(crate) fn print(rows_max: u32, fits: &Fits) -> Result<()> {
     let depth = params.max_depth.map_or_else(|| "no depth limit".to_owned(), |depth| format!("depth {depth}"));
     println!(
         "curve: {} trees of {:?}, {N_FEATURES} features, {depth}, threads: {}",
-        params.n_estimators, params.estimator, fits.curve_threads
+        params.n_estimators, params.estimator, fits.threads
     );
     println!(
         "  {:>10} {:>12} {:>12} {:>24} {:>24}",
@@ -107,7 +107,7 @@ pub(crate) fn print(rows_max: u32, fits: &Fits) -> Result<()> {
 pub(crate) fn point(rows: u32, fits: &Fits) -> Result<()> {
     let frame = Synthetic::parse(&fits.uri(rows))?.frame()?;
     let params = fits.params();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(fits.curve_threads).build()?;
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(fits.threads).build()?;
     // The trees are part of the peak: they are there when the fit ends.
     let ((cpu, wall), peak) = memory::peak(|| timed(|| pool.install(|| fit(&frame, &params))))?;
     println!("{}", serde_json::to_string(&Point { cpu, wall, peak })?);

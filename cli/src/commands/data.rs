@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use clap::Subcommand;
 use indicatif::{HumanBytes, ProgressBar, ProgressStyle};
+use regrove_aggregate::dataset::SYNTHETIC;
 use regrove_data::{
     ColumnSurvey, Error, Format, Limits, Location, Policy, Progress, Stage, Survey, Table, fetch, survey,
 };

@@ -89,3 +89,12 @@ fn a_pipe_gets_a_line_now_and_then() {
     stream.write_all(&rest.as_bytes()[sent..]).unwrap();
     wait_for(&stdout, &["30000 rows, 3 columns"]);
 }
+
+/// Its own error would recommend such a data set.
+#[test]
+fn a_synthetic_data_set_has_nothing_to_look_at() {
+    let data = "synthetic:make_classification?n_samples=9";
+    let run = Command::new(env!("CARGO_BIN_EXE_regrove")).args(["data", "inspect", data]).output().unwrap();
+    let said = String::from_utf8(run.stderr).unwrap();
+    assert!(run.status.code() == Some(2) && said.contains("is made by the job that learns from it"), "{said}");
+}
