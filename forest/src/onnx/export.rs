@@ -34,7 +34,8 @@ const PREDICTION: &str = "prediction";
 /// of the classes; the output of a regressor is `prediction` `(N, 1)` float32.
 ///
 /// Thresholds are rounded down to float32, so every float32 row takes the path it takes here. Outputs are float32
-/// sums and differ from [`Forest::predict_proba`] by rounding.
+/// sums and differ from [`Forest::predict_proba`] by rounding: with ONNX Runtime 1.32 by 2e-7 at most with 100 trees, 6e-7 with
+/// 1,000, 2e-6 with 5,000 and 5e-6 with 20,000 (2,500 rows, depth 8).
 ///
 /// # Errors
 ///
