@@ -45,11 +45,11 @@ impl<'a> RowSampler<'a> {
 
     /// How often the tree of this seed drew each row; `None` without bootstrap.
     pub(super) fn counts(&self, tree_seed: u32) -> Option<Pages<u32>> {
+        let n_drawn = self.n_drawn?;
         let n_samples = self.frame.n_samples();
         let bound = u32::try_from(n_samples).unwrap_or(u32::MAX);
         let mut stream = RandomState::new(tree_seed);
         let mut counts = Pages::zeroed(n_samples);
-        let n_drawn = self.n_drawn?;
         match &self.cumulative {
             None => stream.randints(bound, n_drawn, |row| counts[row as usize] += 1),
             Some(cumulative) => {

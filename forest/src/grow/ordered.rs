@@ -158,8 +158,7 @@ impl<'a, M: Measure> OrderedSplitter<'a, M> {
         let mut beaten = best.map_or(f64::NEG_INFINITY, |best| best.score);
         let mut found = None;
         for at in (first + 1..last).chain((last < end).then_some(last)) {
-            let is_last = at == last;
-            if !is_last && self.values[at] <= self.values[at - 1] + FEATURE_THRESHOLD {
+            if at != last && self.values[at] <= self.values[at - 1] + FEATURE_THRESHOLD {
                 continue;
             }
             if (at - start).min(end - at) < self.plan.min_samples_leaf {

@@ -9,8 +9,9 @@ use super::ranks::{ordered, value};
 
 /// Slices up to this length are sorted by insertion.
 const INSERTION_MAX: usize = 15;
-/// Failures of [`Sorter::is_worth_a_try`], more than successes, after which it is no longer tried.
+/// After so many more nodes with equal values than without, those of a size are taken to have some, and go to introsort at once.
 const FAILURES_MAX: i8 = 3;
+/// Nodes without equal values that make up for as many with some.
 const SUCCESSES_MAX: i8 = 4;
 
 /// Sorts nodes' values, and knows for each feature and size of node (by its logarithm) whether values are mostly different.
@@ -27,8 +28,8 @@ impl Sorter {
         Self { pairs: Vec::new(), scores: vec![[0; usize::BITS as usize]; n_features] }
     }
 
-    /// Sorts `values` of a feature ascending and moves `rows` alike. The values must not be NaN. Where all are different there is
-    /// one order, whatever finds it; equal ones are left in the order in which introsort leaves them.
+    /// Sorts `values` of a feature ascending and moves `rows` alike. The values must not be NaN. Where all are different there
+    /// is one order, whatever finds it; equal ones are left in the order in which introsort leaves them.
     pub(super) fn sort(&mut self, feature: usize, values: &mut [f32], rows: &mut [u32]) {
         let Some(log) = values.len().checked_ilog2() else { return };
         let fill = |pairs: &mut Vec<u64>| {

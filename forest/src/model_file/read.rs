@@ -300,11 +300,7 @@ impl Model {
             let node: Node = node.unpack(feature_bits);
             if node.is_leaf() {
                 let value = &self.values()[node.value as usize * n_outputs..][..n_outputs];
-                if !tree
-                    .node_value(number)
-                    .iter()
-                    .map(|number| number.to_bits())
-                    .eq(value.iter().map(|number| number.to_bits()))
+                if bytemuck::cast_slice::<f64, u64>(tree.node_value(number)) != bytemuck::cast_slice::<f64, u64>(value)
                 {
                     return refuse("the value of a leaf is not that of its training statistics");
                 }

@@ -10,7 +10,8 @@
 //!   probabilities.
 //! - A test for membership holds for the members only. ONNX Runtime truncates what it looks up, so that 3.5 is in {3}.
 //! - What ONNX Runtime's versions disagree about is refused: biases of two-class ensembles with weights for both classes, and
-//!   `PROBIT` for two classes; and, where it contradicts the standard, `SOFTMAX` and `LOGISTIC` of `TreeEnsemble`. So are the aggregates MIN and MAX, and several numbers per row without classes.
+//!   `PROBIT` for two classes; and, where it contradicts the standard, `SOFTMAX` and `LOGISTIC` of `TreeEnsemble`. So are the
+//!   aggregates MIN and MAX, and several numbers per row without classes.
 
 mod ensemble;
 mod ensemble5;

@@ -13,7 +13,7 @@ use crate::column::{Cell, Cells, feature, key, number};
 use crate::error::{names_shown, shown};
 use crate::{CATEGORIES_MAX, ColumnKind, ColumnSurvey, Error, Format, Progress, Stage, Survey, Table, survey};
 
-/// What bounds a frame.
+/// The setting that bounds a frame's bytes, as messages call it.
 pub const FRAME_LIMIT: &str = "--artifact-bytes-max (REGROVE_ARTIFACT_BYTES_MAX)";
 
 /// What is learned.

@@ -23,7 +23,9 @@ impl Ensemble {
             0 => PostTransform::None,
             // The standard says SOFTMAX and LOGISTIC, ONNX Runtime takes each for the other.
             1 | 2 => {
-                return node.wrong("post_transform", "SOFTMAX and LOGISTIC of a TreeEnsemble cannot be imported: ONNX and ONNX Runtime number them differently");
+                let reason = "SOFTMAX and LOGISTIC of a TreeEnsemble cannot be imported: ONNX and ONNX Runtime number them \
+                              differently";
+                return node.wrong("post_transform", reason);
             }
             3 => PostTransform::SoftmaxZero,
             4 => PostTransform::Probit,
