@@ -80,12 +80,6 @@ pub enum Error {
         /// Rows of the data set.
         n_samples: usize,
     },
-    /// A data set of linfa weighs its samples, which would go unheard.
-    #[error(
-        "the data set has {0} sample weights, which no estimator takes: leave them out; `class_weight` weighs the classes \
-         of a classifier"
-    )]
-    SampleWeights(usize),
     /// What was asked is not possible for these arguments.
     #[error("{0}")]
     Unsupported(String),

@@ -134,6 +134,14 @@ pub enum FrameError {
         /// Its bound.
         bound: usize,
     },
+    /// A weight that no row can have.
+    #[error("row {row}: the sample weight is {weight:?}, it must be a finite number of 0.0 or more")]
+    SampleWeight {
+        /// Data row.
+        row: usize,
+        /// The weight.
+        weight: f64,
+    },
     /// Text that is not CSV.
     #[error("row {row}: {reason}")]
     Csv {
@@ -208,6 +216,7 @@ pub struct Frame {
     target: Target,
     target_name: String,
     categories: Categories,
+    sample_weight: Option<Vec<f64>>,
     identity: Identity,
 }
 
@@ -271,6 +280,7 @@ impl Frame {
             target,
             target_name,
             categories: Categories::new(),
+            sample_weight: None,
             identity: Identity::default(),
         })
     }
@@ -295,6 +305,30 @@ impl Frame {
         self.categories = categories;
         self.identity = Identity::default();
         Ok(self)
+    }
+
+    /// The same frame, whose rows weigh so much, `(n_samples,)`: scikit-learn's `sample_weight`. Fits hear of it, measures
+    /// count each row once.
+    ///
+    /// # Errors
+    ///
+    /// As many weights as rows are not there, a weight that is negative or not finite.
+    pub fn with_sample_weight(mut self, sample_weight: Vec<f64>) -> Result<Self, FrameError> {
+        let (got, expected) = (sample_weight.len(), self.n_samples());
+        if got != expected {
+            return Err(FrameError::Length { what: "sample_weight", got, expected });
+        }
+        if let Some(row) = sample_weight.iter().position(|weight| !(weight.is_finite() && *weight >= 0.0)) {
+            return Err(FrameError::SampleWeight { row: row + 1, weight: sample_weight[row] });
+        }
+        self.sample_weight = Some(sample_weight);
+        self.identity = Identity::default();
+        Ok(self)
+    }
+
+    /// What each row weighs, `(n_samples,)`; `None` if nothing was said.
+    pub fn sample_weight(&self) -> Option<&[f64]> {
+        self.sample_weight.as_deref()
     }
 
     /// The texts of the features that hold codes.
@@ -396,6 +430,7 @@ impl Frame {
             target,
             target_name: self.target_name.clone(),
             categories: self.categories.clone(),
+            sample_weight: self.sample_weight.as_ref().map(|weights| rows.iter().map(|&row| weights[row]).collect()),
             identity: Identity::default(),
         })
     }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use linfa::dataset::{AsSingleTargets, DatasetBase, Label as LinfaLabel, Records};
+use linfa::dataset::{AsSingleTargets, DatasetBase, Label as LinfaLabel};
 use linfa::traits::{Fit, PredictInplace};
 use linfa::{Float, ParamGuard};
 use ndarray::{Array1, ArrayBase, Data, Ix2};
@@ -79,7 +79,6 @@ where
 
     /// Weights by label (`class_weight`) name labels as [`Display`] writes them.
     fn fit(&self, dataset: &DatasetBase<ArrayBase<D, Ix2>, T>) -> Result<FittedForest<L>, Error> {
-        refuse_weights(dataset)?;
         let targets = dataset.as_single_targets();
         let mut classes: Vec<L> = targets.iter().cloned().collect();
         classes.sort();
@@ -89,7 +88,7 @@ where
             classes: (0_i64..).take(classes.len()).map(Label::Int).collect(),
             indexes: targets.iter().map(index).collect(),
         };
-        let frame = frame(dataset.records(), dataset.feature_names(), target)?;
+        let frame = frame(dataset, target)?;
         let params = RandomForestParams { class_weight: self.class_weight(&classes)?, ..self.0.clone() };
         Ok(FittedForest { forest: fit(&frame, &params)?, classes })
     }
@@ -111,28 +110,25 @@ impl RandomForestValid {
     }
 }
 
-/// Weights of samples would be ignored without a word.
-fn refuse_weights<R: Records, T>(dataset: &DatasetBase<R, T>) -> Result<(), Error> {
-    match dataset.weights.len() {
-        0 => Ok(()),
-        n_weights => Err(Error::SampleWeights(n_weights)),
-    }
-}
-
 /// Name of the target in the frame made of a data set; unlikely enough to be no feature's name.
 const TARGET_NAME: &str = "linfa target";
 
-fn frame<F: Float, D: Data<Elem = F>>(
-    records: &ArrayBase<D, Ix2>,
-    names: &[String],
+/// The frame of a data set; its weights, where it has any, are the frame's.
+fn frame<F: Float, D: Data<Elem = F>, T>(
+    dataset: &DatasetBase<ArrayBase<D, Ix2>, T>,
     target: Target,
 ) -> Result<Frame, Error> {
-    let names = match names {
+    let records = dataset.records();
+    let names = match dataset.feature_names() {
         [] => (0..records.ncols()).map(|feature| format!("x{feature}")).collect(),
         names => names.to_vec(),
     };
     let columns = records.columns().into_iter().flat_map(|column| column.iter().map(float).collect::<Vec<_>>());
-    Ok(Frame::new(names, columns.collect(), TARGET_NAME, target)?)
+    let frame = Frame::new(names, columns.collect(), TARGET_NAME, target)?;
+    if dataset.weights.is_empty() {
+        return Ok(frame);
+    }
+    Ok(frame.with_sample_weight(dataset.weights.iter().copied().map(f64::from).collect())?)
 }
 
 /// A number as float32; what is no number is missing.
@@ -226,9 +222,8 @@ where
     type Object = FittedRegression;
 
     fn fit(&self, dataset: &DatasetBase<ArrayBase<D, Ix2>, T>) -> Result<FittedRegression, Error> {
-        refuse_weights(dataset)?;
         let values = dataset.as_single_targets().iter().map(|value| value.to_f64().unwrap_or(f64::NAN)).collect();
-        let frame = frame(dataset.records(), dataset.feature_names(), Target::Values(values))?;
+        let frame = frame(dataset, Target::Values(values))?;
         Ok(FittedRegression(fit(&frame, &self.0)?))
     }
 }

@@ -19,7 +19,7 @@ use ndarray::{Array1, Array2};
 
 use crate::Error;
 use crate::frame::Frame;
-use crate::params::{Criterion, RandomForestParams, RowCount};
+use crate::params::{Criterion, ParamError, RandomForestParams, RowCount};
 use crate::tree::{TREE_LEAF, TREE_UNDEFINED, Tree};
 
 /// Deepest tree: linfa's training and this module recurse. No data set that it can learn from in reasonable time needs more.
@@ -30,9 +30,18 @@ pub const MIN_IMPURITY_DECREASE: f64 = 0.00001;
 
 /// Grows linfa's tree. The parameters have been checked, the target has classes.
 pub(crate) fn grow(frame: &Frame, params: &RandomForestParams) -> Result<Tree, Error> {
-    let records = records(frame)?;
-    let targets: Array1<usize> = frame.class_indexes().iter().map(|class| *class as usize).collect();
-    let dataset = DatasetBase::new(records, targets);
+    let weight_of = |row: usize| frame.sample_weight().map_or(1.0, |weights| weights[row]);
+    // Rows that weigh nothing would make leaves that say nothing.
+    let rows: Vec<usize> = (0..frame.n_samples()).filter(|row| weight_of(*row) > 0.0).collect();
+    if rows.is_empty() {
+        return Err(ParamError::no_weight("sample_weight", 0.0).into());
+    }
+    let records = records(frame, &rows)?;
+    let targets: Array1<usize> = rows.iter().map(|row| frame.class_indexes()[*row] as usize).collect();
+    let mut dataset = DatasetBase::new(records, targets);
+    if frame.sample_weight().is_some() {
+        dataset = dataset.with_weights(rows.iter().map(|row| narrow(weight_of(*row))).collect());
+    }
     let fitted = DecisionTree::<f64, usize>::params()
         .split_quality(if params.criterion == Criterion::Gini { SplitQuality::Gini } else { SplitQuality::Entropy })
         .max_depth(Some(params.max_depth.unwrap_or(MAX_DEPTH) as usize))
@@ -42,18 +51,23 @@ pub(crate) fn grow(frame: &Frame, params: &RandomForestParams) -> Result<Tree, E
         .check()?
         .fit(&dataset)?;
     let mut copy = Copy { frame, criterion: params.criterion, tree: empty(frame, params.random_state) };
-    copy.add(fitted.root_node(), &(0..frame.n_samples()).collect::<Vec<_>>());
+    copy.add(fitted.root_node(), &rows);
     Ok(copy.tree)
 }
 
-/// Rows `(n_samples, n_features)` in float64, where half way between two float32 numbers is exact.
-fn records(frame: &Frame) -> Result<Array2<f64>, Error> {
+/// The features of these rows, `(n_rows, n_features)`, in float64, where half way between two float32 numbers is exact.
+fn records(frame: &Frame, rows: &[usize]) -> Result<Array2<f64>, Error> {
     let (n_samples, n_features) = (frame.n_samples(), frame.n_features());
     if let Some(at) = frame.columns().iter().position(|value| value.is_nan()) {
         let (row, feature) = (at % n_samples + 1, &frame.feature_names()[at / n_samples]);
         return Err(Error::Unsupported(format!("row {row}, column `{feature}`: linfa-tree knows no missing values")));
     }
-    Ok(Array2::from_shape_fn((n_samples, n_features), |(row, feature)| f64::from(frame.column(feature)[row])))
+    Ok(Array2::from_shape_fn((rows.len(), n_features), |(at, feature)| f64::from(frame.column(feature)[rows[at]])))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "linfa weighs rows in float32")]
+fn narrow(weight: f64) -> f32 {
+    weight as f32
 }
 
 #[expect(clippy::cast_precision_loss, reason = "linfa counts rows in float32")]
@@ -96,16 +110,16 @@ impl Copy<'_> {
         number
     }
 
-    #[expect(clippy::cast_precision_loss, reason = "row counts below 2^53")]
     fn add_leaf(&mut self, rows: &[usize]) -> usize {
         let tree = &mut self.tree;
         let number = tree.node_count();
         let mut counts = vec![0.0; tree.n_outputs];
         for row in rows {
-            counts[self.frame.class_indexes()[*row] as usize] += 1.0;
+            let weight = self.frame.sample_weight().map_or(1.0, |weights| weights[*row]);
+            counts[self.frame.class_indexes()[*row] as usize] += weight;
         }
-        let weight = rows.len() as f64;
-        let fractions: Vec<f64> = counts.iter().map(|count| count / weight.max(1.0)).collect();
+        let weight: f64 = counts.iter().sum();
+        let fractions: Vec<f64> = counts.iter().map(|count| if weight > 0.0 { count / weight } else { 0.0 }).collect();
         tree.feature.push(TREE_UNDEFINED);
         tree.threshold.push(f64::from(TREE_UNDEFINED));
         tree.children_left.push(TREE_LEAF);

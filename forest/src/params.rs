@@ -29,6 +29,12 @@ pub struct ParamError {
 }
 
 impl ParamError {
+    /// Weights of which the training rows have no sum that means anything.
+    pub(crate) fn no_weight(name: &'static str, total: f64) -> Self {
+        let allowed = "weights of which the training rows have a finite sum above 0.0".to_owned();
+        Self { name, value: format!("a sum of {total:?}"), allowed }
+    }
+
     /// A weight for a label that no class has.
     pub(crate) fn unknown_class(label: &str, classes: &[String]) -> Self {
         let allowed = format!("a map whose labels are among {}", classes.join(", "));

@@ -34,6 +34,15 @@ def data(case):
     return x, y
 
 
+def weights(case):
+    """What rows weigh: nothing said, whole numbers or fractions, some of them 0."""
+    kind = case.get("weights")
+    if kind is None:
+        return None
+    drawn = np.random.RandomState(case["seed"] ^ 2).random_sample(case["n_samples"])
+    return np.floor(4.0 * drawn) if kind == "whole" else np.where(drawn < 0.1, 0.0, drawn)
+
+
 def parameters(rng, regressor, n_samples, n_features):
     pick = lambda *values: values[rng.randint(len(values))]
     params = {
@@ -140,8 +149,8 @@ def describe(case, trees, output, model, x, y):
     return case
 
 
-def make(number):
-    """A case, or None if a class has too few rows to be split and measured."""
+def make(number, weighted=False):
+    """A case, or None if a class has too few rows to be split and measured, or rows without weights only."""
     rng = np.random.RandomState(number)
     estimator = ["RandomForestClassifier", "RandomForestRegressor", "ExtraTreesClassifier", "ExtraTreesRegressor"][number % 4]
     regressor = estimator.endswith("Regressor")
@@ -162,7 +171,11 @@ def make(number):
     if case["n_classes"] in (0, 2) and rng.randint(2):
         params["monotonic_cst"] = [int(sign) for sign in rng.randint(-1, 2, case["n_features"])]
     case["params"] = params
-    model = getattr(ensemble, estimator)(**arguments(case)).fit(x, y)
+    if weighted:
+        case["weights"] = [None, "whole", "fractions"][rng.randint(3)]
+        if not regressor and np.bincount(y, weights(case)).min() == 0.0:
+            return None
+    model = getattr(ensemble, estimator)(**arguments(case)).fit(x, y, weights(case))
     output = answer(model, x)
     describe(case, model.estimators_, output, model, x, y)
     if not regressor:

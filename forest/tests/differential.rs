@@ -31,6 +31,15 @@ struct Rows {
     n_classes: usize,
     decimals: Option<i32>,
     missing: f64,
+    weights: Option<Weights>,
+}
+
+/// What rows weigh, some of them nothing.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Weights {
+    Whole,
+    Fractions,
 }
 
 /// A model as scikit-learn fits it.
@@ -123,7 +132,16 @@ fn data(case: &Rows) -> Frame {
         let class = |y: &f64| Label::Int((y + case.n_classes as f64 / 2.0).floor().clamp(0.0, last) as i64);
         Target::from_labels(&y.iter().map(class).collect::<Vec<_>>())
     };
-    Frame::new((0..width).map(|feature| format!("x{feature}")).collect(), columns.collect(), "y", target).unwrap()
+    let names = (0..width).map(|feature| format!("x{feature}")).collect();
+    let frame = Frame::new(names, columns.collect(), "y", target).unwrap();
+    let Some(kind) = case.weights else { return frame };
+    let mut stream = RandomState::new(case.seed ^ 2);
+    let weigh = |drawn: f64| match kind {
+        Weights::Whole => (4.0 * drawn).floor(),
+        Weights::Fractions if drawn < 0.1 => 0.0,
+        Weights::Fractions => drawn,
+    };
+    frame.with_sample_weight((0..n).map(|_| weigh(stream.random_sample())).collect()).unwrap()
 }
 
 fn check_measures(expected: &serde_json::Value, got: &serde_json::Value, seed: u32) {
@@ -536,4 +554,6 @@ fn what_is_drawn_in_this_run_is_scikit_learns() {
     assert_eq!(drawn.warm_starts.len(), 20);
     drawn.forests.iter().zip(&drawn.warm_starts).for_each(check_warm_start);
     assert_eq!(drawn.forests.len(), N_DRAWN as usize);
+    let weighted = drawn.forests.iter().filter(|case| case.data.weights.is_some()).count();
+    assert!(weighted > 60, "{weighted} forests on rows with weights");
 }

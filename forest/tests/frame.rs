@@ -284,12 +284,48 @@ fn the_layout_is_that_of_the_bytes() {
     let names = vec!["x".to_owned(), "y".to_owned()];
     let frame = Frame::new(names.clone(), vec![1.0, 2.0, 3.0, 4.0], "t", target).unwrap();
     let bytes = frame.to_bytes().unwrap();
-    let layout = FrameLayout::new(2, &names, "t", Some(frame.classes()), frame.categories()).unwrap();
-    assert_eq!(layout.bytes(), bytes.len() as u64);
+    let layout =
+        |weighted| FrameLayout::new(2, &names, "t", Some(frame.classes()), frame.categories(), weighted).unwrap();
+    let (weighted, layout) = (layout(true), layout(false));
+    assert_eq!((layout.bytes(), layout.sample_weight()), (bytes.len() as u64, None));
     let at = |place: u64, length: usize| &bytes[usize::try_from(place).unwrap()..][..length];
     assert_eq!(at(0, layout.head().len()), layout.head());
     assert_eq!(at(layout.column(1), 4), 3.0_f32.to_le_bytes());
     assert_eq!(at(layout.target(), 8), [1, 0, 0, 0, 0, 0, 0, 0]);
+    let bytes = frame.clone().with_sample_weight(vec![0.5, 2.0]).unwrap().to_bytes().unwrap();
+    assert_eq!(weighted.bytes(), bytes.len() as u64);
+    let place = usize::try_from(weighted.sample_weight().unwrap()).unwrap();
+    assert_eq!(bytes[place..], [0.5_f64.to_le_bytes(), 2.0_f64.to_le_bytes()].concat());
+}
+
+#[test]
+fn weights_of_rows_go_along_and_are_part_of_what_a_frame_is() {
+    let plain = small();
+    let n = plain.n_samples();
+    let weights: Vec<f64> = (0_u32..).take(n).map(|row| f64::from(row) / 2.0).collect();
+    let frame = plain.clone().with_sample_weight(weights.clone()).unwrap();
+    assert_ne!(frame.sha256().unwrap(), plain.sha256().unwrap());
+    let bytes = frame.to_bytes().unwrap();
+    let read = Frame::from_bytes(&bytes).unwrap();
+    assert_eq!(read.sample_weight(), Some(&weights[..]));
+    assert!(read.to_bytes().unwrap() == bytes);
+    assert_eq!(read.sha256().unwrap(), frame.sha256().unwrap());
+    assert_eq!(frame.take(&[1, 0, 1]).unwrap().sample_weight(), Some(&[0.5, 0.0, 0.5][..]));
+    assert_eq!(plain.take(&[1]).unwrap().sample_weight(), None);
+    for length in 0..bytes.len() {
+        assert!(Frame::from_bytes(&bytes[..length]).is_err(), "cut after {length} bytes");
+    }
+    let with = |weight| plain.clone().with_sample_weight(vec![weight; n]).unwrap_err().to_string();
+    for weight in [-0.5, f64::NAN, f64::INFINITY] {
+        let says = format!("row 1: the sample weight is {weight:?}, it must be a finite number of 0.0 or more");
+        assert_eq!(with(weight), says);
+        let mut bytes = bytes.clone();
+        let last = bytes.len() - 8;
+        bytes[last..].copy_from_slice(&weight.to_le_bytes());
+        assert!(Frame::from_bytes(&bytes).unwrap_err().to_string().starts_with(&format!("row {n}: the sample weight")));
+    }
+    let few = plain.clone().with_sample_weight(vec![1.0; n - 1]).unwrap_err();
+    assert!(matches!(few, FrameError::Length { what: "sample_weight", .. }), "{few}");
 }
 
 /// Rows that no index type can number, claimed by a few bytes or by a name: refused before memory is asked for.

@@ -116,20 +116,36 @@ fn a_classifier_is_no_regression_and_values_must_be_finite() {
 }
 
 #[test]
-fn sample_weights_are_refused_and_not_ignored() {
-    let (x, y) = records(20);
+fn weights_of_a_data_set_are_sample_weights() {
+    let (x, y) = records(60);
     let targets: Array1<usize> = y.iter().map(|class| *class as usize).collect();
     let values: Array1<f64> = y.iter().map(|class| f64::from(*class)).collect();
-    let weights = Array1::from_elem(20, 1.0);
-    let forest = RandomForest::from(params());
-    let error = forest.fit(&Dataset::new(x.clone(), targets.clone()).with_weights(weights.clone())).unwrap_err();
-    assert!(matches!(error, Error::SampleWeights(20)), "{error:?}");
-    assert!(error.to_string().contains("`class_weight` weighs the classes"), "{error}");
-    let regression = ForestRegression::from(RandomForestParams::of(Estimator::RandomForestRegressor));
-    let error = regression.fit(&Dataset::new(x.clone(), values).with_weights(weights)).unwrap_err();
-    assert!(matches!(error, Error::SampleWeights(20)), "{error:?}");
+    // Every other row weighs nothing: the forest is that of the others, whose numbers are the same trees'.
+    let weights: Array1<f32> = (0..60_u8).map(|row| f32::from(row % 2)).collect();
+    let odd: Vec<usize> = (0..60).filter(|row| row % 2 == 1).collect();
+    let half = x.select(ndarray::Axis(0), &odd);
+    let still = RandomForestParams { bootstrap: false, ..params() };
+    let forest = RandomForest::from(still.clone());
+    let weighted = forest.fit(&Dataset::new(x.clone(), targets.clone()).with_weights(weights.clone())).unwrap();
+    let of_half = forest.fit(&Dataset::new(half.clone(), targets.select(ndarray::Axis(0), &odd))).unwrap();
+    assert_eq!(weighted.forest().trees(), of_half.forest().trees());
+    let estimator = Estimator::RandomForestRegressor;
+    let regression =
+        ForestRegression::from(RandomForestParams { estimator, bootstrap: false, ..RandomForestParams::of(estimator) });
+    let weighted = regression.fit(&Dataset::new(x.clone(), values.clone()).with_weights(weights)).unwrap();
+    let of_half = regression.fit(&Dataset::new(half, values.select(ndarray::Axis(0), &odd))).unwrap();
+    assert_eq!(weighted.forest().trees(), of_half.forest().trees());
+    let refused = |weights: Array1<f32>| forest.fit(&Dataset::new(x.clone(), targets.clone()).with_weights(weights));
+    let error = refused(Array1::from_elem(60, -1.0)).unwrap_err().to_string();
+    assert_eq!(error, "row 1: the sample weight is -1.0, it must be a finite number of 0.0 or more");
+    let error = refused(Array1::zeros(60)).unwrap_err().to_string();
+    assert!(
+        error.starts_with("`sample_weight` must be weights of which") && error.ends_with("a sum of 0.0"),
+        "{error}"
+    );
+    assert_eq!(refused(Array1::zeros(59)).unwrap_err().to_string(), "sample_weight has length 59, expected 60");
     // What linfa has where nobody gave weights.
-    forest.fit(&Dataset::new(x, targets).with_weights(Array1::zeros(0))).unwrap();
+    refused(Array1::zeros(0)).unwrap();
 }
 
 #[test]

@@ -137,6 +137,32 @@ fn it_is_a_model_as_any_other() {
 }
 
 #[test]
+fn weights_of_rows_are_linfas_weights() {
+    let plain = frame(200, 1);
+    let params = params(&json!({"max_depth": 4}));
+    let ones = plain.clone().with_sample_weight(vec![1.0; 200]).unwrap();
+    let unweighted = fit(&plain, &params).unwrap();
+    assert_eq!(fit(&ones, &params).unwrap().trees(), unweighted.trees());
+    // The first class weighs so much that its share in the root is what the weights make it.
+    let weights: Vec<f64> = plain.class_indexes().iter().map(|class| if *class == 0 { 3.0 } else { 0.5 }).collect();
+    let total: f64 = weights.iter().sum();
+    let first: f64 = plain.class_indexes().iter().zip(&weights).filter(|(class, _)| **class == 0).map(|(_, w)| w).sum();
+    let weighted = fit(&plain.clone().with_sample_weight(weights).unwrap(), &params).unwrap();
+    let root = &weighted.trees()[0];
+    assert!((root.node_value(0)[0] - first / total).abs() < 1e-12 && root.n_node_samples[0] == 200);
+    assert!((root.weighted_n_node_samples[0] - total).abs() < 1e-9);
+    assert_ne!(root.threshold, unweighted.trees()[0].threshold, "weights shape cuts");
+    // Rows that weigh nothing are not there.
+    let weights = (0..200).map(|row| f64::from(u8::from(row < 120))).collect();
+    let part = fit(&plain.clone().with_sample_weight(weights).unwrap(), &params).unwrap();
+    let first_rows = fit(&plain.take(&(0..120).collect::<Vec<_>>()).unwrap(), &params).unwrap();
+    assert_eq!(part.trees(), first_rows.trees());
+    let nothing = plain.with_sample_weight(vec![0.0; 200]).unwrap();
+    let error = fit(&nothing, &params).unwrap_err().to_string();
+    assert!(error.starts_with("`sample_weight` must be weights of which"), "{error}");
+}
+
+#[test]
 fn what_linfas_tree_does_not_know_is_refused() {
     let frame = frame(60, 1);
     for (more, says) in [

@@ -82,6 +82,63 @@ async fn texts_are_learned_from_and_labels_keep_their_type() {
     assert_eq!(steps.as_array().unwrap().last().unwrap()["state"], "succeeded");
 }
 
+/// Rows whose weight is 0 are not learned from, whole or in parts: the models are those of the other rows, and those of the library.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_column_of_weights_weighs_rows() {
+    let up = Up::start(UpOptions::default());
+    let row =
+        |row: u32| format!("{},{},{},{}\n", row % 11, row % 7, f64::from(row % 4) / 3.0, u32::from(row % 11 > row % 7));
+    let with = |wanted: &dyn Fn(&u32) -> bool| (0..200).filter(wanted).map(row).collect::<String>();
+    let write =
+        |name: &str, rows: String| std::fs::write(up.folder().join(name), format!("a,b,weight,y\n{rows}")).unwrap();
+    write("all.csv", with(&|_| true));
+    write("some.csv", with(&|row| row % 4 > 0));
+    let still = ["--target", "y", "--sample-weight", "weight", "--set", "bootstrap=false", "--set", "n_estimators=4"];
+    let train = ["train", "--data", "all.csv", "--test-size", "0", "--shards", "2", "--wait"];
+    let answers = async |model: &str| {
+        let inspected = up.regrove(&["forest", "inspect", model, "--json"]).await.ok().json();
+        assert_eq!(inspected["feature_names"], json!(["a", "b"]), "weights are no feature");
+        up.regrove(&["forest", "predict", model, "--data", "all.csv", "--json"]).await.ok().json()
+    };
+    let uri = up.tracking_uri();
+    for (id, shard_by, parts) in [("whole", "trees", "null"), ("parts", "rows", "2")] {
+        let job = ["--id", id, "--model", id, "--shard-by", shard_by];
+        up.regrove(&[&train[..], &still, &job].concat()).await.ok();
+        let export = ["model", "export", id, "--mlflow-tracking-uri", &uri, "-o", "job.rgf"];
+        up.regrove(&export).await.ok();
+        let row_parts = format!("row_parts={parts}");
+        let fit = ["forest", "fit", "--data", "all.csv", "-o", "library.rgf", "--set", &row_parts];
+        up.regrove(&[&fit[..], &still].concat()).await.ok();
+        assert_eq!(answers("job.rgf").await, answers("library.rgf").await, "{id}");
+    }
+    let fit = ["forest", "fit", "-o", "some.rgf", "--data", "some.csv"];
+    up.regrove(&[&fit[..], &still].concat()).await.ok();
+    let fit = ["forest", "fit", "-o", "all.rgf", "--data", "all.csv"];
+    up.regrove(&[&fit[..], &still].concat()).await.ok();
+    assert_eq!(answers("all.rgf").await, answers("some.rgf").await);
+    let unweighted = ["--target", "y", "--drop", "weight", "--set", "bootstrap=false", "--set", "n_estimators=4"];
+    up.regrove(&[&fit[..], &unweighted].concat()).await.ok();
+    assert_ne!(answers("all.rgf").await, answers("some.rgf").await, "weights change the model");
+    write("negative.csv", "1,2,-1,0\n2,1,1,1\n".to_owned());
+    let refused = up
+        .regrove(&[
+            "forest",
+            "fit",
+            "-o",
+            "no.rgf",
+            "--data",
+            "negative.csv",
+            "--target",
+            "y",
+            "--sample-weight",
+            "weight",
+        ])
+        .await;
+    refused.fails(2, &["negative.csv", "row 1", "`weight`", "no sample weight"]);
+    let job = ["train", "--data", "negative.csv", "--target", "y", "--sample-weight", "weight", "--wait"];
+    up.regrove(&job).await.fails(1, &["row 1", "`weight`", "no sample weight"]);
+}
+
 /// A version leaves MLflow as it came in, and can be made again from the log.
 async fn exported_and_grown_anew(up: &Up) {
     let uri = up.tracking_uri();

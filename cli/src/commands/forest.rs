@@ -6,36 +6,25 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Subcommand;
-use regrove_data::Features;
+use regrove_data::{Features, Limits, Table, TargetKind, prepare};
 use regrove_forest::model_file::MAGIC;
-use regrove_forest::{FitOptions, Frame, FrameLimits, Label, Model, RandomForestParams, fit_range, onnx};
+use regrove_forest::{FitOptions, Frame, Label, Model, RandomForestParams, fit_range, onnx};
 use serde_json::{Map, Value, json};
 
-use crate::commands::train::assignment;
+use crate::commands::train::{Columns, assignment};
 use crate::output::{Output, Usage, table};
 use crate::rows;
 
 /// Fit and apply forests on files.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Grow a forest from a CSV file and write it as a model file
+    /// Grow a forest from a CSV or Parquet file and write it as a model file
     #[command(
-        after_help = "Example:\n  regrove forest fit --data iris.csv --target species --set n_estimators=75 -o iris.rgf"
+        after_help = "Examples:\n  regrove forest fit --data iris.csv --target species --set n_estimators=75 -o iris.rgf\n  \
+        regrove forest fit --data claims.parquet --target frequency --sample-weight exposure \\\n    \
+        --set estimator=RandomForestRegressor -o claims.onnx"
     )]
-    Fit {
-        /// CSV file with a header
-        #[arg(long, value_name = "FILE")]
-        data: PathBuf,
-        /// Column to predict
-        #[arg(long, value_name = "COLUMN")]
-        target: String,
-        /// A parameter under scikit-learn's name; may be repeated
-        #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
-        params: Vec<(String, Value)>,
-        /// Where to write the model: `.rgf`, or `.onnx` for ONNX
-        #[arg(long, short, value_name = "FILE")]
-        output: PathBuf,
-    },
+    Fit(Fit),
     /// Predict the rows of a CSV or Parquet file; columns are found by name, others are ignored
     #[command(
         after_help = "Examples:\n  regrove forest predict iris.rgf --data new.csv --json\n  regrove forest predict xgboost.onnx --data new.csv"
@@ -66,9 +55,28 @@ pub(crate) enum Command {
     },
 }
 
+/// What to learn, from what.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Fit {
+    /// CSV or Parquet file
+    #[arg(long, value_name = "FILE")]
+    data: PathBuf,
+    /// Column to predict
+    #[arg(long, value_name = "COLUMN")]
+    target: String,
+    /// A parameter under scikit-learn's name; may be repeated
+    #[arg(long = "set", value_name = "NAME=VALUE", value_parser = assignment)]
+    params: Vec<(String, Value)>,
+    /// Where to write the model: `.rgf`, or `.onnx` for ONNX
+    #[arg(long, short, value_name = "FILE")]
+    output: PathBuf,
+    #[command(flatten)]
+    columns: Columns,
+}
+
 pub(crate) fn run(command: Command, out: &Output) -> anyhow::Result<()> {
     match command {
-        Command::Fit { data, target, params, output } => fit(&data, &target, params, &output, out),
+        Command::Fit(wanted) => fit(wanted, out),
         Command::Predict { model, data } => predict(&model, &data, out),
         Command::Inspect { model } => inspect(&model, out),
         Command::Convert { model, output } => convert(&model, &output, out),
@@ -79,25 +87,24 @@ fn usage(error: impl std::fmt::Display) -> Usage {
     Usage(error.to_string())
 }
 
-fn fit(data: &Path, target: &str, params: Vec<(String, Value)>, to: &Path, out: &Output) -> anyhow::Result<()> {
+fn fit(wanted: Fit, out: &Output) -> anyhow::Result<()> {
+    let Fit { data, target, params, output: to, columns } = wanted;
     let params: Map<String, Value> = params.into_iter().collect();
     let params: RandomForestParams =
         serde_json::from_value(params.into()).map_err(|error| usage(format_args!("--set: {error}")))?;
     params.check().map_err(usage)?;
-    let form = Form::named(to)?;
-    let file = std::fs::File::open(data).map_err(|error| usage(format_args!("{}: {error}", data.display())))?;
-    let read = if params.estimator.is_regressor() { Frame::from_csv_regression } else { Frame::from_csv };
-    let frame = read(file, target, &FrameLimits::default())
-        .map_err(|error| usage(format_args!("{}: {error}", data.display())))?;
+    let form = Form::named(&to)?;
+    let kind = if params.estimator.is_regressor() { TargetKind::Values } else { TargetKind::Classes };
+    let frame = frame(&data, target, kind, columns)?;
     let forest = fit_range(&frame, &params, 0..params.n_estimators, &FitOptions::default()).map_err(usage)?;
     let oob_score = params.oob_score.then(|| forest.oob(&frame)).transpose()?.map(|out_of_bag| out_of_bag.score);
     let bytes = match form {
         Form::Native => forest.to_bytes()?,
         Form::Onnx => onnx::export(&forest)?,
     };
-    std::fs::write(to, &bytes).with_context(|| to.display().to_string())?;
+    std::fs::write(&to, &bytes).with_context(|| to.display().to_string())?;
     let value = json!({
-        "model": to,
+        "model": &to,
         "bytes": bytes.len(),
         "n_estimators": forest.n_trees(),
         "n_samples": frame.n_samples(),
@@ -109,6 +116,16 @@ fn fit(data: &Path, target: &str, params: Vec<(String, Value)>, to: &Path, out: 
         let score = oob_score.map(|score| format!(", out-of-bag score {score}")).unwrap_or_default();
         format!("{}: {} trees, {} bytes{score}", to.display(), forest.n_trees(), bytes.len())
     })
+}
+
+/// The rows of a file.
+fn frame(data: &Path, target: String, kind: TargetKind, columns: Columns) -> anyhow::Result<Frame> {
+    let wrong = |error: regrove_data::Error| usage(format_args!("{}: {error}", data.display()));
+    let table = Table::open(data, &columns.csv().unwrap_or_default(), &Limits::default()).map_err(wrong)?;
+    let wish = columns.wish(target, kind);
+    let prepared = prepare(&table, &wish, &std::env::temp_dir(), &()).map_err(wrong)?;
+    let bytes = std::fs::read(prepared.file.path()).with_context(|| prepared.file.path().display().to_string())?;
+    Ok(Frame::from_bytes(&bytes)?)
 }
 
 /// The two forms of a model file.

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
+use regrove_data::{TargetKind, Wish};
 use regrove_events::JobState;
 use regrove_events::event::{
     self, CsvFormat, DatasetRequest, EarlyStop, ModelRequest, Objective, ShardBy, SweepRequested, TrainRequested,
@@ -141,6 +142,9 @@ pub(crate) struct Columns {
     /// A column of numbers that stands for categories; may be repeated
     #[arg(long, value_name = "COLUMN")]
     categorical: Vec<String>,
+    /// A column of what each row weighs when trees grow, numbers of 0 or more; it is no feature
+    #[arg(long, value_name = "COLUMN")]
+    sample_weight: Option<String>,
 }
 
 impl Columns {
@@ -154,6 +158,12 @@ impl Columns {
             missing: (!self.missing.is_empty()).then(|| self.missing.clone()),
         };
         (format != usual).then_some(format)
+    }
+
+    /// What a frame of a file on this machine is to hold.
+    pub(crate) fn wish(self, target: String, kind: TargetKind) -> Wish {
+        let Self { drop, categorical, sample_weight, .. } = self;
+        Wish { target, kind, drop, categorical, sample_weight, frame_bytes_max: u64::MAX }
     }
 
     /// The columns that are read.
@@ -243,6 +253,7 @@ fn request(args: Args) -> anyhow::Result<TrainRequested> {
     dataset.target = args.target.unwrap_or_else(|| std::mem::take(&mut dataset.target));
     dataset.drop.extend(args.columns.drop);
     dataset.categorical.extend(args.columns.categorical);
+    dataset.sample_weight = args.columns.sample_weight.or(dataset.sample_weight.take());
     request.params.extend(args.params);
     request.early_stop = args.early.over(request.early_stop.take(), args.metric.as_deref());
     request.shards = args.shards.unwrap_or(request.shards);

@@ -29,6 +29,10 @@ pub struct DatasetRequest {
     /// Columns of numbers or truth values that stand for categories; columns of texts are taken for categories anyway.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub categorical: Vec<String>,
+    /// Column of what each row weighs when trees grow, finite numbers of 0 or more: scikit-learn's `sample_weight`. It is no
+    /// feature; scores count each row once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample_weight: Option<String>,
 }
 
 impl DatasetRequest {
@@ -41,6 +45,7 @@ impl DatasetRequest {
             csv: None,
             drop: Vec::new(),
             categorical: Vec::new(),
+            sample_weight: None,
         }
     }
 }

@@ -213,7 +213,9 @@ pub fn fit_tree(frame: &Frame, params: &RandomForestParams, random_state: u32) -
     }
     check_target(frame, params.estimator)?;
     let ground = Ground::new(frame, Plan::new(frame, params)?, Level::best(), Cancel::default());
-    let all_rows = RandomForestParams { bootstrap: false, max_samples: None, ..params.clone() };
+    // Of a tree, not of a forest: they balance classes otherwise.
+    let estimator = Estimator::DecisionTreeClassifier;
+    let all_rows = RandomForestParams { estimator, bootstrap: false, max_samples: None, ..params.clone() };
     let weights = RowSampler::new(frame, &all_rows)?.weights(random_state);
     Ok(grow::grow(&ground, weights, random_state, &mut Workspace::default()))
 }

@@ -1,10 +1,10 @@
-//! Which rows a tree sees, and how often: bootstrap and class weights.
+//! Which rows a tree sees, and how often: bootstrap, sample weights and class weights.
 
 use crate::frame::{Frame, Label};
 use crate::grow::RowWeights;
 use crate::numeric::pairwise_sum;
 use crate::pages::Pages;
-use crate::params::{ClassWeight, ClassWeightName, ParamError, RandomForestParams, RowCount};
+use crate::params::{ClassWeight, ClassWeightName, Estimator, ParamError, RandomForestParams, RowCount};
 use crate::random::RandomState;
 
 /// Draws the rows of every tree of one forest.
@@ -13,11 +13,33 @@ pub(super) struct RowSampler<'a> {
     frame: &'a Frame,
     /// Rows drawn per tree; `None` without bootstrap.
     n_drawn: Option<u32>,
-    /// Weight of each class by which rows are drawn (bootstrap) or counted (without).
-    class_weights: Option<Vec<f64>>,
-    /// Cumulative probabilities of the rows, where class weights shape the draws.
+    /// Cumulative probabilities of the rows, where weights shape the draws.
     cumulative: Option<Vec<f64>>,
+    /// Weights of the rows, where none are drawn.
+    weights: Option<Weights>,
     by_subsample: bool,
+}
+
+/// Weights of all rows.
+#[derive(Debug, Clone)]
+enum Weights {
+    /// Whole numbers, few enough that their sums and squares are exact: growth is faster for them, and has the same bits.
+    Whole(Vec<u32>),
+    Fractions(Vec<f64>),
+}
+
+/// The sum up to which whole weights count as rows that were drawn so often: its square is exact in a float64.
+const WHOLE_SUM_MAX: f64 = (1_u32 << 26) as f64;
+
+impl Weights {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole numbers from 0 to 2^26")]
+    fn of(weights: Vec<f64>) -> Self {
+        let whole = weights.iter().all(|weight| weight.fract().abs() <= 0.0 && *weight <= WHOLE_SUM_MAX);
+        if whole && weights.iter().sum::<f64>() <= WHOLE_SUM_MAX {
+            return Self::Whole(weights.iter().map(|weight| *weight as u32).collect());
+        }
+        Self::Fractions(weights)
+    }
 }
 
 impl<'a> RowSampler<'a> {
@@ -27,20 +49,19 @@ impl<'a> RowSampler<'a> {
         let class_weights = match &params.class_weight {
             None => None,
             Some(_) if by_subsample => None,
-            Some(ClassWeight::Named(_)) => Some(balanced(frame.class_indexes().iter(), frame.classes().len())),
+            Some(ClassWeight::Named(_)) => Some(balanced_by_weight(frame, params.estimator)),
             Some(ClassWeight::ByLabel(weights)) => Some(by_label(frame.classes(), weights)?),
         };
-        let row_weights: Option<Vec<f64>> = class_weights
-            .as_ref()
-            .map(|weights| frame.class_indexes().iter().map(|class| weights[*class as usize]).collect());
-        check_weights(row_weights.as_deref())?;
-        let n_drawn = if params.bootstrap {
-            Some(n_drawn(params.max_samples, frame.n_samples(), row_weights.as_deref())?)
+        let row_weights = row_weights(frame, class_weights.as_deref());
+        check_weights(frame, row_weights.as_deref())?;
+        let mut sampler = Self { frame, n_drawn: None, cumulative: None, weights: None, by_subsample };
+        if params.bootstrap {
+            sampler.n_drawn = Some(n_drawn(params.max_samples, frame.n_samples(), row_weights.as_deref())?);
+            sampler.cumulative = row_weights.as_deref().map(cumulative);
         } else {
-            None
-        };
-        let cumulative = if params.bootstrap { row_weights.map(|weights| cumulative(&weights)) } else { None };
-        Ok(Self { frame, n_drawn, class_weights, cumulative, by_subsample })
+            sampler.weights = row_weights.map(Weights::of);
+        }
+        Ok(sampler)
     }
 
     /// How often the tree of this seed drew each row; `None` without bootstrap.
@@ -65,7 +86,7 @@ impl<'a> RowSampler<'a> {
     /// Row weights of the tree of this seed.
     pub(super) fn weights(&self, tree_seed: u32) -> RowWeights {
         let classes = self.frame.class_indexes();
-        match (self.counts(tree_seed), &self.class_weights) {
+        match (self.counts(tree_seed), &self.weights) {
             (Some(counts), _) if self.by_subsample => {
                 let drawn =
                     classes.iter().zip(&*counts).flat_map(|(class, count)| std::iter::repeat_n(class, *count as usize));
@@ -74,9 +95,12 @@ impl<'a> RowSampler<'a> {
                 RowWeights::Fractions(classes.iter().zip(&*counts).map(weight).collect())
             }
             (Some(counts), _) => RowWeights::Counts(counts),
-            (None, Some(weights)) => {
-                RowWeights::Fractions(classes.iter().map(|class| weights[*class as usize]).collect())
+            (None, Some(Weights::Whole(weights))) => {
+                let mut counts = Pages::zeroed(weights.len());
+                counts.copy_from_slice(weights);
+                RowWeights::Counts(counts)
             }
+            (None, Some(Weights::Fractions(weights))) => RowWeights::Fractions(weights.clone()),
             (None, None) => RowWeights::Once,
         }
     }
@@ -94,6 +118,41 @@ fn balanced<'a>(classes: impl Iterator<Item = &'a u32>, n_classes: usize) -> Vec
     counts.iter().map(|&count| if count == 0 { 0.0 } else { total / (present * count as f64) }).collect()
 }
 
+/// What each row weighs: its sample weight times that of its class. `None` if all weigh 1.
+fn row_weights(frame: &Frame, class_weights: Option<&[f64]>) -> Option<Vec<f64>> {
+    let of_class = |weights: &[f64], class: u32| weights[class as usize];
+    let classes = frame.class_indexes().iter();
+    match (frame.sample_weight(), class_weights) {
+        (None, None) => None,
+        (Some(samples), None) => Some(samples.to_vec()),
+        (None, Some(weights)) => Some(classes.map(|class| of_class(weights, *class)).collect()),
+        (Some(samples), Some(weights)) => {
+            Some(classes.zip(samples).map(|(class, sample)| sample * of_class(weights, *class)).collect())
+        }
+    }
+}
+
+/// `class_weight="balanced"`: forests balance what the rows of a class weigh, trees how many they are.
+#[expect(clippy::cast_precision_loss, reason = "a count of classes")]
+fn balanced_by_weight(frame: &Frame, estimator: Estimator) -> Vec<f64> {
+    let (classes, n_classes) = (frame.class_indexes(), frame.classes().len());
+    let Some(samples) = frame.sample_weight().filter(|_| !estimator.is_tree()) else {
+        return balanced(classes.iter(), n_classes);
+    };
+    let mut sums = vec![0.0; n_classes];
+    let mut present = vec![false; n_classes];
+    for (class, sample) in classes.iter().zip(samples) {
+        sums[*class as usize] += sample;
+        present[*class as usize] = true;
+    }
+    let n_present = present.iter().filter(|present| **present).count() as f64;
+    let of_present: Vec<f64> =
+        sums.iter().zip(&present).filter(|(_, present)| **present).map(|(sum, _)| *sum).collect();
+    let total = pairwise_sum(&of_present);
+    // A class whose rows weigh nothing cannot be balanced, and needs no weight.
+    sums.iter().map(|sum| if *sum > 0.0 { total / (n_present * sum) } else { 0.0 }).collect()
+}
+
 fn by_label(classes: &[Label], weights: &std::collections::BTreeMap<String, f64>) -> Result<Vec<f64>, ParamError> {
     let names: Vec<String> = classes.iter().map(Label::to_string).collect();
     if let Some(unknown) = weights.keys().find(|label| !names.contains(label)) {
@@ -104,13 +163,13 @@ fn by_label(classes: &[Label], weights: &std::collections::BTreeMap<String, f64>
 
 /// Refuses weights that leave nothing to draw from or to count: scikit-learn's forests then raise `ValueError`, and its trees
 /// answer NaN.
-fn check_weights(rows: Option<&[f64]>) -> Result<(), ParamError> {
+fn check_weights(frame: &Frame, rows: Option<&[f64]>) -> Result<(), ParamError> {
     let Some(total) = rows.map(pairwise_sum) else { return Ok(()) };
     if total > 0.0 && total.is_finite() {
         return Ok(());
     }
-    let allowed = "weights of which the training rows have a finite sum above 0.0".to_owned();
-    Err(ParamError { name: "class_weight", value: format!("a sum of {total:?}"), allowed })
+    let name = if frame.sample_weight().is_some() { "sample_weight" } else { "class_weight" };
+    Err(ParamError::no_weight(name, total))
 }
 
 #[expect(

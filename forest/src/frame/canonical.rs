@@ -4,8 +4,9 @@
 //! 0   8  magic "RGFRAME\0"          8  4  version, u32          12  4  target kind: 0 classes, 1 values
 //! 16  8  n_samples, u64            24  8  n_features, u64       32  8  length of the names, u64
 //! 40 24  zero
-//! 64     names: JSON {"features": […], "target": "…", "classes": […]}, and "categories" by feature if there are any
-//! then, each at a multiple of 64: the columns (float32), the target (u32 class indexes or float64)
+//! 64     names: JSON {"features": […], "target": "…", "classes": […]}, and "categories" by feature if there are any,
+//!        and "sample_weight": true if rows have weights
+//! then, each at a multiple of 64: the columns (float32), the target (u32 class indexes or float64), the weights (float64)
 //! ```
 //!
 //! Everything is little-endian; the gaps are zero.
@@ -30,6 +31,8 @@ struct Names {
     classes: Vec<Label>,
     #[serde(default, skip_serializing_if = "Categories::is_empty")]
     categories: Categories,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    sample_weight: bool,
 }
 
 /// Where the parts of a canonical frame stand, for those who write one without having it in memory.
@@ -38,11 +41,13 @@ pub struct FrameLayout {
     head: Vec<u8>,
     n_samples: u64,
     n_features: u64,
-    row_bytes: u64,
+    target_bytes: u64,
+    sample_weight: bool,
 }
 
 impl FrameLayout {
-    /// The layout of a frame of these columns. `classes` are those of a classification target, `None` means numbers.
+    /// The layout of a frame of these columns. `classes` are those of a classification target, `None` means numbers;
+    /// `sample_weight` says whether rows have weights.
     ///
     /// # Errors
     ///
@@ -53,12 +58,14 @@ impl FrameLayout {
         target_name: &str,
         classes: Option<&[Label]>,
         categories: &Categories,
+        sample_weight: bool,
     ) -> Result<Self, FrameError> {
         let names = Names {
             features: feature_names.to_vec(),
             target: target_name.to_owned(),
             classes: classes.unwrap_or_default().to_vec(),
             categories: categories.clone(),
+            sample_weight,
         };
         let names = serde_json::to_vec(&names).map_err(|_| FrameError::Canonical("names cannot be written"))?;
         let n_features = feature_names.len() as u64;
@@ -71,8 +78,8 @@ impl FrameLayout {
         }
         head.resize(HEADER_LEN, 0);
         head.extend(names);
-        let row_bytes = if classes.is_some() { size_of::<u32>() } else { size_of::<f64>() } as u64;
-        Ok(Self { head, n_samples, n_features, row_bytes })
+        let target_bytes = n_samples * if classes.is_some() { size_of::<u32>() } else { size_of::<f64>() } as u64;
+        Ok(Self { head, n_samples, n_features, target_bytes, sample_weight })
     }
 
     /// The bytes at place 0.
@@ -91,9 +98,15 @@ impl FrameLayout {
         self.column(self.n_features)
     }
 
+    /// Where the float64 weights of the rows begin, if they have any.
+    pub fn sample_weight(&self) -> Option<u64> {
+        self.sample_weight.then(|| (self.target() + self.target_bytes).next_multiple_of(ALIGNMENT as u64))
+    }
+
     /// Bytes in all.
     pub fn bytes(&self) -> u64 {
-        self.target() + self.n_samples * self.row_bytes
+        let weighted = self.sample_weight().map(|start| start + self.n_samples * size_of::<f64>() as u64);
+        weighted.unwrap_or_else(|| self.target() + self.target_bytes)
     }
 }
 
@@ -118,6 +131,7 @@ impl Frame {
             &self.target_name,
             classes,
             &self.categories,
+            self.sample_weight.is_some(),
         )?;
         let mut written = 0;
         let mut put = |part: &[u8]| {
@@ -132,6 +146,9 @@ impl Frame {
         match &self.target {
             Target::Classes { indexes, .. } => put(bytemuck::cast_slice(indexes)),
             Target::Values(values) => put(bytemuck::cast_slice(values)),
+        }
+        if let Some(weights) = &self.sample_weight {
+            put(bytemuck::cast_slice(weights));
         }
         Ok(())
     }
@@ -172,15 +189,23 @@ impl Frame {
                 classes: names.classes,
                 indexes: numbers::<u32, 4>(reader.take(n_samples * 4)?, u32::from_le_bytes).collect(),
             },
-            1 => Target::Values(
-                numbers::<f64, 8>(reader.take(n_samples.saturating_mul(8))?, f64::from_le_bytes).collect(),
-            ),
+            1 => Target::Values(reader.doubles(n_samples)?),
             _ => return Err(FrameError::Canonical("unknown target kind").into()),
+        };
+        let sample_weight = if names.sample_weight {
+            reader.align()?;
+            Some(reader.doubles(n_samples)?)
+        } else {
+            None
         };
         if reader.at != bytes.len() {
             return Err(FrameError::Canonical("bytes after the end").into());
         }
-        Ok(Self::new(names.features, columns, &names.target, target)?.with_categories(names.categories)?)
+        let frame = Self::new(names.features, columns, &names.target, target)?.with_categories(names.categories)?;
+        Ok(match sample_weight {
+            Some(weights) => frame.with_sample_weight(weights)?,
+            None => frame,
+        })
     }
 
     /// SHA-256 of the canonical form, 64 hexadecimal digits: the data set's identity. It is computed once per frame.
@@ -237,6 +262,10 @@ impl<'a> Reader<'a> {
         let mut word = [0; 8];
         word.copy_from_slice(self.take(8)?);
         usize::try_from(u64::from_le_bytes(word)).map_err(|_| FrameError::Canonical("impossible length"))
+    }
+
+    fn doubles(&mut self, n: usize) -> Result<Vec<f64>, FrameError> {
+        Ok(numbers::<f64, 8>(self.take(n.saturating_mul(8))?, f64::from_le_bytes).collect())
     }
 
     fn skip_zeros(&mut self, to: usize) -> Result<(), FrameError> {

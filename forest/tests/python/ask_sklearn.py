@@ -179,7 +179,7 @@ def evaluation(rng, name):
 def forests(rng, n):
     cases = []
     while len(cases) < n:
-        case = make_cases.make(int(rng.randint(2**31 - 1)))
+        case = make_cases.make(int(rng.randint(2**31 - 1)), weighted=True)
         if case is not None:
             cases.append(case)
     return cases
@@ -200,26 +200,27 @@ def single_tree(of_forest):
     case["estimator"] = "DecisionTreeRegressor" if regressor else "DecisionTreeClassifier"
     case["params"] = tree_params(of_forest)
     x, y = make_cases.data(case)
-    model = ESTIMATORS[case["estimator"]](**make_cases.arguments(case)).fit(x, y)
+    model = ESTIMATORS[case["estimator"]](**make_cases.arguments(case)).fit(x, y, make_cases.weights(case))
     return make_cases.describe(case, [model], make_cases.answer(model, x), model, x, y)
 
 
 def tree_of_random_cuts(of_forest, at):
     kind = "Regressor" if of_forest["estimator"].endswith("Regressor") else "Classifier"
-    case = {name: of_forest[name] for name in ("seed", "n_samples", "n_features", "n_classes", "decimals", "missing")}
+    case = {name: of_forest[name] for name in ("seed", "n_samples", "n_features", "n_classes", "decimals", "missing", "weights")}
     case |= {"estimator": f"ExtraTrees{kind}", "params": tree_params(of_forest)}
     x, y = make_cases.data(case)
     of_tree, more = [(getattr(tree, f"ExtraTree{kind}"), {}), (ESTIMATORS[f"DecisionTree{kind}"], {"splitter": "random"})][at % 2]
-    model = of_tree(**make_cases.arguments(case), **more).fit(x, y)
+    model = of_tree(**make_cases.arguments(case), **more).fit(x, y, make_cases.weights(case))
     return case | {"tree": make_cases.hashes([model])}
 
 
 def warm_start(of_forest):
     """The trees of a forest that is fitted with one tree, and then with the others."""
     x, y = make_cases.data(of_forest)
+    weights = make_cases.weights(of_forest)
     arguments = make_cases.arguments(of_forest)
-    model = ESTIMATORS[of_forest["estimator"]](**arguments | {"n_estimators": 1}, warm_start=True).fit(x, y)
-    model.set_params(n_estimators=arguments["n_estimators"]).fit(x, y)
+    model = ESTIMATORS[of_forest["estimator"]](**arguments | {"n_estimators": 1}, warm_start=True).fit(x, y, weights)
+    model.set_params(n_estimators=arguments["n_estimators"]).fit(x, y, weights)
     return make_cases.hashes(model.estimators_)
 
 

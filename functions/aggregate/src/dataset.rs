@@ -103,6 +103,7 @@ pub async fn read(
         kind,
         drop: request.drop.clone(),
         categorical: request.categorical.clone(),
+        sample_weight: request.sample_weight.clone(),
         frame_bytes_max,
     };
     let (csv, limits, spool) = (request.csv.clone().unwrap_or_default(), access.limits, access.spool.clone());
@@ -134,6 +135,10 @@ async fn synthetic(request: &DatasetRequest, call: &str, frame_bytes_max: u64) -
     }
     let made = tokio::task::spawn_blocking(move || set.frame()).await;
     let frame = made.map_err(|error| Refused::Later(Problem::internal(&error)))?.map_err(|error| wrong(&error))?;
+    if let Some(column) = &request.sample_weight {
+        let reason = format!("`sample_weight`: column `{column}` is not in the data set; synthetic rows all weigh 1");
+        return Err(Refused::because("dataset-invalid", reason));
+    }
     if request.target != frame.target_name() {
         let known = frame.target_name();
         return Err(Refused::because(
@@ -206,7 +211,7 @@ pub async fn cut_rows(
     let (spool, part_bytes_max) = (access.spool.clone(), access.frame_bytes_max);
     let classes: Vec<Label> = data.classes.iter().map(|(label, _)| label.clone()).collect();
     let (n_samples, names, categories) = (data.n_samples, data.feature_names.clone(), data.categories.clone());
-    let target = request.target.clone();
+    let (target, sample_weight) = (request.target.clone(), request.sample_weight.is_some());
     let work = move || {
         let (file, frame) = content.into_file(&spool)?;
         let classes_of = (kind == TargetKind::Classes).then_some(classes.as_slice());
@@ -216,6 +221,7 @@ pub async fn cut_rows(
             target: &target,
             classes: classes_of,
             categories: &categories,
+            sample_weight,
         };
         let parts = cut(file.path(), &head, &parts, part_bytes_max, &spool)?;
         Ok(CutData { frame, classes, parts })

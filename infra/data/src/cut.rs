@@ -24,11 +24,14 @@ pub struct FrameHead<'a> {
     pub classes: Option<&'a [Label]>,
     /// Texts of the encoded features.
     pub categories: &'a Categories,
+    /// Whether rows have weights.
+    pub sample_weight: bool,
 }
 
 impl FrameHead<'_> {
     fn layout(&self, n_samples: u64) -> Result<FrameLayout, Error> {
-        FrameLayout::new(n_samples, self.feature_names, self.target, self.classes, self.categories)
+        let Self { feature_names, target, classes, categories, sample_weight, .. } = *self;
+        FrameLayout::new(n_samples, feature_names, target, classes, categories, sample_weight)
             .map_err(|error| Error::Format { format: "a frame", reason: error.to_string() })
     }
 }
@@ -81,6 +84,11 @@ pub fn cut(
     } else {
         let targets = read::<8>(&source, layout.target(), head.n_samples).map_err(wrong)?;
         deal(&targets, parts, &mut drafts, FrameLayout::target)?;
+    }
+    if let Some(place) = layout.sample_weight() {
+        let weights = read::<8>(&source, place, head.n_samples).map_err(wrong)?;
+        // Parts have weights where the whole has.
+        deal(&weights, parts, &mut drafts, |layout| layout.sample_weight().unwrap_or_else(|| layout.bytes()))?;
     }
     drafts.into_iter().map(Draft::finish).collect()
 }

@@ -191,6 +191,24 @@ pub enum Error {
         /// The cell, shortened.
         cell: String,
     },
+    /// A cell that is no weight of a row.
+    #[error("row {row}, column `{column}`: {cell:?} is no sample weight; each must be a finite number of 0 or more")]
+    SampleWeight {
+        /// Data row.
+        row: u64,
+        /// Column of the weights.
+        column: String,
+        /// The cell, shortened; empty for a missing value.
+        cell: String,
+    },
+    /// Nothing can be learned from rows that weigh nothing.
+    #[error("column `{column}`: the sample weights add up to {total:?}, their sum must be a finite number above 0")]
+    NoSampleWeight {
+        /// Column of the weights.
+        column: String,
+        /// Their sum.
+        total: f64,
+    },
     /// Nothing but a header, or nothing at all.
     #[error("the data set has no rows")]
     NoRows,

@@ -36,6 +36,8 @@ pub struct Wish {
     pub drop: Vec<String>,
     /// Columns of numbers or truth values that stand for categories.
     pub categorical: Vec<String>,
+    /// Column of what each row weighs; it is no feature.
+    pub sample_weight: Option<String>,
     /// Largest frame in bytes.
     pub frame_bytes_max: u64,
 }
@@ -69,13 +71,12 @@ pub fn prepare(table: &Table, wish: &Wish, spool: &Path, progress: &dyn Progress
         return Err(Error::NoRows);
     }
     let places = features_of(table, wish)?;
-    let target_place = table.place(&wish.target)?;
-    let all: Vec<usize> = places.iter().copied().chain([target_place]).collect();
+    let mut read: Vec<usize> = places.iter().copied().chain([table.place(&wish.target)?]).collect();
     let mut counted: BTreeSet<String> = wish.categorical.iter().cloned().collect();
     if wish.kind == TargetKind::Classes {
         counted.insert(wish.target.clone());
     }
-    let seen = survey(table, &all, &counted, progress)?;
+    let seen = survey(table, &read, &counted, progress)?;
     if seen.n_rows == 0 {
         return Err(Error::NoRows);
     }
@@ -88,41 +89,68 @@ pub fn prepare(table: &Table, wish: &Wish, spool: &Path, progress: &dyn Progress
         [column] => TargetReader::of(column, wish.kind)?,
         _ => return Err(Error::NoFeatures),
     };
-    let layout = layout_of(&seen, &encoders, &target, wish)?;
+    let sample_weight = match &wish.sample_weight {
+        Some(name) => {
+            read.push(table.place(name)?);
+            Some(WeightReader { name: name.clone() })
+        }
+        None => None,
+    };
+    let readers = Readers { encoders, target, sample_weight };
+    let layout = layout_of(&seen, &readers, wish)?;
     if layout.bytes() > wish.frame_bytes_max {
         return Err(Error::TooLarge { what: "bytes as a frame", max: wish.frame_bytes_max, setting: FRAME_LIMIT });
     }
     // The frame lies beside the data set that it is made of: whoever bounds the one bounds the disk of both.
     table.limits().check_bytes(layout.bytes())?;
-    let file = write(table, &all, &encoders, &target, &layout, spool, progress)?;
+    let file = write(table, &read, &readers, &layout, spool, progress)?;
     let sha256 = hash(file.path(), layout.bytes(), progress)?;
     Ok(Prepared {
         file,
         sha256,
         bytes: layout.bytes(),
         n_samples: seen.n_rows,
-        feature_names: encoders.iter().map(|encoder| encoder.name.clone()).collect(),
-        classes: target.classes,
-        categories: categories(&encoders),
+        feature_names: readers.encoders.iter().map(|encoder| encoder.name.clone()).collect(),
+        categories: categories(&readers.encoders),
+        classes: readers.target.classes,
     })
 }
 
-/// Where the features are: every column but the target and those that are left out.
+/// Where the features are: every column but the target, the weights and those that are left out.
 fn features_of(table: &Table, wish: &Wish) -> Result<Vec<usize>, Error> {
-    for name in wish.drop.iter().chain(&wish.categorical) {
+    for name in wish.drop.iter().chain(&wish.categorical).chain(&wish.sample_weight) {
         table.place(name)?;
     }
-    let wanted = |name: &String| *name != wish.target && !wish.drop.contains(name);
+    if let Some(weight) = &wish.sample_weight {
+        let wrong = |reason: &str| Error::Setting { field: "sample_weight", reason: format!("`{weight}` is {reason}") };
+        if *weight == wish.target {
+            return Err(wrong("the target"));
+        }
+        if wish.drop.contains(weight) {
+            return Err(wrong("left out (`drop`)"));
+        }
+    }
+    let wanted =
+        |name: &String| *name != wish.target && wish.sample_weight.as_ref() != Some(name) && !wish.drop.contains(name);
     let places: Vec<usize> =
         table.names().iter().enumerate().filter(|(_, name)| wanted(name)).map(|(place, _)| place).collect();
     if places.is_empty() { Err(Error::NoFeatures) } else { Ok(places) }
 }
 
-fn layout_of(seen: &Survey, encoders: &[Encoder], target: &TargetReader, wish: &Wish) -> Result<FrameLayout, Error> {
+/// From the cells of a batch to the parts of a frame: the columns are the features, the target and the weights, if rows have any.
+struct Readers {
+    encoders: Vec<Encoder>,
+    target: TargetReader,
+    sample_weight: Option<WeightReader>,
+}
+
+fn layout_of(seen: &Survey, readers: &Readers, wish: &Wish) -> Result<FrameLayout, Error> {
+    let encoders = &readers.encoders;
     let names: Vec<String> = encoders.iter().map(|encoder| encoder.name.clone()).collect();
-    let classes: Vec<Label> = target.classes.iter().map(|(label, _)| label.clone()).collect();
+    let classes: Vec<Label> = readers.target.classes.iter().map(|(label, _)| label.clone()).collect();
     let classes = (wish.kind == TargetKind::Classes).then_some(classes.as_slice());
-    FrameLayout::new(seen.n_rows, &names, &wish.target, classes, &categories(encoders))
+    let weighted = readers.sample_weight.is_some();
+    FrameLayout::new(seen.n_rows, &names, &wish.target, classes, &categories(encoders), weighted)
         .map_err(|error| Error::Format { format: "a frame", reason: error.to_string() })
 }
 
@@ -256,12 +284,28 @@ impl TargetReader {
     }
 }
 
+/// From the cells of a column to what rows weigh.
+struct WeightReader {
+    name: String,
+}
+
+impl WeightReader {
+    /// The weight of a row, which counts from 1.
+    fn read(&self, cell: Cell<'_>, row: u64, buffer: &mut String) -> Result<f64, Error> {
+        let weight = feature(cell, true).filter(|weight| weight.is_finite() && *weight >= 0.0);
+        weight.ok_or_else(|| Error::SampleWeight {
+            row,
+            column: self.name.clone(),
+            cell: key(cell, buffer).map(shown).unwrap_or_default(),
+        })
+    }
+}
+
 /// Writes each batch of each column at its place; gaps stay zero.
 fn write(
     table: &Table,
     places: &[usize],
-    encoders: &[Encoder],
-    target: &TargetReader,
+    readers: &Readers,
     layout: &FrameLayout,
     spool: &Path,
     progress: &dyn Progress,
@@ -272,11 +316,13 @@ fn write(
     let out = file.as_file();
     out.set_len(layout.bytes()).map_err(wrong)?;
     out.write_all_at(layout.head(), 0).map_err(wrong)?;
-    let mut before = 0;
+    let target = &readers.target;
+    let (mut before, mut total) = (0, 0.0);
     let (mut bytes, mut buffer) = (Vec::new(), String::new());
     table.scan(places, &mut |batch, read| {
-        let Some((target_cells, features)) = batch.columns().split_last() else { return Ok(()) };
-        for ((feature, encoder), cells) in (0_u64..).zip(encoders).zip(features) {
+        let (features, others) = batch.columns().split_at(readers.encoders.len());
+        let [target_cells, weights @ ..] = others else { return Ok(()) };
+        for ((feature, encoder), cells) in (0_u64..).zip(&readers.encoders).zip(features) {
             bytes.clear();
             column(encoder, cells, before, &mut buffer, &mut bytes)?;
             out.write_all_at(&bytes, layout.column(feature) + before * 4).map_err(wrong)?;
@@ -287,11 +333,25 @@ fn write(
         }
         let width = if target.kind == TargetKind::Classes { 4 } else { 8 };
         out.write_all_at(&bytes, layout.target() + before * width).map_err(wrong)?;
+        if let (Some(reader), Some(place), [cells]) = (&readers.sample_weight, layout.sample_weight(), weights) {
+            bytes.clear();
+            for row in 0..cells.len() {
+                let weight = reader.read(cells.get(row), before + row as u64 + 1, &mut buffer)?;
+                total += weight;
+                bytes.extend(weight.to_le_bytes());
+            }
+            out.write_all_at(&bytes, place + before * 8).map_err(wrong)?;
+        }
         before += batch.n_rows() as u64;
         progress.advance(Stage::Prepare, read, Some(table.bytes()));
         Ok(())
     })?;
-    Ok(file)
+    match &readers.sample_weight {
+        Some(reader) if !(total > 0.0 && total.is_finite()) => {
+            Err(Error::NoSampleWeight { column: reader.name.clone(), total })
+        }
+        _ => Ok(file),
+    }
 }
 
 fn column(

@@ -123,6 +123,45 @@ fn columns_are_left_out_or_taken_for_categories() {
 }
 
 #[test]
+fn a_column_of_weights_weighs_rows_and_is_no_feature() {
+    let folder = Folder::new();
+    let path = folder.write("d.csv", "a,w,b,y\n1,0.1,2,0\n3,0,4,1\n5,3,6,1\n");
+    let asked = Wish { sample_weight: Some("w".to_owned()), ..wish("y") };
+    let (frame, prepared) = frame(&path, &asked).unwrap();
+    assert_eq!(prepared.feature_names, ["a", "b"]);
+    // As exact as they are written, not rounded to float32 as features are.
+    assert_eq!(frame.sample_weight(), Some(&[0.1, 0.0, 3.0][..]));
+    assert_eq!((frame.column(1), frame.class_indexes()), (&[2.0, 4.0, 6.0][..], &[0, 1, 1][..]));
+    let regression = Wish { kind: TargetKind::Values, ..asked.clone() };
+    let (frame, _) = crate::frame(&path, &regression).unwrap();
+    assert_eq!(frame.sample_weight(), Some(&[0.1, 0.0, 3.0][..]));
+    for (text, says) in [
+        (
+            "a,w,y\n1,1,0\n2,-1,1\n",
+            "row 2, column `w`: \"-1\" is no sample weight; each must be a finite number of 0 or more",
+        ),
+        ("a,w,y\n1,1,0\n2,,1\n", "row 2, column `w`: \"\" is no sample weight"),
+        ("a,w,y\n1,heavy,0\n2,1,1\n", "row 1, column `w`: \"heavy\" is no sample weight"),
+        ("a,w,y\n1,inf,0\n2,1,1\n", "row 1, column `w`: \"inf\" is no sample weight"),
+        (
+            "a,w,y\n1,0,0\n2,0,1\n",
+            "column `w`: the sample weights add up to 0.0, their sum must be a finite number above 0",
+        ),
+        ("a,w,y\n1,1e308,0\n2,1e308,1\n", "column `w`: the sample weights add up to inf"),
+        ("a,v,y\n1,1,0\n2,1,1\n", "column `w` is not in the header: a, v, y"),
+        ("w,y\n1,0\n1,1\n", "the data set has no feature column"),
+    ] {
+        let error = refused(text, &asked);
+        assert!(error.contains(says), "{error}");
+    }
+    let text = "a,w,y\n1,1,0\n2,1,1\n";
+    let target = Wish { sample_weight: Some("y".to_owned()), ..wish("y") };
+    assert_eq!(refused(text, &target), "`sample_weight`: `y` is the target");
+    let dropped = Wish { drop: vec!["w".to_owned()], ..asked };
+    assert_eq!(refused(text, &dropped), "`sample_weight`: `w` is left out (`drop`)");
+}
+
+#[test]
 fn what_cannot_be_learned_from_is_named_by_its_place() {
     for (text, says) in [
         ("a,y\n1,0\n2\n", "line 3 (row 2) has 1 cells, the header has 2"),

@@ -42,6 +42,7 @@ fn wish(target: &str) -> Wish {
         kind: TargetKind::Classes,
         drop: Vec::new(),
         categorical: Vec::new(),
+        sample_weight: None,
         frame_bytes_max: 1 << 30,
     }
 }

@@ -1,23 +1,24 @@
 //! A frame in a file, cut into parts of its rows.
 
-use regrove_data::{CutPart, Error, FrameHead, TargetKind, cut, prepare};
+use regrove_data::{CutPart, Error, FrameHead, TargetKind, Wish, cut, prepare};
 use regrove_forest::{Frame, Label, RowParts};
 
 use crate::{Folder, table, wish};
 
-/// 41 rows: a number, a text, and a target; class `c` has one row only.
+/// 41 rows: a number, a text, what they weigh, and a target; class `c` has one row only.
 fn csv() -> String {
     let row = |row: usize| {
         let class = if row == 20 { "c" } else { ["a", "b"][row % 2] };
-        format!("{},{},{class}\n", row * row, ["red", "blue", ""][row % 3])
+        format!("{},{},0.{row},{class}\n", row * row, ["red", "blue", ""][row % 3])
     };
-    format!("x,colour,y\n{}", (0..41).map(row).collect::<String>())
+    format!("x,colour,w,y\n{}", (0..41).map(row).collect::<String>())
 }
 
 fn cut_file(target: &str, kind: TargetKind, n_parts: u32, bytes_max: u64) -> Result<(Frame, Vec<CutPart>), Error> {
     let folder = Folder::new();
-    let mut wish = wish(target);
-    wish.kind = kind;
+    // Where the target is a number rows weigh 1.
+    let sample_weight = (kind == TargetKind::Classes).then(|| "w".to_owned());
+    let wish = Wish { kind, sample_weight, ..wish(target) };
     let prepared = prepare(&table(&folder.write("d.csv", csv())).unwrap(), &wish, folder.dir.path(), &()).unwrap();
     let classes: Vec<Label> = prepared.classes.iter().map(|(label, _)| label.clone()).collect();
     let head = FrameHead {
@@ -26,6 +27,7 @@ fn cut_file(target: &str, kind: TargetKind, n_parts: u32, bytes_max: u64) -> Res
         target,
         classes: (kind == TargetKind::Classes).then_some(&classes),
         categories: &prepared.categories,
+        sample_weight: wish.sample_weight.is_some(),
     };
     let rows = RowParts::new(41, n_parts, 7).unwrap();
     let frame = Frame::from_bytes(&std::fs::read(prepared.file.path()).unwrap()).unwrap();
@@ -44,6 +46,7 @@ fn a_part_is_the_frame_of_its_rows() {
             for (index, part) in (0..).zip(&parts) {
                 let bytes = std::fs::read(&part.path).unwrap();
                 let expected = rows.frame(&frame, index).unwrap();
+                assert_eq!(expected.sample_weight().is_some(), kind == TargetKind::Classes);
                 assert_eq!(bytes, expected.to_bytes().unwrap(), "part {index} of {n_parts}");
                 assert_eq!((part.n_samples, part.bytes), (expected.n_samples() as u64, bytes.len() as u64));
                 assert_eq!(part.sha256, expected.sha256().unwrap());
