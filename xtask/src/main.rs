@@ -3,6 +3,7 @@
 mod browser;
 mod containers;
 mod debian;
+mod disk;
 mod libraries;
 mod npm;
 mod package;

@@ -9,7 +9,7 @@ use anyhow::Result;
 
 use crate::shell::{Workspace, cargo_home, run, say, step};
 use crate::tools::{DENY, NEXTEST};
-use crate::{browser, containers, debian, npm, package, python, redis, tools};
+use crate::{browser, containers, debian, disk, npm, package, python, redis, tools};
 
 /// Formatting, lints and the dependency policy.
 ///
@@ -83,6 +83,7 @@ pub(crate) fn bench(workspace: &Workspace, bench_args: &[String]) -> Result<()> 
 pub(crate) fn test(workspace: &Workspace, no_check: bool, nextest_args: &[String]) -> Result<()> {
     {
         let _lock = workspace.lock_installs()?;
+        step("room on disk", || disk::ensure(workspace))?;
         programs(workspace)?;
         // Packages come over the network while the compiler keeps the processors busy.
         thread::scope(|scope| {
