@@ -13,6 +13,8 @@ mod depth_first;
 mod draw;
 mod hist;
 mod impurity;
+mod introsort;
+mod kept;
 mod measure;
 mod narrow;
 mod node;
@@ -121,6 +123,7 @@ impl Cancel<'_> {
 pub(crate) struct Ground<'a> {
     pub(crate) frame: &'a Frame,
     pub(crate) plan: Plan,
+    level: Level,
     cancel: Cancel<'a>,
     prepared: Prepared,
 }
@@ -145,7 +148,7 @@ impl<'a> Ground<'a> {
     pub(crate) fn new(frame: &'a Frame, plan: Plan, level: Level, cancel: Cancel<'a>) -> Self {
         if let Some(max_bins) = plan.max_bins {
             let prepared = Prepared::Binned(Bins::new(frame, max_bins, cancel));
-            return Self { frame, plan, cancel, prepared };
+            return Self { frame, plan, level, cancel, prepared };
         }
         let few = plan.max_features * RANKED_PARTS <= frame.n_features();
         let ranked = few && plan.criterion == Criterion::Gini && plan.min_samples_leaf <= 1;
@@ -156,7 +159,7 @@ impl<'a> Ground<'a> {
         } else {
             Presort::new(frame, level, cancel).map_or(Prepared::No, Prepared::Sorted)
         };
-        Self { frame, plan, cancel, prepared }
+        Self { frame, plan, level, cancel, prepared }
     }
 }
 
@@ -178,7 +181,7 @@ pub(crate) fn grow(ground: &Ground<'_>, weights: RowWeights, seed: u32, work: &m
                 let splitter = HistSplitter::new(frame, plan, bins, &weights, SquaredError::new(frame));
                 return grow_with(splitter, ground, weights, seed);
             }
-            let splitter = OrderedSplitter::new(frame, plan, &weights, SquaredError::new(frame));
+            let splitter = OrderedSplitter::new(ground, &weights, SquaredError::new(frame));
             grow_with(splitter, ground, weights, seed)
         }
     }
@@ -214,7 +217,7 @@ fn grow_classes<I: Impurity + Costs>(
         return grow_with(splitter, ground, weights, seed);
     }
     let measure = Classes::<I>::new(frame);
-    grow_with(OrderedSplitter::new(frame, plan, &weights, measure), ground, weights, seed)
+    grow_with(OrderedSplitter::new(ground, &weights, measure), ground, weights, seed)
 }
 
 fn grow_with(splitter: impl Splitter, ground: &Ground<'_>, weights: RowWeights, seed: u32) -> Tree {

@@ -11,6 +11,7 @@ mod avx512;
 pub(crate) mod block;
 pub(crate) mod code_rows;
 pub(crate) mod columns;
+pub(crate) mod exchange;
 pub(crate) mod few;
 pub(crate) mod keys;
 #[cfg(target_arch = "x86_64")]

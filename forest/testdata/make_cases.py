@@ -28,6 +28,8 @@ def data(case):
         x = np.rint(x * scale) / scale
     noise = stream.random_sample(case["n_samples"])
     y = 2.0 * x[:, 0] - x[:, -1] + noise
+    if case.get("quarters"):
+        y = np.rint(4.0 * y) / 4.0
     if case["n_classes"]:
         y = np.clip(np.floor(y + case["n_classes"] / 2), 0, case["n_classes"] - 1).astype(int)
     x[stream.random_sample(x.shape) < case["missing"]] = np.nan
@@ -173,6 +175,8 @@ def make(number, weighted=False):
     case["params"] = params
     if weighted:
         case["weights"] = [None, "whole", "fractions"][rng.randint(3)]
+        case["quarters"] = bool(rng.randint(2))
+        x, y = data(case)
         if not regressor and np.bincount(y, weights(case)).min() == 0.0:
             return None
     model = getattr(ensemble, estimator)(**arguments(case)).fit(x, y, weights(case))

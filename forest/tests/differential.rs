@@ -32,6 +32,9 @@ struct Rows {
     decimals: Option<i32>,
     missing: f64,
     weights: Option<Weights>,
+    /// Whether the target's numbers are quarters, whose sums are not rounded.
+    #[serde(default)]
+    quarters: bool,
 }
 
 /// What rows weigh, some of them nothing.
@@ -122,7 +125,11 @@ fn data(case: &Rows) -> Frame {
     let mut stream = RandomState::new(case.seed);
     let mut x: Vec<f64> = (0..n * width).map(|_| stream.standard_normal()).collect();
     round(&mut x, case.decimals);
-    let y: Vec<f64> = x.chunks_exact(width).map(|row| 2.0 * row[0] - row[width - 1] + stream.random_sample()).collect();
+    let mut y: Vec<f64> =
+        x.chunks_exact(width).map(|row| 2.0 * row[0] - row[width - 1] + stream.random_sample()).collect();
+    if case.quarters {
+        y.iter_mut().for_each(|y| *y = (4.0 * *y).round_ties_even() / 4.0);
+    }
     thin_out(&mut x, case.missing, &mut stream);
     let columns = (0..width).flat_map(|feature| x.iter().skip(feature).step_by(width)).map(|value| *value as f32);
     let target = if case.n_classes == 0 {
@@ -325,16 +332,17 @@ struct Drawn {
     areas: Vec<Areas>,
     evaluations: Vec<Evaluation>,
     large: Vec<Large>,
-    one_row: Vec<OneRow>,
+    ordered: Vec<Plain>,
+    one_row: Vec<Plain>,
     warm_starts: Vec<Vec<Hashes>>,
     trees: Vec<Case>,
     trees_of_random_cuts: Vec<TreeOfRandomCuts>,
     forests: Vec<Case>,
 }
 
-/// A regressor on a single row, of which there is no measure.
+/// A forest of which trees, answers and importances are compared, and nothing else.
 #[derive(Deserialize)]
-struct OneRow {
+struct Plain {
     #[serde(flatten)]
     data: Rows,
     #[serde(flatten)]
@@ -546,8 +554,10 @@ fn what_is_drawn_in_this_run_is_scikit_learns() {
     drawn.areas.iter().for_each(check_areas);
     drawn.evaluations.iter().for_each(check_evaluation);
     drawn.large.iter().for_each(check_large);
-    for case in &drawn.one_row {
-        check_fitted(&data(&case.data), &case.fitted, &format!("{} of one row", case.fitted.estimator));
+    assert_eq!((drawn.one_row.len(), drawn.ordered.len()), (3, 18));
+    for case in drawn.one_row.iter().chain(&drawn.ordered) {
+        let what = format!("{} {:?} on data {}", case.fitted.estimator, case.fitted.params, case.data.seed);
+        check_fitted(&data(&case.data), &case.fitted, &what);
     }
     drawn.trees.iter().chain(&drawn.forests).for_each(check);
     drawn.trees_of_random_cuts.iter().for_each(check_tree_of_random_cuts);

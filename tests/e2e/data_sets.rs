@@ -86,14 +86,17 @@ async fn texts_are_learned_from_and_labels_keep_their_type() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_column_of_weights_weighs_rows() {
     let up = Up::start(UpOptions::default());
-    let row =
-        |row: u32| format!("{},{},{},{}\n", row % 11, row % 7, f64::from(row % 4) / 3.0, u32::from(row % 11 > row % 7));
+    let row = |row: u32| {
+        let class = u32::from((row % 11 > row % 7) != row.is_multiple_of(5));
+        format!("{},{},{},{class}\n", row % 11, row % 7, f64::from(row % 4) / 3.0)
+    };
     let with = |wanted: &dyn Fn(&u32) -> bool| (0..200).filter(wanted).map(row).collect::<String>();
     let write =
         |name: &str, rows: String| std::fs::write(up.folder().join(name), format!("a,b,weight,y\n{rows}")).unwrap();
     write("all.csv", with(&|_| true));
     write("some.csv", with(&|row| row % 4 > 0));
-    let still = ["--target", "y", "--sample-weight", "weight", "--set", "bootstrap=false", "--set", "n_estimators=4"];
+    let grown = ["--target", "y", "--set", "bootstrap=false", "--set", "n_estimators=4", "--set", "max_depth=3"];
+    let still = [&grown[..], &["--sample-weight", "weight"]].concat();
     let train = ["train", "--data", "all.csv", "--test-size", "0", "--shards", "2", "--wait"];
     let answers = async |model: &str| {
         let inspected = up.regrove(&["forest", "inspect", model, "--json"]).await.ok().json();
@@ -116,8 +119,7 @@ async fn a_column_of_weights_weighs_rows() {
     let fit = ["forest", "fit", "-o", "all.rgf", "--data", "all.csv"];
     up.regrove(&[&fit[..], &still].concat()).await.ok();
     assert_eq!(answers("all.rgf").await, answers("some.rgf").await);
-    let unweighted = ["--target", "y", "--drop", "weight", "--set", "bootstrap=false", "--set", "n_estimators=4"];
-    up.regrove(&[&fit[..], &unweighted].concat()).await.ok();
+    up.regrove(&[&fit[..], &grown, &["--drop", "weight"]].concat()).await.ok();
     assert_ne!(answers("all.rgf").await, answers("some.rgf").await, "weights change the model");
     write("negative.csv", "1,2,-1,0\n2,1,1,1\n".to_owned());
     let refused = up

@@ -2,12 +2,13 @@
 //!
 //! Rows are kept, sorted and summed in scikit-learn's very order, so that results agree to the last bit here too.
 
+use super::kept::Kept;
 use super::measure::{Measure, Sums};
 use super::node::{Bounds, Cut};
 use super::plan::{Plan, RowWeights};
 use super::scan::half_way;
-use super::sort::Sorter;
-use super::{FEATURE_THRESHOLD, Sides, Splitter};
+use super::sort::{Found, Sorter};
+use super::{FEATURE_THRESHOLD, Ground, Sides, Splitter};
 use crate::frame::Frame;
 use crate::random::Xorshift;
 
@@ -17,13 +18,16 @@ pub(super) struct OrderedSplitter<'a, M> {
     plan: &'a Plan,
     measure: M,
     min_weight_leaf: f64,
-    /// Weight of each row of the frame; `None` if all weigh 1.
+    /// What each row of the frame brings to sums of single numbers; none where sums are others.
+    terms: Vec<Term>,
+    /// Weight of each row of the frame where there are no terms; `None` if all weigh 1.
     weights: Option<Vec<f64>>,
     /// Rows of the tree; a node is a range of it.
     rows: Vec<u32>,
     /// Values of the feature looked at, beside `rows`.
     values: Vec<f32>,
     sorter: Sorter,
+    kept: Kept,
     start: usize,
     end: usize,
     total: Sums,
@@ -36,19 +40,111 @@ pub(super) struct OrderedSplitter<'a, M> {
     partitioned_by: Option<usize>,
 }
 
+/// A weighted sum of numbers, or one number of it, and its weight.
+#[derive(Debug, Clone, Copy, Default)]
+struct Term {
+    sum: f64,
+    weight: f64,
+}
+
+impl Term {
+    fn add(&mut self, other: Self) {
+        self.sum += other.sum;
+        self.weight += other.weight;
+    }
+
+    fn remove(&mut self, other: Self) {
+        self.sum -= other.sum;
+        self.weight -= other.weight;
+    }
+}
+
+/// What each number brings to a sum.
+fn terms(numbers: &[f64], weights: Option<&[f64]>) -> Vec<Term> {
+    match weights {
+        Some(weights) => {
+            numbers.iter().zip(weights).map(|(number, &weight)| Term { sum: weight * number, weight }).collect()
+        }
+        None => numbers.iter().map(|&sum| Term { sum, weight: 1.0 }).collect(),
+    }
+}
+
+/// Binary digits after the point that terms may have to be taken for exact.
+const DIGITS: i32 = 10;
+
+/// Whether no sum of terms, or of their squares, is rounded, so that none depends on an order: where all are whole numbers, or almost,
+/// and not too large.
+fn are_exact(terms: &[Term]) -> bool {
+    let scale = 2_f64.powi(DIGITS);
+    let most = 2_f64.powi(f64::MANTISSA_DIGITS.cast_signed());
+    let is_whole = |number: f64| (number * scale).fract().abs() <= 0.0;
+    let (mut sum, mut weight, mut squares) = (0.0, 0.0, 0.0);
+    for term in terms.iter().filter(|term| term.weight > 0.0) {
+        let number = term.sum / term.weight;
+        if !(is_whole(number) && term.weight.fract().abs() <= 0.0) {
+            return false;
+        }
+        sum += term.sum.abs();
+        weight += term.weight;
+        squares += term.sum.abs() * number.abs();
+    }
+    !terms.is_empty() && sum * scale < most && squares * scale * scale < most && weight < most
+}
+
+/// The best score so far.
+#[derive(Debug, Clone, Copy)]
+struct ToBeat {
+    score: f64,
+    /// A little less, where rounding is relative; else nothing.
+    estimate: f64,
+}
+
+impl ToBeat {
+    /// What a score may be off by, without and with divisions together: some twelve roundings of 2⁻⁵³.
+    const SLACK: f64 = 1e-14;
+    /// Scores from here on have no part in them that is rounded as subnormal numbers are.
+    const NORMAL: f64 = 1e-200;
+
+    fn new(score: f64) -> Self {
+        let estimate = if score >= Self::NORMAL { score * (1.0 - Self::SLACK) } else { f64::NEG_INFINITY };
+        Self { score, estimate }
+    }
+
+    /// Takes the score of a cut, `left² / weight left + right² / weight right` in scikit-learn's rounding, if it is better. Hardly
+    /// any is, and that is seen without a division.
+    fn is_beaten_by(&mut self, left: Term, right: Term) -> bool {
+        let (squared_left, squared_right) = (left.sum * left.sum, right.sum * right.sum);
+        if squared_left * right.weight + squared_right * left.weight < self.estimate * (left.weight * right.weight) {
+            return false;
+        }
+        let score = squared_left / left.weight + squared_right / right.weight;
+        if score > self.score {
+            *self = Self::new(score);
+            return true;
+        }
+        false
+    }
+}
+
 impl<'a, M: Measure> OrderedSplitter<'a, M> {
-    pub(super) fn new(frame: &'a Frame, plan: &'a Plan, weights: &RowWeights, measure: M) -> Self {
+    pub(super) fn new(ground: &'a Ground<'_>, weights: &RowWeights, measure: M) -> Self {
+        let (frame, plan) = (ground.frame, &ground.plan);
         let n_samples = frame.n_samples();
         let weighted = weights.weighted_rows(n_samples);
         let sums = Sums::new(plan.n_outputs);
+        let min_weight_leaf = plan.min_weight_fraction_leaf * weights.total(n_samples);
+        let weights = weights.to_fractions();
+        let terms: Vec<Term> = measure.numbers().map_or_else(Vec::new, |numbers| terms(numbers, weights.as_deref()));
         Self {
             frame,
             plan,
             measure,
-            min_weight_leaf: plan.min_weight_fraction_leaf * weights.total(n_samples),
-            weights: weights.to_fractions(),
+            min_weight_leaf,
+            weights: weights.filter(|_| terms.is_empty()),
             values: vec![0.0; weighted.len()],
-            sorter: Sorter::new(frame.n_features()),
+            sorter: Sorter::new(frame.n_features(), ground.level, are_exact(&terms)),
+            terms,
+            kept: Kept::new(frame.n_features(), n_samples, keeps(frame, plan)),
             rows: weighted,
             start: 0,
             end: 0,
@@ -62,6 +158,9 @@ impl<'a, M: Measure> OrderedSplitter<'a, M> {
     }
 
     fn weight(&self, row: u32) -> f64 {
+        if let Some(term) = self.terms.get(row as usize) {
+            return term.weight;
+        }
         self.weights.as_ref().map_or(1.0, |weights| weights[row as usize])
     }
 
@@ -96,7 +195,15 @@ impl<'a, M: Measure> OrderedSplitter<'a, M> {
 
     /// Reads the feature's values, missing ones to the end, and sorts the others. Returns how many are missing.
     fn sort_values(&mut self, feature: usize) -> usize {
+        let node = self.start..self.end;
         let column = self.frame.column(feature);
+        if let Some(pairs) = self.kept.pairs(feature, &node) {
+            let (values, rows) = (&mut self.values[node.clone()], &mut self.rows[node.clone()]);
+            if self.sorter.sort_known(column, pairs, values, rows) {
+                self.kept.forget(feature, &node);
+            }
+            return 0;
+        }
         let (mut at, mut end) = (self.start, self.end);
         while at < end {
             if column[self.rows[end - 1] as usize].is_nan() {
@@ -110,16 +217,21 @@ impl<'a, M: Measure> OrderedSplitter<'a, M> {
             self.values[at] = column[self.rows[at] as usize];
             at += 1;
         }
-        self.sorter.sort(feature, &mut self.values[self.start..end], &mut self.rows[self.start..end]);
+        let found = self.sorter.sort(feature, &mut self.values[self.start..end], &mut self.rows[self.start..end]);
+        if let Found::Sorted(pairs) = found
+            && end == self.end
+        {
+            self.kept.keep(feature, &node, pairs);
+        }
         self.end - end
     }
 
     /// One pass over the sorted values, which begin at `first` and end at `last`.
     fn scan(&mut self, feature: usize, first: usize, last: usize, bounds: Bounds, best: &mut Option<Cut>) {
         let n_missing = self.end - self.start - (last - first);
-        if let Some(numbers) = self.measure.numbers().filter(|_| self.plan.sign(feature) == 0) {
+        if !self.terms.is_empty() && self.plan.sign(feature) == 0 {
             let missing_left = (n_missing > 0).then_some(first > self.start);
-            if let Some(cut) = self.scan_numbers(numbers, feature, (first, last), missing_left, best.as_ref()) {
+            if let Some(cut) = self.scan_numbers(feature, (first, last), missing_left, best.as_ref()) {
                 *best = Some(cut);
             }
             return;
@@ -142,57 +254,50 @@ impl<'a, M: Measure> OrderedSplitter<'a, M> {
     /// [`OrderedSplitter::scan`] where sums are single numbers and no constraint has a say: the same sums in the same order.
     fn scan_numbers(
         &self,
-        numbers: &[f64],
         feature: usize,
         (first, last): (usize, usize),
         missing_left: Option<bool>,
         best: Option<&Cut>,
     ) -> Option<Cut> {
         let (start, end) = (self.start, self.end);
-        let term = |at: usize| {
-            let (row, weight) = (self.rows[at], self.weight(self.rows[at]));
-            (weight * numbers[row as usize], weight)
-        };
-        let (total, total_weight) = (self.total.sums[0], self.total.weight);
-        let (mut left, mut left_weight, mut position) = (0.0, 0.0, start);
-        let mut beaten = best.map_or(f64::NEG_INFINITY, |best| best.score);
-        let mut found = None;
-        for at in (first + 1..last).chain((last < end).then_some(last)) {
-            if at != last && self.values[at] <= self.values[at - 1] + FEATURE_THRESHOLD {
+        let (rows, values) = (&self.rows[start..end], &self.values[start..end]);
+        let (n, last) = (end - start, last - start);
+        let total = Term { sum: self.total.sums[0], weight: self.total.weight };
+        let mut left = Term::default();
+        for row in &rows[..first - start] {
+            left.add(self.terms[*row as usize]);
+        }
+        let mut to_beat = ToBeat::new(best.map_or(f64::NEG_INFINITY, |best| best.score));
+        let (mut found, mut position) = (None, 0);
+        for at in first - start + 1..=last.min(n - 1) {
+            left.add(self.terms[rows[at - 1] as usize]);
+            if at != last && values[at] <= values[at - 1] + FEATURE_THRESHOLD {
                 continue;
             }
-            if (at - start).min(end - at) < self.plan.min_samples_leaf {
+            if at.min(n - at) < self.plan.min_samples_leaf {
                 continue;
             }
-            // As `advance` does.
-            if at - position <= end - at {
-                for (number, weight) in (position..at).map(term) {
-                    left += number;
-                    left_weight += weight;
-                }
-            } else {
-                (left, left_weight) = (total, total_weight);
-                for (number, weight) in (at..end).rev().map(term) {
-                    left -= number;
-                    left_weight -= weight;
+            // As `advance` does, from whichever end is nearer.
+            if at - position > n - at {
+                left = total;
+                for row in rows[at..].iter().rev() {
+                    left.remove(self.terms[*row as usize]);
                 }
             }
             position = at;
-            let (right, right_weight) = (total - left, total_weight - left_weight);
-            if left_weight < self.min_weight_leaf || right_weight < self.min_weight_leaf {
+            let right = Term { sum: total.sum - left.sum, weight: total.weight - left.weight };
+            if left.weight < self.min_weight_leaf || right.weight < self.min_weight_leaf {
                 continue;
             }
-            let score = left * left / left_weight + right * right / right_weight;
-            if score > beaten {
-                beaten = score;
-                found = Some((at, score));
+            if to_beat.is_beaten_by(left, right) {
+                found = Some(at);
             }
         }
-        let (at, score) = found?;
+        let at = found?;
         // No present value is beyond infinity: where the cut is after them, all of them go left.
-        let threshold = if at == last { f64::INFINITY } else { half_way(self.values[at - 1], self.values[at]) };
-        let missing_go_to_left = missing_left.map_or(at - start > end - at, |left| left && at != last);
-        Some(Cut { feature, threshold, missing_go_to_left, score })
+        let threshold = if at == last { f64::INFINITY } else { half_way(values[at - 1], values[at]) };
+        let missing_go_to_left = missing_left.map_or(at > n - at, |left| left && at != last);
+        Some(Cut { feature, threshold, missing_go_to_left, score: to_beat.score })
     }
 
     /// Makes the cut at a position the best one, if it is allowed and better. Without missing values in the node
@@ -291,6 +396,7 @@ impl<M: Measure> Splitter for OrderedSplitter<'_, M> {
 
     fn enter(&mut self, start: usize, end: usize) -> f64 {
         (self.start, self.end) = (start, end);
+        self.kept.enter(&(start..end));
         self.partitioned_by = None;
         self.total.clear();
         self.total_squares = 0.0;
@@ -341,6 +447,21 @@ impl<M: Measure> Splitter for OrderedSplitter<'_, M> {
             middle: self.measure_middle(),
         }
     }
+
+    fn divide(&mut self, left: Option<usize>, right: Option<usize>) {
+        if left.is_some() || right.is_some() {
+            let (low, high) = self.rows[self.start..self.end].split_at(self.position - self.start);
+            self.kept.divide(&(self.start..self.end), low, high, (left.is_some(), right.is_some()));
+        }
+    }
+}
+
+/// Nodes that look at fewer features than one in so many would keep columns that nobody looks at again.
+const KEPT_PARTS: usize = 4;
+
+/// Whether columns are kept sorted.
+fn keeps(frame: &Frame, plan: &Plan) -> bool {
+    !plan.random_cuts && plan.max_features * KEPT_PARTS > frame.n_features()
 }
 
 impl<M> OrderedSplitter<'_, M> {

@@ -1,151 +1,157 @@
 //! Sorting values together with their rows, in the very order that scikit-learn's trees use.
 //!
-//! Where sums depend on the order of rows, so does the order of equal values. This is introsort (Musser 1997) with the
-//! pivot of "Engineering a sort function" (1993) and a three-way partition, as in scikit-learn's `utils/_sorting.pyx` (BSD-3-Clause).
+//! Where sums depend on the order of rows, so does the order of equal values: they are left as [`Introsort`] leaves them.
 
-use std::hint::select_unpredictable;
-
+use super::introsort::{INSERTION_MAX, Introsort, Known, key};
+use super::kept;
 use super::ranks::{ordered, value};
+use crate::kernel::Level;
 
-/// Slices up to this length are sorted by insertion.
-const INSERTION_MAX: usize = 15;
-/// After so many more nodes with equal values than without, those of a size are taken to have some, and go to introsort at once.
+/// Where more than one pair of neighbours in so many is equal, a feature is taken to have few values.
+const TIE_PARTS: usize = 8;
+/// After so many more nodes with few values than without, those of a size go to introsort at once.
 const FAILURES_MAX: i8 = 3;
-/// Nodes without equal values that make up for as many with some.
+/// Nodes without few values that make up for as many with them.
 const SUCCESSES_MAX: i8 = 4;
 
 /// Sorts nodes' values, and knows for each feature and size of node (by its logarithm) whether values are mostly different.
 #[derive(Debug)]
 pub(super) struct Sorter {
-    /// A value's order, above, and its row.
+    /// Each value's order, above, and its row, as they came.
     pairs: Vec<u64>,
+    /// The same, sorted by value.
+    sorted: Vec<u64>,
+    /// The values that are there more than once, ascending.
+    ties: Vec<u32>,
+    introsort: Introsort,
+    /// Whether nothing depends on the order of equal values.
+    any_order: bool,
     /// Successes less failures.
     scores: Vec<[i8; usize::BITS as usize]>,
 }
 
+/// What is known of a node's values once they are sorted.
+pub(super) enum Found<'a> {
+    /// The pairs of values and rows by value, equal ones in any order.
+    Sorted(&'a [u64]),
+    /// That there are few different ones, or nothing.
+    Nothing,
+}
+
 impl Sorter {
-    pub(super) fn new(n_features: usize) -> Self {
-        Self { pairs: Vec::new(), scores: vec![[0; usize::BITS as usize]; n_features] }
+    pub(super) fn new(n_features: usize, level: Level, any_order: bool) -> Self {
+        let scores = vec![[0; usize::BITS as usize]; n_features];
+        Self {
+            pairs: Vec::new(),
+            sorted: Vec::new(),
+            ties: Vec::new(),
+            introsort: Introsort::new(level),
+            any_order,
+            scores,
+        }
     }
 
     /// Sorts `values` of a feature ascending and moves `rows` alike. The values must not be NaN. Where all are different there
-    /// is one order, whatever finds it; equal ones are left in the order in which introsort leaves them.
-    pub(super) fn sort(&mut self, feature: usize, values: &mut [f32], rows: &mut [u32]) {
-        let Some(log) = values.len().checked_ilog2() else { return };
-        let fill = |pairs: &mut Vec<u64>| {
-            pairs.clear();
-            pairs.extend(
-                values.iter().zip(&*rows).map(|(value, row)| u64::from(ordered(*value + 0.0)) << 32 | u64::from(*row)),
-            );
-        };
-        fill(&mut self.pairs);
+    /// is one order, whatever finds it; equal ones are left, unless any order will do, in the order in which introsort leaves them.
+    pub(super) fn sort(&mut self, feature: usize, values: &mut [f32], rows: &mut [u32]) -> Found<'_> {
+        let Some(log) = values.len().checked_ilog2() else { return Found::Nothing };
+        self.fill(values, rows);
         let score = &mut self.scores[feature][log as usize];
-        if values.len() <= INSERTION_MAX {
-            insertion_sort(&mut self.pairs);
-        } else if *score <= -FAILURES_MAX {
-            introsort(&mut self.pairs, 2 * log);
+        if values.len() <= INSERTION_MAX || *score <= -FAILURES_MAX {
+            self.introsort.sort(&mut self.pairs, None);
+            unpack(&self.pairs, values, rows);
+            return Found::Nothing;
+        }
+        self.sorted.clear();
+        self.sorted.extend_from_slice(&self.pairs);
+        self.sorted.sort_unstable();
+        if self.any_order {
+            unpack(&self.sorted, values, rows);
+            return Found::Sorted(&self.sorted);
+        }
+        let few_values = find_ties(&self.sorted, &mut self.ties);
+        *score = if few_values { *score - 1 } else { SUCCESSES_MAX.min(*score + 1) };
+        if few_values {
+            self.introsort.sort(&mut self.pairs, None);
+            unpack(&self.pairs, values, rows);
+            return Found::Nothing;
+        }
+        self.order_ties();
+        unpack(&self.sorted, values, rows);
+        Found::Sorted(&self.sorted)
+    }
+
+    /// [`Sorter::sort`] of values, read from `column`, whose order is known but for that of equal ones. Returns whether there are so
+    /// few different ones that it was no help.
+    pub(super) fn sort_known(&mut self, column: &[f32], known: &[u64], values: &mut [f32], rows: &mut [u32]) -> bool {
+        let few_values = !self.any_order && find_ties(known, &mut self.ties);
+        if self.any_order || self.ties.is_empty() {
+            unpack(known, values, rows);
+            return false;
+        }
+        for (value, row) in values.iter_mut().zip(&*rows) {
+            *value = column[*row as usize];
+        }
+        self.fill(values, rows);
+        if few_values {
+            self.introsort.sort(&mut self.pairs, None);
+            unpack(&self.pairs, values, rows);
         } else {
-            self.pairs.sort_unstable();
-            if self.pairs.windows(2).any(|pair| key(pair[0]) == key(pair[1])) {
-                *score -= 1;
-                fill(&mut self.pairs);
-                introsort(&mut self.pairs, 2 * log);
-            } else {
-                *score = SUCCESSES_MAX.min(*score + 1);
-            }
+            self.sorted.clear();
+            self.sorted.extend_from_slice(known);
+            self.order_ties();
+            unpack(&self.sorted, values, rows);
         }
-        for ((value, row), pair) in values.iter_mut().zip(rows).zip(&self.pairs) {
-            #[expect(clippy::cast_possible_truncation, reason = "the lower half is the row")]
-            let from = *pair as u32;
-            (*value, *row) = (self::value(key(*pair)), from);
-        }
+        few_values
     }
-}
 
-fn key(pair: u64) -> u32 {
-    (pair >> 32) as u32
-}
-
-/// Median of the first, the middle and the last key.
-fn median(pairs: &[u64]) -> u32 {
-    let n = pairs.len();
-    let (a, b, c) = (key(pairs[0]), key(pairs[n / 2]), key(pairs[n - 1]));
-    a.min(b).max(a.max(b).min(c))
-}
-
-/// Sorts the pairs into below, at and above the pivot; returns where the last two parts begin. Which part a key belongs to cannot
-/// be guessed, so nothing branches on it.
-fn partition(pairs: &mut [u64], pivot: u32) -> (usize, usize) {
-    let (mut at, mut low, mut high) = (0, 0, pairs.len());
-    while at < high {
-        let key = key(pairs[at]);
-        let (below, above) = (key < pivot, key > pivot);
-        high -= usize::from(above);
-        pairs.swap(at, select_unpredictable(above, high, select_unpredictable(below, low, at)));
-        low += usize::from(below);
-        at += usize::from(!above);
+    fn fill(&mut self, values: &[f32], rows: &[u32]) {
+        self.pairs.clear();
+        self.pairs.extend(
+            values.iter().zip(rows).map(|(value, row)| u64::from(ordered(*value + 0.0)) << 32 | u64::from(*row)),
+        );
     }
-    (low, high)
-}
 
-fn insertion_sort(pairs: &mut [u64]) {
-    for from in 1..pairs.len() {
-        let pair = pairs[from];
-        let mut to = from;
-        while to > 0 && key(pairs[to - 1]) > key(pair) {
-            pairs[to] = pairs[to - 1];
-            to -= 1;
-        }
-        pairs[to] = pair;
-    }
-}
-
-fn heap_sort(pairs: &mut [u64]) {
-    let n = pairs.len();
-    for start in (0..=(n - 2) / 2).rev() {
-        sift_down(pairs, start, n);
-    }
-    for end in (1..n).rev() {
-        pairs.swap(0, end);
-        sift_down(pairs, 0, end);
-    }
-}
-
-fn sift_down(pairs: &mut [u64], mut root: usize, end: usize) {
-    loop {
-        let child = 2 * root + 1;
-        let mut largest = root;
-        if child < end && key(pairs[largest]) < key(pairs[child]) {
-            largest = child;
-        }
-        if child + 1 < end && key(pairs[largest]) < key(pairs[child + 1]) {
-            largest = child + 1;
-        }
-        if largest == root {
+    /// Brings equal values in `sorted` into the order that introsort leaves them in, which is all that it is asked for: parts
+    /// without equal values are left as they are.
+    fn order_ties(&mut self) {
+        if self.ties.is_empty() {
             return;
         }
-        pairs.swap(root, largest);
-        root = largest;
+        self.introsort.sort(&mut self.pairs, Some(Known { sorted: &self.sorted, ties: &self.ties }));
+        let mut place = 0;
+        for tie in &self.ties {
+            place += self.sorted[place..].partition_point(|pair| key(*pair) < *tie);
+            let n = self.sorted[place..].iter().take_while(|pair| key(**pair) == *tie).count();
+            self.sorted[place..place + n].copy_from_slice(&self.pairs[place..place + n]);
+            place += n;
+        }
     }
 }
 
-fn introsort(mut pairs: &mut [u64], mut depth_left: u32) {
-    while pairs.len() > INSERTION_MAX {
-        if depth_left == 0 {
-            heap_sort(pairs);
-            return;
+/// The values of sorted pairs that are there more than once. Returns whether they are too many for it to be of use that the
+/// pairs are sorted.
+fn find_ties(sorted: &[u64], ties: &mut Vec<u32>) -> bool {
+    ties.clear();
+    for pair in sorted.windows(2) {
+        let (before, here) = (key(pair[0]), key(pair[1]));
+        if before == here && ties.last() != Some(&here) {
+            ties.push(here);
         }
-        depth_left -= 1;
-        let (low, high) = partition(pairs, median(pairs));
-        introsort(&mut pairs[..low], depth_left);
-        pairs = &mut pairs[high..];
     }
-    insertion_sort(pairs);
+    ties.len() > sorted.len() / TIE_PARTS
+}
+
+/// The values and rows of pairs.
+pub(super) fn unpack(pairs: &[u64], values: &mut [f32], rows: &mut [u32]) {
+    for ((value, row), pair) in values.iter_mut().zip(rows).zip(pairs) {
+        (*value, *row) = (self::value(key(*pair)), kept::row(*pair));
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Sorter, introsort, key, ordered};
+    use super::{Level, Sorter};
     use crate::random::RandomState;
 
     #[test]
@@ -157,7 +163,7 @@ mod tests {
                 let original: Vec<f32> = (0..n).map(|_| stream.randint(bound) as f32).collect();
                 let mut values = original.clone();
                 let mut rows: Vec<u32> = (0..n).collect();
-                Sorter::new(1).sort(0, &mut values, &mut rows);
+                Sorter::new(1, Level::best(), false).sort(0, &mut values, &mut rows);
                 assert!(values.is_sorted());
                 let moved: Vec<f32> = rows.iter().map(|row| original[*row as usize]).collect();
                 assert_eq!(moved, values);
@@ -165,21 +171,5 @@ mod tests {
                 assert!(rows.into_iter().eq(0..n));
             }
         }
-    }
-
-    #[test]
-    fn the_worst_case_for_the_pivot_ends_in_heap_sort() {
-        let n = 4096_u16;
-        // An organ pipe keeps the median of three at an end of every part. Each value is there twice.
-        let pipe: Vec<f32> = (0..n).map(|at| f32::from(at.min(n - at))).collect();
-        let pairs =
-            || (0..).zip(&pipe).map(|(row, value)| u64::from(ordered(*value)) << 32 | row).collect::<Vec<u64>>();
-        let (mut values, mut rows) = (pipe.clone(), (0..u32::from(n)).collect::<Vec<u32>>());
-        Sorter::new(1).sort(0, &mut values, &mut rows);
-        let mut without_end = pairs();
-        introsort(&mut without_end, u32::MAX);
-        assert!(values.is_sorted() && without_end.is_sorted_by_key(|pair| key(*pair)));
-        // Heap sort, which nothing else calls, leaves ties in another order.
-        assert!(!without_end.iter().map(|pair| pair & u64::from(u32::MAX)).eq(rows.into_iter().map(u64::from)));
     }
 }

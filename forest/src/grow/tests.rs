@@ -82,12 +82,23 @@ fn sorted_columns_at_every_level_and_sorting_in_every_node_grow_the_same_trees()
         ] {
             let counts = counts(&mut stream, n_rows);
             let plan = Plan::new(&frame, &params).unwrap();
-            let by_node =
-                Ground { frame: &frame, plan: plan.clone(), cancel: Cancel::default(), prepared: Prepared::No };
+            let by_node = Ground {
+                frame: &frame,
+                plan: plan.clone(),
+                level: Level::best(),
+                cancel: Cancel::default(),
+                prepared: Prepared::No,
+            };
             let expected = grown(&by_node, &counts, &mut work);
             for level in Level::all() {
                 let sorted = Presort::new(&frame, level, Cancel::default()).map(Prepared::Sorted).unwrap();
-                let ground = Ground { frame: &frame, plan: plan.clone(), cancel: Cancel::default(), prepared: sorted };
+                let ground = Ground {
+                    frame: &frame,
+                    plan: plan.clone(),
+                    level: Level::best(),
+                    cancel: Cancel::default(),
+                    prepared: sorted,
+                };
                 assert_eq!(grown(&ground, &counts, &mut work), expected, "sorted {level:?} {kind:?} {params:?}");
                 // Codes are moved from the root on, or from some node below.
                 for moved_rows in [usize::MAX, 1500] {
@@ -97,6 +108,7 @@ fn sorted_columns_at_every_level_and_sorting_in_every_node_grow_the_same_trees()
                     let ground = Ground {
                         frame: &frame,
                         plan: plan.clone(),
+                        level: Level::best(),
                         cancel: Cancel::default(),
                         prepared: Prepared::Ranked(ranks),
                     };
@@ -117,7 +129,8 @@ fn weights_beyond_the_items_bits_are_grown_all_the_same() {
     counts[7] = 16;
     let plan = Plan::new(&frame, &RandomForestParams::default()).unwrap();
     let ground = Ground::new(&frame, plan.clone(), Level::best(), Cancel::default());
-    let by_node = Ground { frame: &frame, plan, cancel: Cancel::default(), prepared: Prepared::No };
+    let by_node =
+        Ground { frame: &frame, plan, level: Level::best(), cancel: Cancel::default(), prepared: Prepared::No };
     let mut work = Workspace::default();
     let tree = grown(&ground, &counts, &mut work);
     assert_eq!(tree, grown(&by_node, &counts, &mut work));

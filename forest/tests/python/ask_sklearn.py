@@ -135,6 +135,35 @@ def large(rng, n_features, max_features):
     return case | make_cases.fitted(model.estimators_, model.predict_proba(x), model)
 
 
+def ordered(rng, n_classes, decimals):
+    """Sums that are rounded, in nodes of all sizes: their order is that of introsort, where values are equal."""
+    n_features = int(rng.randint(3, 70))
+    case = {
+        "seed": int(rng.randint(2**31)),
+        "n_samples": int(rng.randint(1000, 8000 if n_features < 20 else 3000)),
+        "n_features": n_features,
+        "n_classes": n_classes,
+        "decimals": decimals,
+        "missing": float(rng.choice([0.0, 0.0, 0.01])),
+        "weights": "fractions" if n_classes else [None, "whole", "fractions"][rng.randint(3)],
+        "quarters": bool(rng.randint(2)),
+    }
+    kind = "Classifier" if n_classes else "Regressor"
+    case["estimator"] = f"RandomForest{kind}"
+    case["params"] = {
+        "n_estimators": 2,
+        # With bootstrap weights say how often rows are drawn, and then are whole.
+        "bootstrap": not n_classes and bool(rng.randint(2)),
+        "max_features": [1.0, 0.5, "sqrt"][rng.randint(3)],
+        "max_leaf_nodes": [None, None, 100][rng.randint(3)],
+        "min_samples_leaf": [1, 1, 4][rng.randint(3)],
+        "random_state": int(rng.randint(2**31)),
+    }
+    x, y = make_cases.data(case)
+    model = ESTIMATORS[case["estimator"]](**case["params"]).fit(x, y, make_cases.weights(case))
+    return case | make_cases.fitted(model.estimators_, make_cases.answer(model, x), model)
+
+
 ESTIMATORS = {
     "RandomForestClassifier": ensemble.RandomForestClassifier,
     "RandomForestRegressor": ensemble.RandomForestRegressor,
@@ -206,7 +235,7 @@ def single_tree(of_forest):
 
 def tree_of_random_cuts(of_forest, at):
     kind = "Regressor" if of_forest["estimator"].endswith("Regressor") else "Classifier"
-    case = {name: of_forest[name] for name in ("seed", "n_samples", "n_features", "n_classes", "decimals", "missing", "weights")}
+    case = {name: of_forest[name] for name in ("seed", "n_samples", "n_features", "n_classes", "decimals", "missing", "weights", "quarters")}
     case |= {"estimator": f"ExtraTrees{kind}", "params": tree_params(of_forest)}
     x, y = make_cases.data(case)
     of_tree, more = [(getattr(tree, f"ExtraTree{kind}"), {}), (ESTIMATORS[f"DecisionTree{kind}"], {"splitter": "random"})][at % 2]
@@ -253,6 +282,7 @@ if __name__ == "__main__":
                     large(rng, 300, "sqrt"),
                     large(rng, 300, 5),
                 ],
+                "ordered": [ordered(rng, n_classes, at) for n_classes in (0, 0, 3) for at in (None, 0, 1, 2, 3, 4)],
                 "one_row": [one_row(name) for name in ESTIMATORS if name.endswith("Regressor")],
                 "warm_starts": [warm_start(case) for case in grown[:20]],
                 "trees": [single_tree(case) for case in grown[: n_forests // 4]],
