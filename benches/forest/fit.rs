@@ -6,7 +6,7 @@ mod peers;
 use anyhow::Result;
 use regrove_forest::Frame;
 use regrove_forest::datasets::Synthetic;
-use regrove_forest::model_selection::train_test_split_stratified;
+use regrove_forest::model_selection::hold_out;
 use serde_json::{Value, json};
 
 use crate::Args;
@@ -19,7 +19,7 @@ use peers::{Peer, Peers};
 pub(crate) fn print(args: &Args, workload: Workload) -> Result<()> {
     let train = {
         let frame = Synthetic::parse(&workload.uri())?.frame()?;
-        train_test_split_stratified(&frame, 0.2, 0)?.0
+        hold_out(&frame, 0.2, 0)?.0
     };
     let mut ours = Ours::new(&train, workload.params())?;
     let n_train = train.n_samples();

@@ -2,7 +2,7 @@
 
     fit.py '{"n_samples": …, "params": {…}, "trees": …, "peers": […]}'
 
-First one JSON line `{"peer": {"version": …, "trees": …, "accuracy": …} | {"error": …}}`: each program has fitted once, and
+First one JSON line `{"peer": {"version": …, "trees": …, "score": …} | {"error": …}}`: each program has fitted once, and
 predicted the held-out rows. Then, for every line `{"peer": …}` on standard input, one line with the CPU seconds of a fit,
 scaled linearly from `trees` to all trees. Everybody gets the same rows in float32; reading them is not counted.
 """
@@ -18,8 +18,9 @@ from pathlib import Path
 import lightgbm
 import numpy as np
 import sklearn
-from sklearn.datasets import make_classification
-from sklearn.ensemble import RandomForestClassifier
+from sklearn.datasets import make_classification, make_regression
+from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
 
 N_FEATURES = 20
@@ -28,20 +29,23 @@ LEAVES_MAX = 131_072
 
 
 class Data:
-    def __init__(self, n_samples):
-        X, y = make_classification(
-            n_samples=n_samples, n_features=N_FEATURES, n_informative=10, n_redundant=10, n_classes=2, random_state=42
-        )
-        parts = train_test_split(X.astype(np.float32), y, test_size=0.2, random_state=0, stratify=y)
+    def __init__(self, n_samples, regression):
+        self.regression = regression
+        size = {"n_samples": n_samples, "n_features": N_FEATURES, "n_informative": 10, "random_state": 42}
+        X, y = make_regression(**size) if regression else make_classification(**size, n_redundant=10, n_classes=2)
+        classes = None if regression else y
+        parts = train_test_split(X.astype(np.float32), y, test_size=0.2, random_state=0, stratify=classes)
         self.X, self.X_test, self.y, self.y_test = parts
 
-    def accuracy(self, labels):
-        return float((np.asarray(labels) == self.y_test).mean())
+    def score(self, answers):
+        """Accuracy of labels, or of probabilities of the second class; R² of numbers."""
+        return float(r2_score(self.y_test, answers) if self.regression else accuracy_score(self.y_test, answers > 0.5))
 
 
 def features_per_node(params):
     share = params["max_features"]
-    return max(1, int(N_FEATURES ** 0.5 if share == "sqrt" else share * N_FEATURES))
+    shares = {"sqrt": N_FEATURES ** -0.5, None: 1.0}
+    return max(1, int(shares.get(share, share) * N_FEATURES))
 
 
 def timed(work):
@@ -57,9 +61,10 @@ class ScikitLearn:
         self.params = {name: params[name] for name in names if name in params}
 
     def fit(self):
-        forest = RandomForestClassifier(n_estimators=self.trees, n_jobs=1, **self.params)
+        kind = RandomForestRegressor if self.data.regression else RandomForestClassifier
+        forest = kind(n_estimators=self.trees, n_jobs=1, **self.params)
         forest, seconds = timed(lambda: forest.fit(self.data.X, self.data.y))
-        return lambda: self.data.accuracy(forest.predict(self.data.X_test)), seconds
+        return lambda: self.data.score(forest.predict(self.data.X_test)), seconds
 
 
 class LightGbm:
@@ -69,7 +74,7 @@ class LightGbm:
         self.data, self.trees, self.version = data, trees, lightgbm.__version__
         depth = params["max_depth"]
         self.params = {
-            "boosting": "rf", "objective": "binary", "bagging_freq": 1, "bagging_fraction": 0.632,
+            "boosting": "rf", "objective": "regression" if data.regression else "binary", "bagging_freq": 1, "bagging_fraction": 0.632,
             "feature_fraction_bynode": features_per_node(params) / N_FEATURES, "max_depth": depth or -1,
             "num_leaves": min(LEAVES_MAX, len(data.X), 2 ** min(depth or 17, 17)), "min_data_in_leaf": 1, "min_sum_hessian_in_leaf": 0,
             "num_threads": 1, "verbosity": -1, "seed": params["random_state"],
@@ -81,7 +86,7 @@ class LightGbm:
             return lightgbm.train(self.params, rows, num_boost_round=self.trees)
 
         model, seconds = timed(work)
-        return lambda: self.data.accuracy(model.predict(self.data.X_test) > 0.5), seconds
+        return lambda: self.data.score(model.predict(self.data.X_test)), seconds
 
 
 class Ranger:
@@ -92,16 +97,17 @@ class Ranger:
         self.folder = tempfile.TemporaryDirectory()
         for name, rows in [("X", data.X), ("X_test", data.X_test)]:
             np.asfortranarray(rows, np.float64).ravel(order="F").tofile(Path(self.folder.name) / name)
-        data.y.astype("<i4").tofile(Path(self.folder.name) / "y")
-        self.arguments = [len(data.X), len(data.X_test), trees, features_per_node(params), params["max_depth"] or 0]
+        data.y.astype("<f8").tofile(Path(self.folder.name) / "y")
+        kind = "numbers" if data.regression else "classes"
+        self.arguments = [len(data.X), len(data.X_test), trees, features_per_node(params), params["max_depth"] or 0, kind]
 
     def fit(self):
         script = Path(__file__).parent / "fit_ranger.R"
         command = ["Rscript", "--vanilla", script, self.folder.name, *map(str, self.arguments)]
         said = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
         self.version = said["version"]
-        labels = np.fromfile(Path(self.folder.name) / "labels", "<i4")
-        return lambda: self.data.accuracy(labels), said["seconds"]
+        answers = np.fromfile(Path(self.folder.name) / "answers", "<f8")
+        return lambda: self.data.score(answers), said["seconds"]
 
 
 PEERS = {"scikit-learn": ScikitLearn, "LightGBM": LightGbm, "ranger": Ranger}
@@ -112,13 +118,14 @@ def main():
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     wish = json.loads(sys.argv[1])
-    data, params, trees = Data(wish["n_samples"]), wish["params"], wish["trees"]
+    params, trees = wish["params"], wish["trees"]
+    data = Data(wish["n_samples"], params["estimator"] == "RandomForestRegressor")
     peers, report = {}, {}
     for name in wish["peers"]:
         try:
             peer = PEERS[name](data, params, trees)
-            accuracy, _ = peer.fit()
-            report[name] = {"version": peer.version, "trees": trees, "accuracy": accuracy()}
+            score, _ = peer.fit()
+            report[name] = {"version": peer.version, "trees": trees, "score": score()}
             peers[name] = peer
         except subprocess.CalledProcessError as error:
             report[name] = {"error": f"{error}: {error.stderr.strip()}"}

@@ -1,4 +1,4 @@
-# One fit by ranger, timed: fit_ranger.R FOLDER N_TRAIN N_TEST TREES MTRY MAX_DEPTH. Prints JSON; writes FOLDER/labels.
+# One fit by ranger, timed: fit_ranger.R FOLDER N_TRAIN N_TEST TREES MTRY MAX_DEPTH classes|numbers. Prints JSON; writes FOLDER/answers.
 suppressMessages(library(ranger))
 arguments <- commandArgs(trailingOnly = TRUE)
 folder <- arguments[1]
@@ -9,7 +9,8 @@ read <- function(name, rows) {
   matrix(values, nrow = rows, dimnames = list(NULL, paste0("x", seq_len(columns))))
 }
 train <- read("X", sizes[1])
-target <- factor(readBin(file.path(folder, "y"), "integer", n = sizes[1], size = 4))
+target <- readBin(file.path(folder, "y"), "double", n = sizes[1])
+if (arguments[7] == "classes") target <- factor(target)
 start <- proc.time()
 forest <- ranger(
   x = train, y = target, num.trees = sizes[3], mtry = sizes[4], min.node.size = 1, max.depth = sizes[5],
@@ -17,5 +18,5 @@ forest <- ranger(
 )
 spent <- proc.time() - start
 said <- predict(forest, data = read("X_test", sizes[2]), num.threads = 1)$predictions
-writeBin(as.integer(as.character(said)), file.path(folder, "labels"), size = 4)
+writeBin(as.double(as.character(said)), file.path(folder, "answers"))
 cat(sprintf('{"version": "%s", "seconds": %f}', packageVersion("ranger"), spent[["user.self"]] + spent[["sys.self"]]))

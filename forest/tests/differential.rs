@@ -128,7 +128,9 @@ fn data(case: &Rows) -> Frame {
     let mut y: Vec<f64> =
         x.chunks_exact(width).map(|row| 2.0 * row[0] - row[width - 1] + stream.random_sample()).collect();
     if case.quarters {
-        y.iter_mut().for_each(|y| *y = (4.0 * *y).round_ties_even() / 4.0);
+        for number in &mut y {
+            *number = (4.0 * *number).round_ties_even() / 4.0;
+        }
     }
     thin_out(&mut x, case.missing, &mut stream);
     let columns = (0..width).flat_map(|feature| x.iter().skip(feature).step_by(width)).map(|value| *value as f32);

@@ -19,8 +19,8 @@ pub(crate) enum Peer {
         version: String,
         /// Trees that it grows; its time is scaled to all.
         trees: u32,
-        /// Share of the held-out rows that it predicts right, with so many trees.
-        accuracy: f64,
+        /// Share of the held-out rows that it predicts right, or R² of numbers, with so many trees.
+        score: f64,
     },
     Failed {
         error: String,
@@ -30,8 +30,8 @@ pub(crate) enum Peer {
 impl Peer {
     pub(crate) fn describe(&self) -> String {
         match self {
-            Self::Ready { version, trees, accuracy } => {
-                format!(" ({version}; {trees} trees grown, accuracy {accuracy:.4})")
+            Self::Ready { version, trees, score } => {
+                format!(" ({version}; {trees} trees grown, score {score:.4})")
             }
             Self::Failed { .. } => String::new(),
         }
@@ -49,8 +49,7 @@ impl Peers {
     /// Starts them: each fits once, and says how good that is.
     pub(crate) fn start(python: &Path, workload: Workload, names: &[String], trees_max: u32) -> Result<Self> {
         let params = workload.params();
-        // The smallest workload is grown whole.
-        let trees = if workload == Workload::A { params.n_estimators } else { trees_max.min(params.n_estimators) };
+        let trees = if workload.is_small() { params.n_estimators } else { trees_max.min(params.n_estimators) };
         let wish =
             serde_json::json!({"n_samples": workload.n_rows(), "params": params, "trees": trees, "peers": names});
         let mut conversation = Conversation::start(python, SCRIPT, &[&wish.to_string()])?;

@@ -1,12 +1,13 @@
 //! Introsort in scikit-learn's steps, so that equal keys end in its order.
 //!
-//! Introsort is of Musser (1997), the pivot of Bentley and McIlroy, "Engineering a sort function" (1993), both as in
+//! Introsort is of Musser (1997), the pivot of Bentley and `McIlroy`, "Engineering a sort function" (1993), both as in
 //! scikit-learn's `utils/_sorting.pyx` (BSD-3-Clause). What one of its partitions comes to is found without its swaps, see
 //! [`Introsort::partition_by_parts`].
 
 use std::collections::VecDeque;
 use std::hint::select_unpredictable;
 
+use super::kept::ROWS_MAX;
 use crate::kernel::{Level, exchange};
 
 /// Slices up to this length are sorted by insertion.
@@ -91,7 +92,8 @@ impl Introsort {
     }
 
     fn partition(&mut self, pairs: &mut [u64], pivot: u32, sorted: Option<&[u64]>) -> (usize, usize) {
-        if pairs.len() <= SWAPS_MAX {
+        // Parts of the largest nodes would take as much memory again.
+        if !(SWAPS_MAX + 1..=ROWS_MAX).contains(&pairs.len()) {
             return partition_by_swaps(pairs, pivot);
         }
         let (first, last) = bounds(pivot);

@@ -6,8 +6,9 @@
 
 use std::ops::Range;
 
-/// The most rows of a node whose columns are kept: above, time goes to the cache whether or not they are.
-const ROWS_MAX: usize = 1 << 18;
+/// The most rows of a node whose columns are kept. Larger ones are few levels of a tree, and the pairs of all their columns would be
+/// twice the data.
+pub(super) const ROWS_MAX: usize = 1 << 17;
 /// The most pairs that a tree keeps.
 const PAIRS_MAX: usize = 1 << 23;
 /// Features of a word of the set.

@@ -57,7 +57,14 @@ impl Sorter {
         let Some(log) = values.len().checked_ilog2() else { return Found::Nothing };
         self.fill(values, rows);
         let score = &mut self.scores[feature][log as usize];
-        if values.len() <= INSERTION_MAX || *score <= -FAILURES_MAX {
+        // Among so many rows some values are equal.
+        let is_large = values.len() > kept::ROWS_MAX;
+        if is_large && self.any_order {
+            self.pairs.sort_unstable();
+            unpack(&self.pairs, values, rows);
+            return Found::Nothing;
+        }
+        if values.len() <= INSERTION_MAX || is_large || *score <= -FAILURES_MAX {
             self.introsort.sort(&mut self.pairs, None);
             unpack(&self.pairs, values, rows);
             return Found::Nothing;
