@@ -28,6 +28,7 @@ mod scan;
 mod sort;
 mod sorted;
 mod tally;
+mod term;
 mod whole;
 
 pub(crate) use plan::{Plan, RowWeights};

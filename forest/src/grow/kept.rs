@@ -10,7 +10,7 @@ use std::ops::Range;
 /// twice the data.
 pub(super) const ROWS_MAX: usize = 1 << 17;
 /// The most pairs that a tree keeps.
-const PAIRS_MAX: usize = 1 << 23;
+pub(super) const PAIRS_MAX: usize = 1 << 23;
 /// Features of a word of the set.
 const WORD: usize = u64::BITS as usize;
 
@@ -32,10 +32,10 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// For a tree of features `n_features` on rows below `n_samples`. `false` for `wanted` keeps nothing.
-    pub(super) fn new(n_features: usize, n_samples: usize, wanted: bool) -> Self {
-        let rows_max = if wanted { ROWS_MAX.min(PAIRS_MAX / n_features.max(1)) } else { 0 };
-        let goes_left = if wanted { vec![false; n_samples] } else { Vec::new() };
+    /// For a tree of features `n_features` on rows below `n_samples`; nodes of at most `rows_max` rows have their columns kept,
+    /// with 0 none.
+    pub(super) fn new(n_features: usize, n_samples: usize, rows_max: usize) -> Self {
+        let goes_left = if rows_max > 0 { vec![false; n_samples] } else { Vec::new() };
         Self {
             n_features,
             rows_max,

@@ -2,12 +2,13 @@
 //!
 //! Rows are kept, sorted and summed in scikit-learn's very order, so that results agree to the last bit here too.
 
-use super::kept::Kept;
+use super::kept::{self, Kept};
 use super::measure::{Measure, Sums};
 use super::node::{Bounds, Cut};
 use super::plan::{Plan, RowWeights};
 use super::scan::half_way;
-use super::sort::{Found, Sorter};
+use super::sort::Sorter;
+use super::term::{Term, ToBeat, are_exact, terms};
 use super::{FEATURE_THRESHOLD, Ground, Sides, Splitter};
 use crate::frame::Frame;
 use crate::random::Xorshift;
@@ -40,92 +41,6 @@ pub(super) struct OrderedSplitter<'a, M> {
     partitioned_by: Option<usize>,
 }
 
-/// A weighted sum of numbers, or one number of it, and its weight.
-#[derive(Debug, Clone, Copy, Default)]
-struct Term {
-    sum: f64,
-    weight: f64,
-}
-
-impl Term {
-    fn add(&mut self, other: Self) {
-        self.sum += other.sum;
-        self.weight += other.weight;
-    }
-
-    fn remove(&mut self, other: Self) {
-        self.sum -= other.sum;
-        self.weight -= other.weight;
-    }
-}
-
-/// What each number brings to a sum.
-fn terms(numbers: &[f64], weights: Option<&[f64]>) -> Vec<Term> {
-    match weights {
-        Some(weights) => {
-            numbers.iter().zip(weights).map(|(number, &weight)| Term { sum: weight * number, weight }).collect()
-        }
-        None => numbers.iter().map(|&sum| Term { sum, weight: 1.0 }).collect(),
-    }
-}
-
-/// Binary digits after the point that terms may have to be taken for exact.
-const DIGITS: i32 = 10;
-
-/// Whether no sum of terms, or of their squares, is rounded, so that none depends on an order: where all are whole numbers, or almost,
-/// and not too large.
-fn are_exact(terms: &[Term]) -> bool {
-    let scale = 2_f64.powi(DIGITS);
-    let most = 2_f64.powi(f64::MANTISSA_DIGITS.cast_signed());
-    let is_whole = |number: f64| (number * scale).fract().abs() <= 0.0;
-    let (mut sum, mut weight, mut squares) = (0.0, 0.0, 0.0);
-    for term in terms.iter().filter(|term| term.weight > 0.0) {
-        let number = term.sum / term.weight;
-        if !(is_whole(number) && term.weight.fract().abs() <= 0.0) {
-            return false;
-        }
-        sum += term.sum.abs();
-        weight += term.weight;
-        squares += term.sum.abs() * number.abs();
-    }
-    !terms.is_empty() && sum * scale < most && squares * scale * scale < most && weight < most
-}
-
-/// The best score so far.
-#[derive(Debug, Clone, Copy)]
-struct ToBeat {
-    score: f64,
-    /// A little less, where rounding is relative; else nothing.
-    estimate: f64,
-}
-
-impl ToBeat {
-    /// What a score may be off by, without and with divisions together: some twelve roundings of 2⁻⁵³.
-    const SLACK: f64 = 1e-14;
-    /// Scores from here on have no part in them that is rounded as subnormal numbers are.
-    const NORMAL: f64 = 1e-200;
-
-    fn new(score: f64) -> Self {
-        let estimate = if score >= Self::NORMAL { score * (1.0 - Self::SLACK) } else { f64::NEG_INFINITY };
-        Self { score, estimate }
-    }
-
-    /// Takes the score of a cut, `left² / weight left + right² / weight right` in scikit-learn's rounding, if it is better. Hardly
-    /// any is, and that is seen without a division.
-    fn is_beaten_by(&mut self, left: Term, right: Term) -> bool {
-        let (squared_left, squared_right) = (left.sum * left.sum, right.sum * right.sum);
-        if squared_left * right.weight + squared_right * left.weight < self.estimate * (left.weight * right.weight) {
-            return false;
-        }
-        let score = squared_left / left.weight + squared_right / right.weight;
-        if score > self.score {
-            *self = Self::new(score);
-            return true;
-        }
-        false
-    }
-}
-
 impl<'a, M: Measure> OrderedSplitter<'a, M> {
     pub(super) fn new(ground: &'a Ground<'_>, weights: &RowWeights, measure: M) -> Self {
         let (frame, plan) = (ground.frame, &ground.plan);
@@ -144,7 +59,7 @@ impl<'a, M: Measure> OrderedSplitter<'a, M> {
             values: vec![0.0; weighted.len()],
             sorter: Sorter::new(frame.n_features(), ground.level, are_exact(&terms)),
             terms,
-            kept: Kept::new(frame.n_features(), n_samples, keeps(frame, plan)),
+            kept: Kept::new(frame.n_features(), n_samples, kept_rows(frame, plan)),
             rows: weighted,
             start: 0,
             end: 0,
@@ -155,6 +70,13 @@ impl<'a, M: Measure> OrderedSplitter<'a, M> {
             position: 0,
             partitioned_by: None,
         }
+    }
+
+    /// The same, with columns kept in nodes of at most so many rows.
+    #[cfg(test)]
+    pub(super) fn keeping(mut self, rows_max: usize) -> Self {
+        self.kept = Kept::new(self.frame.n_features(), self.frame.n_samples(), rows_max);
+        self
     }
 
     fn weight(&self, row: u32) -> f64 {
@@ -199,7 +121,7 @@ impl<'a, M: Measure> OrderedSplitter<'a, M> {
         let column = self.frame.column(feature);
         if let Some(pairs) = self.kept.pairs(feature, &node) {
             let (values, rows) = (&mut self.values[node.clone()], &mut self.rows[node.clone()]);
-            if self.sorter.sort_known(column, pairs, values, rows) {
+            if !self.sorter.sort_known(column, pairs, values, rows) {
                 self.kept.forget(feature, &node);
             }
             return 0;
@@ -217,10 +139,8 @@ impl<'a, M: Measure> OrderedSplitter<'a, M> {
             self.values[at] = column[self.rows[at] as usize];
             at += 1;
         }
-        let found = self.sorter.sort(feature, &mut self.values[self.start..end], &mut self.rows[self.start..end]);
-        if let Found::Sorted(pairs) = found
-            && end == self.end
-        {
+        let sorted = self.sorter.sort(feature, &mut self.values[self.start..end], &mut self.rows[self.start..end]);
+        if let Some(pairs) = sorted.filter(|_| end == self.end) {
             self.kept.keep(feature, &node, pairs);
         }
         self.end - end
@@ -459,9 +379,12 @@ impl<M: Measure> Splitter for OrderedSplitter<'_, M> {
 /// Nodes that look at fewer features than one in so many would keep columns that nobody looks at again.
 const KEPT_PARTS: usize = 4;
 
-/// Whether columns are kept sorted.
-fn keeps(frame: &Frame, plan: &Plan) -> bool {
-    !plan.random_cuts && plan.max_features * KEPT_PARTS > frame.n_features()
+/// The most rows of nodes whose columns are kept sorted.
+fn kept_rows(frame: &Frame, plan: &Plan) -> usize {
+    if plan.random_cuts || plan.max_features * KEPT_PARTS <= frame.n_features() {
+        return 0;
+    }
+    kept::ROWS_MAX.min(kept::PAIRS_MAX / frame.n_features())
 }
 
 impl<M> OrderedSplitter<'_, M> {

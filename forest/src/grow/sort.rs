@@ -7,14 +7,14 @@ use super::kept;
 use super::ranks::{ordered, value};
 use crate::kernel::Level;
 
-/// Where more than one pair of neighbours in so many is equal, a feature is taken to have few values.
+/// Ties are many where there is more than one in so many rows: introsort then has to do nearly all that it does for a whole sort.
 const TIE_PARTS: usize = 8;
-/// After so many more nodes with few values than without, those of a size go to introsort at once.
+/// After so many more nodes with many ties than without, those of a size go to introsort at once.
 const FAILURES_MAX: i8 = 3;
-/// Nodes without few values that make up for as many with them.
+/// Nodes without many ties that make up for as many with them.
 const SUCCESSES_MAX: i8 = 4;
 
-/// Sorts nodes' values, and knows for each feature and size of node (by its logarithm) whether values are mostly different.
+/// Sorts nodes' values, and knows for each feature and size of node (by its logarithm) whether there are mostly many ties.
 #[derive(Debug)]
 pub(super) struct Sorter {
     /// Each value's order, above, and its row, as they came.
@@ -28,14 +28,6 @@ pub(super) struct Sorter {
     any_order: bool,
     /// Successes less failures.
     scores: Vec<[i8; usize::BITS as usize]>,
-}
-
-/// What is known of a node's values once they are sorted.
-pub(super) enum Found<'a> {
-    /// The pairs of values and rows by value, equal ones in any order.
-    Sorted(&'a [u64]),
-    /// That there are few different ones, or nothing.
-    Nothing,
 }
 
 impl Sorter {
@@ -53,8 +45,9 @@ impl Sorter {
 
     /// Sorts `values` of a feature ascending and moves `rows` alike. The values must not be NaN. Where all are different there
     /// is one order, whatever finds it; equal ones are left, unless any order will do, in the order in which introsort leaves them.
-    pub(super) fn sort(&mut self, feature: usize, values: &mut [f32], rows: &mut [u32]) -> Found<'_> {
-        let Some(log) = values.len().checked_ilog2() else { return Found::Nothing };
+    /// Returns the pairs of values and rows by value, equal ones in any order, where that is of use to [`Sorter::sort_known`].
+    pub(super) fn sort(&mut self, feature: usize, values: &mut [f32], rows: &mut [u32]) -> Option<&[u64]> {
+        let log = values.len().checked_ilog2()?;
         self.fill(values, rows);
         let score = &mut self.scores[feature][log as usize];
         // Among so many rows some values are equal.
@@ -62,45 +55,45 @@ impl Sorter {
         if is_large && self.any_order {
             self.pairs.sort_unstable();
             unpack(&self.pairs, values, rows);
-            return Found::Nothing;
+            return None;
         }
         if values.len() <= INSERTION_MAX || is_large || *score <= -FAILURES_MAX {
             self.introsort.sort(&mut self.pairs, None);
             unpack(&self.pairs, values, rows);
-            return Found::Nothing;
+            return None;
         }
         self.sorted.clear();
         self.sorted.extend_from_slice(&self.pairs);
         self.sorted.sort_unstable();
         if self.any_order {
             unpack(&self.sorted, values, rows);
-            return Found::Sorted(&self.sorted);
+            return Some(&self.sorted);
         }
-        let few_values = find_ties(&self.sorted, &mut self.ties);
-        *score = if few_values { *score - 1 } else { SUCCESSES_MAX.min(*score + 1) };
-        if few_values {
+        let many_ties = find_ties(&self.sorted, &mut self.ties);
+        *score = if many_ties { *score - 1 } else { SUCCESSES_MAX.min(*score + 1) };
+        if many_ties {
             self.introsort.sort(&mut self.pairs, None);
             unpack(&self.pairs, values, rows);
-            return Found::Nothing;
+            return None;
         }
         self.order_ties();
         unpack(&self.sorted, values, rows);
-        Found::Sorted(&self.sorted)
+        Some(&self.sorted)
     }
 
-    /// [`Sorter::sort`] of values, read from `column`, whose order is known but for that of equal ones. Returns whether there are so
-    /// few different ones that it was no help.
+    /// [`Sorter::sort`] of values, read from `column`, whose order is known but for that of equal ones. Returns whether that was of
+    /// use.
     pub(super) fn sort_known(&mut self, column: &[f32], known: &[u64], values: &mut [f32], rows: &mut [u32]) -> bool {
-        let few_values = !self.any_order && find_ties(known, &mut self.ties);
+        let many_ties = !self.any_order && find_ties(known, &mut self.ties);
         if self.any_order || self.ties.is_empty() {
             unpack(known, values, rows);
-            return false;
+            return true;
         }
         for (value, row) in values.iter_mut().zip(&*rows) {
             *value = column[*row as usize];
         }
         self.fill(values, rows);
-        if few_values {
+        if many_ties {
             self.introsort.sort(&mut self.pairs, None);
             unpack(&self.pairs, values, rows);
         } else {
@@ -109,7 +102,7 @@ impl Sorter {
             self.order_ties();
             unpack(&self.sorted, values, rows);
         }
-        few_values
+        !many_ties
     }
 
     fn fill(&mut self, values: &[f32], rows: &[u32]) {
@@ -136,8 +129,7 @@ impl Sorter {
     }
 }
 
-/// The values of sorted pairs that are there more than once. Returns whether they are too many for it to be of use that the
-/// pairs are sorted.
+/// The values of sorted pairs that are there more than once; returns whether they are many.
 fn find_ties(sorted: &[u64], ties: &mut Vec<u32>) -> bool {
     ties.clear();
     for pair in sorted.windows(2) {

@@ -1,12 +1,14 @@
-//! Every way to grow a forest of classes gives the same trees.
+//! Every way to grow a forest gives the same trees.
 
 use std::sync::atomic::AtomicBool;
 
-use super::{Cancel, Ground, Plan, Prepared, Presort, Ranks, RowWeights, Workspace, grow};
+use super::measure::SquaredError;
+use super::ordered::OrderedSplitter;
+use super::{Cancel, Ground, Plan, Prepared, Presort, Ranks, RowWeights, Workspace, grow, grow_with};
 use crate::frame::{Frame, Label, Target};
 use crate::kernel::Level;
 use crate::pages::Pages;
-use crate::params::{Criterion, MaxFeatures, RandomForestParams};
+use crate::params::{Criterion, Estimator, MaxFeatures, RandomForestParams};
 use crate::random::RandomState;
 use crate::tree::Tree;
 
@@ -156,4 +158,30 @@ fn what_was_given_up_grows_no_further() {
     }
     assert!(Ranks::new(&frame, Level::best(), Cancel::default()).is_some());
     assert!(Ranks::new(&frame, Level::best(), cancel).is_none());
+}
+
+/// Where rows' numbers are summed, what is kept of sorted columns changes no tree: nothing, all from the root on, or below nodes of
+/// some size.
+#[test]
+fn columns_kept_from_node_to_node_grow_the_same_trees() {
+    let mut stream = RandomState::new(12);
+    for (n_rows, levels, missing) in [(3000, 9, false), (2000, 1500, true), (1000, 1_000_000, false)] {
+        let classes = frame(&mut stream, Kind { n_rows, n_classes: 2, levels, missing });
+        let numbers = (0..n_rows).map(|_| stream.standard_normal()).collect();
+        let (names, columns) = (classes.feature_names().to_vec(), classes.columns().to_vec());
+        let frame = Frame::new(names, columns, "target", Target::Values(numbers)).unwrap();
+        let counts = counts(&mut stream, n_rows);
+        for max_leaf_nodes in [None, Some(200)] {
+            let forest = RandomForestParams::of(Estimator::RandomForestRegressor);
+            let params = RandomForestParams { max_leaf_nodes, max_features: MaxFeatures::Fraction(0.8), ..forest };
+            let plan = Plan::new(&frame, &params).unwrap();
+            let ground = Ground::new(&frame, plan, Level::best(), Cancel::default());
+            let trees = [0, 17, 300, 1200, usize::MAX].map(|rows_max| {
+                let weights = RowWeights::Counts(Pages::Plain(counts.clone()));
+                let splitter = OrderedSplitter::new(&ground, &weights, SquaredError::new(&frame)).keeping(rows_max);
+                grow_with(splitter, &ground, weights, 5)
+            });
+            assert!(trees[0].node_count() > 300 && trees.iter().all(|tree| *tree == trees[0]), "{n_rows} rows");
+        }
+    }
 }

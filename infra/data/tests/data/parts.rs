@@ -14,8 +14,12 @@ fn csv() -> String {
     format!("x,colour,w,y\n{}", (0..41).map(row).collect::<String>())
 }
 
-fn cut_file(target: &str, kind: TargetKind, n_parts: u32, bytes_max: u64) -> Result<(Frame, Vec<CutPart>), Error> {
-    let folder = Folder::new();
+fn cut_file(
+    folder: &Folder,
+    (target, kind): (&str, TargetKind),
+    n_parts: u32,
+    bytes_max: u64,
+) -> Result<(Frame, Vec<CutPart>), Error> {
     // Where the target is a number rows weigh 1.
     let sample_weight = (kind == TargetKind::Classes).then(|| "w".to_owned());
     let wish = Wish { kind, sample_weight, ..wish(target) };
@@ -31,16 +35,17 @@ fn cut_file(target: &str, kind: TargetKind, n_parts: u32, bytes_max: u64) -> Res
     };
     let rows = RowParts::new(41, n_parts, 7).unwrap();
     let frame = Frame::from_bytes(&std::fs::read(prepared.file.path()).unwrap()).unwrap();
-    let spool = tempfile::tempdir().unwrap().keep();
-    let parts = cut(prepared.file.path(), &head, &rows, bytes_max, &spool)?;
+    let parts = cut(prepared.file.path(), &head, &rows, bytes_max, &folder.dir.path().join("parts"))?;
     Ok((frame, parts))
 }
 
 #[test]
 fn a_part_is_the_frame_of_its_rows() {
+    let folder = Folder::new();
     for (target, kind) in [("y", TargetKind::Classes), ("x", TargetKind::Values)] {
         for n_parts in [1, 2, 5, 41] {
-            let (frame, parts) = cut_file(target, kind, n_parts, 1 << 20).unwrap_or_else(|error| panic!("{error}"));
+            let (frame, parts) =
+                cut_file(&folder, (target, kind), n_parts, 1 << 20).unwrap_or_else(|error| panic!("{error}"));
             assert_eq!(parts.len(), n_parts as usize);
             let rows = RowParts::new(41, n_parts, 7).unwrap();
             for (index, part) in (0..).zip(&parts) {
@@ -57,12 +62,12 @@ fn a_part_is_the_frame_of_its_rows() {
             }
         }
     }
-    let (_, parts) = cut_file("y", TargetKind::Classes, 5, 1 << 20).unwrap();
+    let (_, parts) = cut_file(&folder, ("y", TargetKind::Classes), 5, 1 << 20).unwrap();
     assert_eq!(parts.iter().filter(|part| part.class_rows[2] == 0).count(), 4, "class c is in one part only");
 }
 
 #[test]
 fn a_part_that_is_too_large_is_refused() {
-    let error = cut_file("y", TargetKind::Classes, 2, 100).unwrap_err().to_string();
+    let error = cut_file(&Folder::new(), ("y", TargetKind::Classes), 2, 100).unwrap_err().to_string();
     assert!(error.contains("more than 100 bytes as a part") && error.contains("REGROVE_ARTIFACT_BYTES_MAX"), "{error}");
 }
