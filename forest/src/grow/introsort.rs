@@ -1,8 +1,7 @@
 //! Introsort in scikit-learn's steps, so that equal keys end in its order.
 //!
-//! Introsort is of Musser (1997), the pivot of Bentley and `McIlroy`, "Engineering a sort function" (1993), both as in
-//! scikit-learn's `utils/_sorting.pyx` (BSD-3-Clause). What one of its partitions comes to is found without its swaps, see
-//! [`Introsort::partition_by_parts`].
+//! Introsort (Musser 1997) with the pivot of "Engineering a sort function" (1993) and a three-way partition, as in scikit-learn's
+//! `utils/_sorting.pyx` (BSD-3-Clause). What a partition comes to is found without its swaps: [`Introsort::partition_by_parts`].
 
 use std::collections::VecDeque;
 use std::hint::select_unpredictable;
