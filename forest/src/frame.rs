@@ -312,7 +312,7 @@ impl Frame {
     ///
     /// # Errors
     ///
-    /// As many weights as rows are not there, a weight that is negative or not finite.
+    /// Another number of weights than rows, a weight that is negative or not finite.
     pub fn with_sample_weight(mut self, sample_weight: Vec<f64>) -> Result<Self, FrameError> {
         let (got, expected) = (sample_weight.len(), self.n_samples());
         if got != expected {

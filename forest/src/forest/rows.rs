@@ -49,7 +49,7 @@ impl<'a> RowSampler<'a> {
         let class_weights = match &params.class_weight {
             None => None,
             Some(_) if by_subsample => None,
-            Some(ClassWeight::Named(_)) => Some(balanced_by_weight(frame, params.estimator)),
+            Some(ClassWeight::Named(_)) => Some(balanced_classes(frame, params.estimator)),
             Some(ClassWeight::ByLabel(weights)) => Some(by_label(frame.classes(), weights)?),
         };
         let row_weights = row_weights(frame, class_weights.as_deref());
@@ -88,8 +88,7 @@ impl<'a> RowSampler<'a> {
         let classes = self.frame.class_indexes();
         match (self.counts(tree_seed), &self.weights) {
             (Some(counts), _) if self.by_subsample => {
-                let drawn =
-                    classes.iter().zip(&*counts).flat_map(|(class, count)| std::iter::repeat_n(class, *count as usize));
+                let drawn = classes.iter().copied().zip(counts.iter().copied().map(f64::from));
                 let weights = balanced(drawn, self.frame.classes().len());
                 let weight = |(class, count): (&u32, &u32)| f64::from(*count) * weights[*class as usize];
                 RowWeights::Fractions(classes.iter().zip(&*counts).map(weight).collect())
@@ -106,51 +105,39 @@ impl<'a> RowSampler<'a> {
     }
 }
 
-/// Weights `n / (k * n_c)` over the k classes present; absent classes weigh nothing.
-#[expect(clippy::cast_precision_loss, reason = "row counts below 2^53")]
-fn balanced<'a>(classes: impl Iterator<Item = &'a u32>, n_classes: usize) -> Vec<f64> {
-    let mut counts = vec![0_u64; n_classes];
-    for &class in classes {
-        counts[class as usize] += 1;
+/// Weights `w / (k * w_c)` over the k classes that weigh something, by the classes of rows and what these weigh, together `w`, of
+/// a class `w_c`. The other classes cannot be balanced, and need no weight.
+#[expect(clippy::cast_precision_loss, reason = "a count of classes")]
+fn balanced(rows: impl Iterator<Item = (u32, f64)>, n_classes: usize) -> Vec<f64> {
+    let mut sums = vec![0.0; n_classes];
+    for (class, weight) in rows {
+        sums[class as usize] += weight;
     }
-    let total = counts.iter().sum::<u64>() as f64;
-    let present = counts.iter().filter(|count| **count > 0).count() as f64;
-    counts.iter().map(|&count| if count == 0 { 0.0 } else { total / (present * count as f64) }).collect()
+    let present: Vec<f64> = sums.iter().copied().filter(|sum| *sum > 0.0).collect();
+    let (total, n_present) = (pairwise_sum(&present), present.len() as f64);
+    sums.iter().map(|sum| if *sum > 0.0 { total / (n_present * sum) } else { 0.0 }).collect()
+}
+
+/// `class_weight="balanced"`: forests balance what the rows of a class weigh, trees how many they are.
+fn balanced_classes(frame: &Frame, estimator: Estimator) -> Vec<f64> {
+    let classes = frame.class_indexes().iter().copied();
+    match frame.sample_weight().filter(|_| !estimator.is_tree()) {
+        Some(weights) => balanced(classes.zip(weights.iter().copied()), frame.classes().len()),
+        None => balanced(classes.map(|class| (class, 1.0)), frame.classes().len()),
+    }
 }
 
 /// What each row weighs: its sample weight times that of its class. `None` if all weigh 1.
 fn row_weights(frame: &Frame, class_weights: Option<&[f64]>) -> Option<Vec<f64>> {
-    let of_class = |weights: &[f64], class: u32| weights[class as usize];
-    let classes = frame.class_indexes().iter();
-    match (frame.sample_weight(), class_weights) {
+    let of_classes = class_weights.map(|weights| frame.class_indexes().iter().map(|class| weights[*class as usize]));
+    match (frame.sample_weight(), of_classes) {
         (None, None) => None,
         (Some(samples), None) => Some(samples.to_vec()),
-        (None, Some(weights)) => Some(classes.map(|class| of_class(weights, *class)).collect()),
-        (Some(samples), Some(weights)) => {
-            Some(classes.zip(samples).map(|(class, sample)| sample * of_class(weights, *class)).collect())
+        (None, Some(of_classes)) => Some(of_classes.collect()),
+        (Some(samples), Some(of_classes)) => {
+            Some(samples.iter().zip(of_classes).map(|(sample, class)| sample * class).collect())
         }
     }
-}
-
-/// `class_weight="balanced"`: forests balance what the rows of a class weigh, trees how many they are.
-#[expect(clippy::cast_precision_loss, reason = "a count of classes")]
-fn balanced_by_weight(frame: &Frame, estimator: Estimator) -> Vec<f64> {
-    let (classes, n_classes) = (frame.class_indexes(), frame.classes().len());
-    let Some(samples) = frame.sample_weight().filter(|_| !estimator.is_tree()) else {
-        return balanced(classes.iter(), n_classes);
-    };
-    let mut sums = vec![0.0; n_classes];
-    let mut present = vec![false; n_classes];
-    for (class, sample) in classes.iter().zip(samples) {
-        sums[*class as usize] += sample;
-        present[*class as usize] = true;
-    }
-    let n_present = present.iter().filter(|present| **present).count() as f64;
-    let of_present: Vec<f64> =
-        sums.iter().zip(&present).filter(|(_, present)| **present).map(|(sum, _)| *sum).collect();
-    let total = pairwise_sum(&of_present);
-    // A class whose rows weigh nothing cannot be balanced, and needs no weight.
-    sums.iter().map(|sum| if *sum > 0.0 { total / (n_present * sum) } else { 0.0 }).collect()
 }
 
 fn by_label(classes: &[Label], weights: &std::collections::BTreeMap<String, f64>) -> Result<Vec<f64>, ParamError> {

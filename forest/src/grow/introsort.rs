@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::hint::select_unpredictable;
 
 use super::kept::ROWS_MAX;
-use crate::kernel::{Level, exchange};
+use crate::kernel::Level;
+use crate::kernel::exchange::{self, Exchange};
 
 /// Slices up to this length are sorted by insertion.
 pub(super) const INSERTION_MAX: usize = 15;
@@ -21,6 +22,12 @@ const SAMPLE: usize = 8;
 /// The key of a pair: its upper half.
 pub(super) fn key(pair: u64) -> u32 {
     (pair >> 32) as u32
+}
+
+/// The row of a pair: its lower half.
+#[expect(clippy::cast_possible_truncation, reason = "the lower half")]
+pub(super) fn row(pair: u64) -> u32 {
+    pair as u32
 }
 
 /// What is known of pairs before they are sorted.
@@ -132,7 +139,8 @@ impl Introsort {
         let (front, back) = pairs.split_at_mut(n_low);
         let n_moved = exchange::late(self.level, back, bounds.1, &mut self.late, &mut self.places);
         self.equal.clear();
-        exchange::exchange(self.level, front, bounds, &self.late, &mut self.early, &mut self.equal);
+        let with = Exchange { bounds, late: &self.late, early: &mut self.early, found: &mut self.equal };
+        exchange::exchange(self.level, front, with);
         self.place_equal(front);
         let [next, ..] = *back else { return };
         self.early[n_moved] = next;

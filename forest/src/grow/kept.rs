@@ -6,6 +6,8 @@
 
 use std::ops::Range;
 
+use super::introsort::row;
+
 /// The most rows of a node whose columns are kept. Larger ones are few levels of a tree, and the pairs of all their columns would be
 /// twice the data.
 pub(super) const ROWS_MAX: usize = 1 << 17;
@@ -152,11 +154,4 @@ fn divide(pairs: &mut [u64], spare: &mut [u64], goes_left: &[bool]) {
         n_right += usize::from(!is_left);
     }
     pairs[n_left..].copy_from_slice(&spare[..n_right]);
-}
-
-/// The row of a pair.
-pub(super) fn row(pair: u64) -> u32 {
-    #[expect(clippy::cast_possible_truncation, reason = "the lower half")]
-    let row = pair as u32;
-    row
 }

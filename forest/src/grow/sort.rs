@@ -2,7 +2,7 @@
 //!
 //! Where sums depend on the order of rows, so does the order of equal values: they are left as [`Introsort`] leaves them.
 
-use super::introsort::{INSERTION_MAX, Introsort, Known, key};
+use super::introsort::{self, INSERTION_MAX, Introsort, Known, key};
 use super::kept;
 use super::ranks::{ordered, value};
 use crate::kernel::Level;
@@ -144,7 +144,7 @@ fn find_ties(sorted: &[u64], ties: &mut Vec<u32>) -> bool {
 /// The values and rows of pairs.
 pub(super) fn unpack(pairs: &[u64], values: &mut [f32], rows: &mut [u32]) {
     for ((value, row), pair) in values.iter_mut().zip(rows).zip(pairs) {
-        (*value, *row) = (self::value(key(*pair)), kept::row(*pair));
+        (*value, *row) = (self::value(key(*pair)), introsort::row(*pair));
     }
 }
 

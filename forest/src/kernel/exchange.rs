@@ -17,20 +17,25 @@ pub(crate) fn late(level: Level, back: &[u64], last: u64, numbers: &mut [u64], p
     }
 }
 
-/// Puts the next of `late` in the place of each number of `front` above `last`, and those into `early`, in their order. Both must be
-/// as long as `front`. Gives out where numbers from `first` on are afterwards, and returns how many were exchanged.
-pub(crate) fn exchange(
-    level: Level,
-    front: &mut [u64],
-    (first, last): (u64, u64),
-    late: &[u64],
-    early: &mut [u64],
-    found: &mut Vec<usize>,
-) -> usize {
+/// What two parts exchange.
+#[derive(Debug)]
+pub(crate) struct Exchange<'a> {
+    /// The least number that is told where it is afterwards, and the largest that stays in the front.
+    pub(crate) bounds: (u64, u64),
+    /// What comes into the front, in this order; as long as the front.
+    pub(crate) late: &'a [u64],
+    /// Gets what leaves the front, in its order; as long as the front.
+    pub(crate) early: &'a mut [u64],
+    /// Gets the places of numbers from the least of `bounds` on.
+    pub(crate) found: &'a mut Vec<usize>,
+}
+
+/// Puts the next of [`Exchange::late`] in the place of each number of `front` above the bounds.
+pub(crate) fn exchange(level: Level, front: &mut [u64], with: Exchange<'_>) {
     match level {
         #[cfg(target_arch = "x86_64")]
-        Level::Avx512 => avx512::exchange(front, (first, last), late, early, found),
-        _ => exchange_portable(front, (first, last), late, early, found, 0, 0),
+        Level::Avx512 => avx512::exchange(front, with),
+        _ => exchange_portable(front, with, 0, 0),
     }
 }
 
@@ -45,15 +50,8 @@ fn late_portable(back: &[u64], last: u64, numbers: &mut [u64], places: &mut [u32
 }
 
 /// [`exchange`] from the place `at` on, after `n` were exchanged before it.
-fn exchange_portable(
-    front: &mut [u64],
-    (first, last): (u64, u64),
-    late: &[u64],
-    early: &mut [u64],
-    found: &mut Vec<usize>,
-    at: usize,
-    mut n: usize,
-) -> usize {
+fn exchange_portable(front: &mut [u64], with: Exchange<'_>, at: usize, mut n: usize) {
+    let Exchange { bounds: (first, last), late, early, found } = with;
     for (at, number) in front.iter_mut().enumerate().skip(at) {
         let own = *number;
         let is_above = own > last;
@@ -64,7 +62,6 @@ fn exchange_portable(
             found.push(at);
         }
     }
-    n
 }
 
 #[cfg(test)]
@@ -90,9 +87,11 @@ mod tests {
                         places.iter().map(|place| *place as usize).zip(numbers.iter().copied()).take(n_late).collect();
                     assert_eq!(got, expected, "{level:?}, {n} numbers");
                     let (mut changed, mut early, mut found) = (front.clone(), vec![0; front.len()], Vec::new());
-                    let n_early = exchange(level, &mut changed, (first, last), &back, &mut early, &mut found);
+                    let bounds = (first, last);
+                    let with = Exchange { bounds, late: &back, early: &mut early, found: &mut found };
+                    exchange(level, &mut changed, with);
                     let above: Vec<u64> = front.iter().copied().filter(|number| *number > last).collect();
-                    assert_eq!(early[..n_early], above, "{level:?}, {n} numbers");
+                    assert_eq!(early[..above.len()], above, "{level:?}, {n} numbers");
                     let mut next = back.iter();
                     let is: Vec<u64> =
                         front.iter().map(|own| if *own > last { *next.next().unwrap() } else { *own }).collect();

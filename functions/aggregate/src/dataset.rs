@@ -321,6 +321,13 @@ mod tests {
         let Err(Refused::Final(refused)) = read(uri, 7_999).await else { panic!("100 rows of 20 float32 were made") };
         assert_eq!(refused.problem, "dataset-too-large");
         assert!(refused.reason.contains("--artifact-bytes-max"), "{}", refused.reason);
+        let weighted = DatasetRequest { sample_weight: Some("w".to_owned()), ..DatasetRequest::new(uri, "target") };
+        let call = uri.strip_prefix(SYNTHETIC).unwrap();
+        let Err(Refused::Final(refused)) = synthetic(&weighted, call, 1 << 20).await else {
+            panic!("no column weighs rows")
+        };
+        assert_eq!(refused.problem, "dataset-invalid");
+        assert_eq!(refused.reason, "`sample_weight`: column `w` is not in the data set; synthetic rows all weigh 1");
         let beyond = "synthetic:make_regression?n_samples=999999999999999";
         assert!(matches!(read(beyond, 1 << 30).await, Err(Refused::Final(_))));
     }

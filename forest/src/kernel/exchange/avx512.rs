@@ -12,6 +12,8 @@ use std::arch::x86_64::{
     _mm512_setr_epi64, _mm512_storeu_si512,
 };
 
+use super::Exchange;
+
 /// Lanes of 64 bits.
 const LANES: usize = 8;
 
@@ -48,26 +50,16 @@ fn late_wide(back: &[u64], last: u64, numbers: &mut [u64], places: &mut [u32]) -
     n + super::late_portable(&back[..end], last, &mut numbers[n..], &mut places[n..])
 }
 
-pub(super) fn exchange(
-    front: &mut [u64],
-    bounds: (u64, u64),
-    late: &[u64],
-    early: &mut [u64],
-    found: &mut Vec<usize>,
-) -> usize {
-    assert!(late.len() >= front.len() && early.len() >= front.len(), "every number must have a place");
+pub(super) fn exchange(front: &mut [u64], with: Exchange<'_>) {
+    let n = front.len();
+    assert!(with.late.len() >= n && with.early.len() >= n, "every number must have a place");
     // SAFETY: the level is only chosen where the processor has it.
-    unsafe { exchange_wide(front, bounds, late, early, found) }
+    unsafe { exchange_wide(front, with) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,popcnt")]
-fn exchange_wide(
-    front: &mut [u64],
-    (first, last): (u64, u64),
-    late: &[u64],
-    early: &mut [u64],
-    found: &mut Vec<usize>,
-) -> usize {
+fn exchange_wide(front: &mut [u64], with: Exchange<'_>) {
+    let Exchange { bounds: (first, last), late, early, found } = with;
     let (low, high) = (_mm512_set1_epi64(first.cast_signed()), _mm512_set1_epi64(last.cast_signed()));
     let (mut n, mut at) = (0, 0);
     while at + LANES <= front.len() {
@@ -89,5 +81,5 @@ fn exchange_wide(
         }
         at += LANES;
     }
-    super::exchange_portable(front, (first, last), late, early, found, at, n)
+    super::exchange_portable(front, Exchange { bounds: (first, last), late, early, found }, at, n);
 }
