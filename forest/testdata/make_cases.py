@@ -166,19 +166,18 @@ def make(number, weighted=False):
         "estimator": estimator,
     }
     params = parameters(rng, regressor, case["n_samples"], case["n_features"])
+    if weighted:
+        case["weights"] = [None, "whole", "fractions"][rng.randint(3)]
+        case["quarters"] = bool(rng.randint(2))
     x, y = data(case)
     if not regressor and np.bincount(y, minlength=case["n_classes"]).min() < 2:
+        return None
+    if not regressor and np.bincount(y, weights(case)).min() == 0.0:
         return None
     # scikit-learn knows such constraints for numbers and two classes.
     if case["n_classes"] in (0, 2) and rng.randint(2):
         params["monotonic_cst"] = [int(sign) for sign in rng.randint(-1, 2, case["n_features"])]
     case["params"] = params
-    if weighted:
-        case["weights"] = [None, "whole", "fractions"][rng.randint(3)]
-        case["quarters"] = bool(rng.randint(2))
-        x, y = data(case)
-        if not regressor and np.bincount(y, weights(case)).min() == 0.0:
-            return None
     model = getattr(ensemble, estimator)(**arguments(case)).fit(x, y, weights(case))
     output = answer(model, x)
     describe(case, model.estimators_, output, model, x, y)
