@@ -11,6 +11,7 @@ mod block;
 mod costs;
 mod depth_first;
 mod draw;
+mod drawn;
 mod hist;
 mod impurity;
 mod introsort;
@@ -127,6 +128,8 @@ pub(crate) struct Ground<'a> {
     level: Level,
     cancel: Cancel<'a>,
     prepared: Prepared,
+    /// Whether cuts may depend on the order of rows, even where sums do not.
+    needs_order: bool,
 }
 
 /// What is known of the columns before a tree grows.
@@ -149,7 +152,7 @@ impl<'a> Ground<'a> {
     pub(crate) fn new(frame: &'a Frame, plan: Plan, level: Level, cancel: Cancel<'a>) -> Self {
         if let Some(max_bins) = plan.max_bins {
             let prepared = Prepared::Binned(Bins::new(frame, max_bins, cancel));
-            return Self { frame, plan, level, cancel, prepared };
+            return Self { frame, plan, level, cancel, prepared, needs_order: false };
         }
         let few = plan.max_features * RANKED_PARTS <= frame.n_features();
         let ranked = few && plan.criterion == Criterion::Gini && plan.min_samples_leaf <= 1;
@@ -160,7 +163,8 @@ impl<'a> Ground<'a> {
         } else {
             Presort::new(frame, level, cancel).map_or(Prepared::No, Prepared::Sorted)
         };
-        Self { frame, plan, level, cancel, prepared }
+        let needs_order = plan.random_cuts && drawn::needs_order(frame);
+        Self { frame, plan, level, cancel, prepared, needs_order }
     }
 }
 
@@ -212,7 +216,7 @@ fn grow_classes<I: Impurity + Costs>(
         }
         Prepared::No => {}
     }
-    if !plan.random_cuts
+    if !ground.needs_order
         && let Some(splitter) = WholeSplitter::<I>::new(frame, plan, &weights)
     {
         return grow_with(splitter, ground, weights, seed);

@@ -334,7 +334,7 @@ struct Drawn {
     areas: Vec<Areas>,
     evaluations: Vec<Evaluation>,
     large: Vec<Large>,
-    ordered: Vec<Plain>,
+    in_order: Vec<Plain>,
     one_row: Vec<Plain>,
     warm_starts: Vec<Vec<Hashes>>,
     trees: Vec<Case>,
@@ -556,8 +556,8 @@ fn what_is_drawn_in_this_run_is_scikit_learns() {
     drawn.areas.iter().for_each(check_areas);
     drawn.evaluations.iter().for_each(check_evaluation);
     drawn.large.iter().for_each(check_large);
-    assert_eq!((drawn.one_row.len(), drawn.ordered.len()), (3, 18));
-    for case in drawn.one_row.iter().chain(&drawn.ordered) {
+    assert_eq!((drawn.one_row.len(), drawn.in_order.len()), (3, 30));
+    for case in drawn.one_row.iter().chain(&drawn.in_order) {
         let what = format!("{} {:?} on data {}", case.fitted.estimator, case.fitted.params, case.data.seed);
         check_fitted(&data(&case.data), &case.fitted, &what);
     }

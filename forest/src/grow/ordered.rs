@@ -2,6 +2,7 @@
 //!
 //! Rows are kept, sorted and summed in scikit-learn's very order, so that results agree to the last bit here too.
 
+use super::drawn::{Drawn, range, round_down};
 use super::kept::{self, Kept};
 use super::measure::{Measure, Sums};
 use super::node::{Bounds, Cut};
@@ -269,23 +270,19 @@ impl<'a, M: Measure> OrderedSplitter<'a, M> {
     fn search_random(&mut self, feature: usize, bounds: Bounds, stream: &mut Xorshift, best: &mut Option<Cut>) -> bool {
         self.partitioned_by = None;
         let column = self.frame.column(feature);
-        let (mut low, mut high, mut n_missing) = (f32::INFINITY, f32::NEG_INFINITY, 0);
-        for &row in &self.rows[self.start..self.end] {
-            let value = column[row as usize];
-            n_missing += usize::from(value.is_nan());
-            // NaN is neither below nor above.
-            low = if value < low { value } else { low };
-            high = if value > high { value } else { high };
+        let (rows, values) = (&mut self.rows[self.start..self.end], &mut self.values[self.start..self.end]);
+        for (value, row) in values.iter_mut().zip(&*rows) {
+            *value = column[*row as usize];
         }
-        if n_missing == self.end - self.start || n_missing == 0 && high <= low + FEATURE_THRESHOLD {
+        let (low, high, n_missing) = range(values);
+        if n_missing == rows.len() || n_missing == 0 && high <= low + FEATURE_THRESHOLD {
             return false;
         }
-        let mut threshold = stream.uniform(f64::from(low), f64::from(high));
-        let missing_left = (n_missing > 0).then(|| stream.between(0, 2) == 1);
-        if threshold >= f64::from(high) {
-            threshold = f64::from(low);
-        }
-        let position = self.partition(feature, threshold, missing_left.unwrap_or(false));
+        let Drawn { threshold, missing_left } = Drawn::new(stream, low, high, n_missing > 0);
+        let position = match missing_left {
+            None => self.start + self.sorter.partition(values, rows, round_down(threshold)),
+            Some(missing_left) => self.partition(feature, threshold, missing_left),
+        };
         self.partitioned_by = Some(feature);
         self.reset();
         self.consider(position, feature, threshold, missing_left, bounds, best);

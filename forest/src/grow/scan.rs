@@ -98,7 +98,7 @@ impl Tallies {
     }
 
     /// The score of the cut between the current sides, if it is allowed and beats the best.
-    fn score<I: Impurity>(&self, sizes: (usize, usize), limits: &Limits, best: Option<&Cut>) -> Option<f64> {
+    pub(super) fn score<I: Impurity>(&self, sizes: (usize, usize), limits: &Limits, best: Option<&Cut>) -> Option<f64> {
         if sizes.0 < limits.min_samples_leaf || sizes.1 < limits.min_samples_leaf {
             return None;
         }

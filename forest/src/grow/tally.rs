@@ -33,6 +33,12 @@ impl Tally {
         self.squares = self.counts.iter().map(|count| count * count).sum();
     }
 
+    /// Told that the counts were set.
+    pub(super) fn sum_up(&mut self) {
+        self.weight = self.counts.iter().sum();
+        self.squares = self.counts.iter().map(|count| count * count).sum();
+    }
+
     pub(super) fn add(&mut self, load: Load) {
         let (count, weight) = (&mut self.counts[load.class()], load.weight());
         self.squares += weight * (2 * *count + weight);
@@ -131,11 +137,20 @@ impl Load {
         Self(bits)
     }
 
-    fn class(self) -> usize {
+    pub(super) fn class(self) -> usize {
         (self.0 >> Self::BITS) as usize
     }
 
-    fn weight(self) -> u64 {
-        u64::from(self.0 & 0xFFFF)
+    pub(super) fn weight(self) -> u64 {
+        u64::from(self.weight32())
+    }
+
+    pub(super) fn weight32(self) -> u32 {
+        self.0 & 0xFFFF
+    }
+
+    /// All bits set in the second of two classes.
+    pub(super) fn second_mask(self) -> u32 {
+        (self.0 >> Self::BITS).wrapping_neg()
     }
 }

@@ -56,6 +56,11 @@ fn counts(stream: &mut RandomState, n_rows: u32) -> Vec<u32> {
     counts
 }
 
+fn ground<'a>(frame: &'a Frame, plan: &Plan, prepared: Prepared) -> Ground<'a> {
+    let (plan, level) = (plan.clone(), Level::best());
+    Ground { frame, plan, level, cancel: Cancel::default(), prepared, needs_order: false }
+}
+
 fn grown(ground: &Ground<'_>, counts: &[u32], work: &mut Workspace) -> Tree {
     grow(ground, RowWeights::Counts(Pages::Plain(counts.to_vec())), 5, work)
 }
@@ -84,37 +89,19 @@ fn sorted_columns_at_every_level_and_sorting_in_every_node_grow_the_same_trees()
         ] {
             let counts = counts(&mut stream, n_rows);
             let plan = Plan::new(&frame, &params).unwrap();
-            let by_node = Ground {
-                frame: &frame,
-                plan: plan.clone(),
-                level: Level::best(),
-                cancel: Cancel::default(),
-                prepared: Prepared::No,
-            };
+            let by_node = ground(&frame, &plan, Prepared::No);
             let expected = grown(&by_node, &counts, &mut work);
             for level in Level::all() {
                 let sorted = Presort::new(&frame, level, Cancel::default()).map(Prepared::Sorted).unwrap();
-                let ground = Ground {
-                    frame: &frame,
-                    plan: plan.clone(),
-                    level: Level::best(),
-                    cancel: Cancel::default(),
-                    prepared: sorted,
-                };
-                assert_eq!(grown(&ground, &counts, &mut work), expected, "sorted {level:?} {kind:?} {params:?}");
+                let by_columns = ground(&frame, &plan, sorted);
+                assert_eq!(grown(&by_columns, &counts, &mut work), expected, "sorted {level:?} {kind:?} {params:?}");
                 // Codes are moved from the root on, or from some node below.
                 for moved_rows in [usize::MAX, 1500] {
                     let ranks = Ranks::new(&frame, level, Cancel::default());
                     let Some(mut ranks) = ranks.filter(|_| plan.criterion == Criterion::Gini) else { continue };
                     ranks.moved_rows = moved_rows;
-                    let ground = Ground {
-                        frame: &frame,
-                        plan: plan.clone(),
-                        level: Level::best(),
-                        cancel: Cancel::default(),
-                        prepared: Prepared::Ranked(ranks),
-                    };
-                    let tree = grown(&ground, &counts, &mut work);
+                    let by_ranks = ground(&frame, &plan, Prepared::Ranked(ranks));
+                    let tree = grown(&by_ranks, &counts, &mut work);
                     assert_eq!(tree, expected, "ranked {level:?} {moved_rows} {kind:?} {params:?}");
                 }
             }
@@ -130,11 +117,10 @@ fn weights_beyond_the_items_bits_are_grown_all_the_same() {
     let mut counts = vec![1; 60];
     counts[7] = 16;
     let plan = Plan::new(&frame, &RandomForestParams::default()).unwrap();
-    let ground = Ground::new(&frame, plan.clone(), Level::best(), Cancel::default());
-    let by_node =
-        Ground { frame: &frame, plan, level: Level::best(), cancel: Cancel::default(), prepared: Prepared::No };
+    let prepared = Ground::new(&frame, plan.clone(), Level::best(), Cancel::default());
+    let by_node = ground(&frame, &plan, Prepared::No);
     let mut work = Workspace::default();
-    let tree = grown(&ground, &counts, &mut work);
+    let tree = grown(&prepared, &counts, &mut work);
     assert_eq!(tree, grown(&by_node, &counts, &mut work));
     assert!((tree.weighted_n_node_samples[0] - 75.0).abs() < 1e-9);
 }

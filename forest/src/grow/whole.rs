@@ -1,10 +1,12 @@
 //! Cuts for classes with whole weights (bootstrap counts), where every sum is an exact integer.
 //!
 //! For each feature looked at, the node's rows become one array of 64-bit keys, value above, class and weight below; it is
-//! sorted and scanned. The order of equal values does not matter, since integer sums do not depend on it.
+//! sorted and scanned. The order of equal values does not matter, since integer sums do not depend on it. A cut that is drawn
+//! needs no order at all: what lies below it is counted.
 
 use std::marker::PhantomData;
 
+use super::drawn::{Drawn, range, round_down};
 use super::impurity::Impurity;
 use super::node::{Bounds, Cut};
 use super::plan::{Plan, RowWeights};
@@ -46,13 +48,15 @@ pub(super) struct WholeSplitter<'a, I> {
     min_weight_leaf: f64,
     /// Rows of the tree; a node is a range of it. Ascending within every node, so that columns are read forwards.
     rows: Vec<u32>,
-    /// Load of each row of the frame.
+    /// Load of each of them, in the same order.
     loads: Vec<Load>,
     start: usize,
     end: usize,
     tallies: Tallies,
     keys: Vec<Key>,
-    moved: Vec<u32>,
+    /// Values of the feature for which a cut is drawn.
+    values: Vec<f32>,
+    moved: Vec<(u32, Load)>,
     impurity: PhantomData<I>,
 }
 
@@ -64,16 +68,15 @@ impl<'a, I: Impurity> WholeSplitter<'a, I> {
         }
         let count = weights.whole(1 << Load::BITS)?;
         let rows = weights.weighted_rows(frame.n_samples());
-        let mut loads = vec![Load::new(0, 0); frame.n_samples()];
-        for &row in &rows {
-            loads[row as usize] = Load::new(frame.class_indexes()[row as usize], count(row));
-        }
+        let load = |row: &u32| Load::new(frame.class_indexes()[*row as usize], count(*row));
+        let loads = rows.iter().map(load).collect();
         Some(Self {
             frame,
             plan,
             min_weight_leaf: plan.min_weight_fraction_leaf * weights.total(frame.n_samples()),
-            keys: Vec::with_capacity(rows.len()),
-            moved: Vec::with_capacity(rows.len()),
+            keys: Vec::new(),
+            values: Vec::new(),
+            moved: Vec::new(),
             rows,
             loads,
             start: 0,
@@ -88,8 +91,9 @@ impl<'a, I: Impurity> WholeSplitter<'a, I> {
         let column = self.frame.column(feature);
         self.keys.clear();
         self.tallies.missing.clear();
-        for &row in &self.rows[self.start..self.end] {
-            let (value, load) = (column[row as usize], self.loads[row as usize]);
+        let node = self.start..self.end;
+        for (&row, &load) in self.rows[node.clone()].iter().zip(&self.loads[node]) {
+            let value = column[row as usize];
             if value.is_nan() {
                 self.tallies.missing.add(load);
             } else {
@@ -97,6 +101,68 @@ impl<'a, I: Impurity> WholeSplitter<'a, I> {
             }
         }
         self.keys.sort_unstable();
+    }
+
+    /// Draws a cut between the least and the largest value of the node.
+    fn search_random(&mut self, feature: usize, bounds: Bounds, stream: &mut Xorshift, best: &mut Option<Cut>) -> bool {
+        let n = self.end - self.start;
+        self.read_values(feature);
+        let (low, high, n_missing) = range(&self.values);
+        if n_missing == n || n_missing == 0 && high <= low + FEATURE_THRESHOLD {
+            return false;
+        }
+        let Drawn { threshold, missing_left } = Drawn::new(stream, low, high, n_missing > 0);
+        let n_left = self.count_left(threshold, missing_left.unwrap_or(false));
+        let limits = Limits::new(self.plan, self.min_weight_leaf, feature, bounds);
+        if let Some(score) = self.tallies.score::<I>((n_left, n - n_left), &limits, best.as_ref()) {
+            let missing_go_to_left = missing_left.unwrap_or(n_left > n - n_left);
+            *best = Some(Cut { feature, threshold, missing_go_to_left, score });
+        }
+        true
+    }
+
+    /// Reads the values of a feature in the node.
+    fn read_values(&mut self, feature: usize) {
+        let column = self.frame.column(feature);
+        self.values.clear();
+        self.values.extend(self.rows[self.start..self.end].iter().map(|row| column[*row as usize]));
+    }
+
+    /// Tallies the sides of a cut by the values at hand; returns the rows on the left.
+    fn count_left(&mut self, threshold: f64, missing_left: bool) -> usize {
+        let limit = round_down(threshold);
+        if missing_left {
+            self.count(|value| (value <= limit) | value.is_nan())
+        } else {
+            self.count(|value| value <= limit)
+        }
+    }
+
+    fn count(&mut self, goes_left: impl Fn(f32) -> bool) -> usize {
+        let rows = self.values.iter().zip(&self.loads[self.start..self.end]);
+        let Tallies { total, left, right, .. } = &mut self.tallies;
+        let mut n_left = 0;
+        if let [_, _] = total.counts[..] {
+            let (mut weight, mut second) = (0_u32, 0_u32);
+            for (value, load) in rows {
+                let mask = u32::from(goes_left(*value)).wrapping_neg();
+                n_left += mask & 1;
+                weight += load.weight32() & mask;
+                second += load.weight32() & mask & load.second_mask();
+            }
+            left.set_pair(u64::from(weight - second), u64::from(second));
+        } else {
+            left.clear();
+            for (value, load) in rows {
+                let is_left = goes_left(*value);
+                n_left += u32::from(is_left);
+                left.counts[load.class()] += load.weight() * u64::from(is_left);
+            }
+            left.sum_up();
+        }
+        right.copy_from(total);
+        right.subtract(left);
+        n_left as usize
     }
 }
 
@@ -108,8 +174,8 @@ impl<I: Impurity> Splitter for WholeSplitter<'_, I> {
     fn enter(&mut self, start: usize, end: usize) -> f64 {
         (self.start, self.end) = (start, end);
         self.tallies.total.clear();
-        for &row in &self.rows[start..end] {
-            self.tallies.total.add(self.loads[row as usize]);
+        for load in &self.loads[start..end] {
+            self.tallies.total.add(*load);
         }
         self.tallies.total.weight()
     }
@@ -122,7 +188,10 @@ impl<I: Impurity> Splitter for WholeSplitter<'_, I> {
         self.tallies.total.push_fractions(out);
     }
 
-    fn search(&mut self, feature: usize, bounds: Bounds, _stream: &mut Xorshift, best: &mut Option<Cut>) -> bool {
+    fn search(&mut self, feature: usize, bounds: Bounds, stream: &mut Xorshift, best: &mut Option<Cut>) -> bool {
+        if self.plan.random_cuts {
+            return self.search_random(feature, bounds, stream, best);
+        }
         self.sort_values(feature);
         let n_missing = self.end - self.start - self.keys.len();
         let (Some(first), Some(last)) = (self.keys.first(), self.keys.last()) else { return false };
@@ -136,28 +205,27 @@ impl<I: Impurity> Splitter for WholeSplitter<'_, I> {
     }
 
     fn apply(&mut self, cut: &mut Cut) -> Sides {
-        let column = self.frame.column(cut.feature);
-        self.tallies.left.clear();
-        self.tallies.right.clear();
-        self.moved.clear();
-        let mut position = self.start;
-        for at in self.start..self.end {
-            let row = self.rows[at];
-            let (value, load) = (column[row as usize], self.loads[row as usize]);
-            let goes_left = if value.is_nan() { cut.missing_go_to_left } else { f64::from(value) <= cut.threshold };
-            if goes_left {
-                self.tallies.left.add(load);
-                self.rows[position] = row;
-                position += 1;
-            } else {
-                self.tallies.right.add(load);
-                self.moved.push(row);
-            }
+        self.read_values(cut.feature);
+        let n_left = self.count_left(cut.threshold, cut.missing_go_to_left);
+        let limit = round_down(cut.threshold);
+        let (rows, loads) = (&mut self.rows[self.start..self.end], &mut self.loads[self.start..self.end]);
+        self.moved.resize(rows.len().max(self.moved.len()), (0, Load::new(0, 0)));
+        let (mut to, mut n_moved) = (0, 0);
+        for (at, value) in self.values.iter().enumerate() {
+            let (row, load) = (rows[at], loads[at]);
+            let goes_left = (*value <= limit) | (cut.missing_go_to_left & value.is_nan());
+            // Both are written, and only one is kept: nothing to be guessed.
+            (rows[to], loads[to]) = (row, load);
+            self.moved[n_moved] = (row, load);
+            to += usize::from(goes_left);
+            n_moved += usize::from(!goes_left);
         }
-        self.rows[position..self.end].copy_from_slice(&self.moved);
+        for ((row, load), moved) in rows[n_left..].iter_mut().zip(&mut loads[n_left..]).zip(&self.moved) {
+            (*row, *load) = *moved;
+        }
         let (weight_left, weight_right) = (self.tallies.left.weight(), self.tallies.right.weight());
         Sides {
-            position,
+            position: self.start + n_left,
             impurity_left: self.tallies.left.impurity::<I>(),
             impurity_right: self.tallies.right.impurity::<I>(),
             weight_left,

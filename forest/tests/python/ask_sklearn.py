@@ -135,8 +135,12 @@ def large(rng, n_features, max_features):
     return case | make_cases.fitted(model.estimators_, model.predict_proba(x), model)
 
 
-def ordered(rng, n_classes, decimals):
-    """Sums that are rounded, in nodes of all sizes: their order is that of introsort, where values are equal."""
+def in_order(rng, family, n_classes, decimals):
+    """Sums that are rounded, in nodes of all sizes: their order is that of introsort, where values are equal, or of random cuts.
+
+    The least value that a random cut may have is the first of zeros of both signs, where others are missing.
+    """
+    extra = family == "ExtraTrees"
     n_features = int(rng.randint(3, 70))
     case = {
         "seed": int(rng.randint(2**31)),
@@ -144,16 +148,16 @@ def ordered(rng, n_classes, decimals):
         "n_features": n_features,
         "n_classes": n_classes,
         "decimals": decimals,
-        "missing": float(rng.choice([0.0, 0.0, 0.01])),
-        "weights": "fractions" if n_classes else [None, "whole", "fractions"][rng.randint(3)],
+        "missing": float(rng.choice([0.0, 0.01, 0.3] if extra else [0.0, 0.0, 0.01])),
+        "weights": "fractions" if n_classes and not extra else [None, "whole", "fractions"][rng.randint(3)],
         "quarters": bool(rng.randint(2)),
     }
     kind = "Classifier" if n_classes else "Regressor"
-    case["estimator"] = f"RandomForest{kind}"
+    case["estimator"] = f"{family}{kind}"
     case["params"] = {
         "n_estimators": 2,
         # With bootstrap weights say how often rows are drawn, and then are whole.
-        "bootstrap": not n_classes and bool(rng.randint(2)),
+        "bootstrap": (extra or not n_classes) and bool(rng.randint(2)),
         "max_features": [1.0, 0.5, "sqrt"][rng.randint(3)],
         "max_leaf_nodes": [None, None, 100][rng.randint(3)],
         "min_samples_leaf": [1, 1, 4][rng.randint(3)],
@@ -282,7 +286,10 @@ if __name__ == "__main__":
                     large(rng, 300, "sqrt"),
                     large(rng, 300, 5),
                 ],
-                "ordered": [ordered(rng, n_classes, at) for n_classes in (0, 0, 3) for at in (None, 0, 1, 2, 3, 4)],
+                "in_order": [
+                    *(in_order(rng, "RandomForest", n_classes, at) for n_classes in (0, 0, 3) for at in (None, 0, 1, 2, 3, 4)),
+                    *(in_order(rng, "ExtraTrees", n_classes, at) for n_classes in (0, 2, 3) for at in (None, 0, 0, 1)),
+                ],
                 "one_row": [one_row(name) for name in ESTIMATORS if name.endswith("Regressor")],
                 "warm_starts": [warm_start(case) for case in grown[:20]],
                 "trees": [single_tree(case) for case in grown[: n_forests // 4]],
