@@ -17,6 +17,10 @@ pub(crate) enum Workload {
     C,
     /// 100,000 rows of numbers, 20 trees, all features at each node, no depth limit: a regressor as it is by default.
     R,
+    /// `B` with extremely randomised trees: all rows, and cuts drawn at random.
+    Bx,
+    /// `R` with extremely randomised trees.
+    Rx,
 }
 
 impl Workload {
@@ -24,7 +28,7 @@ impl Workload {
         match self {
             Self::A => 2_500,
             Self::A450 => 5_000,
-            Self::B | Self::R => 100_000,
+            Self::B | Self::R | Self::Bx | Self::Rx => 100_000,
             Self::C => 1_000_000,
         }
     }
@@ -38,26 +42,34 @@ impl Workload {
         let (n_estimators, max_depth, max_features) = match self {
             Self::A => (75, Some(30), MaxFeatures::Fraction(0.7)),
             Self::A450 => (75, Some(30), MaxFeatures::All),
-            Self::B => (100, None, MaxFeatures::Root(FeatureRoot::Sqrt)),
+            Self::B | Self::Bx => (100, None, MaxFeatures::Root(FeatureRoot::Sqrt)),
             Self::C => (20, Some(16), MaxFeatures::Root(FeatureRoot::Sqrt)),
-            Self::R => (20, None, MaxFeatures::All),
+            Self::R | Self::Rx => (20, None, MaxFeatures::All),
         };
-        let estimator =
-            if self == Self::R { Estimator::RandomForestRegressor } else { Estimator::RandomForestClassifier };
         RandomForestParams {
             n_estimators,
             max_depth,
             max_features,
             random_state: 42,
-            ..RandomForestParams::of(estimator)
+            ..RandomForestParams::of(self.estimator())
+        }
+    }
+
+    fn estimator(self) -> Estimator {
+        match self {
+            Self::A | Self::A450 | Self::B | Self::C => Estimator::RandomForestClassifier,
+            Self::R => Estimator::RandomForestRegressor,
+            Self::Bx => Estimator::ExtraTreesClassifier,
+            Self::Rx => Estimator::ExtraTreesRegressor,
         }
     }
 
     pub(crate) fn uri(self) -> String {
         let size = format!("n_samples={}&n_features=20&n_informative=10&random_state=42", self.n_rows());
-        match self {
-            Self::R => format!("make_regression?{size}"),
-            _ => format!("make_classification?{size}&n_redundant=10&n_classes=2"),
+        if self.estimator().is_regressor() {
+            format!("make_regression?{size}")
+        } else {
+            format!("make_classification?{size}&n_redundant=10&n_classes=2")
         }
     }
 }

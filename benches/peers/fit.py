@@ -18,8 +18,8 @@ from pathlib import Path
 import lightgbm
 import numpy as np
 import sklearn
+from sklearn import ensemble
 from sklearn.datasets import make_classification, make_regression
-from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from sklearn.metrics import accuracy_score, r2_score
 from sklearn.model_selection import train_test_split
 
@@ -48,6 +48,10 @@ def features_per_node(params):
     return max(1, int(shares.get(share, share) * N_FEATURES))
 
 
+def is_extra(params):
+    return params["estimator"].startswith("ExtraTrees")
+
+
 def timed(work):
     start = time.process_time()
     result = work()
@@ -59,22 +63,25 @@ class ScikitLearn:
         names = ["max_depth", "max_features", "random_state", "criterion"]
         self.data, self.trees, self.version = data, trees, sklearn.__version__
         self.params = {name: params[name] for name in names if name in params}
+        self.kind = getattr(ensemble, params["estimator"])
 
     def fit(self):
-        kind = RandomForestRegressor if self.data.regression else RandomForestClassifier
-        forest = kind(n_estimators=self.trees, n_jobs=1, **self.params)
+        forest = self.kind(n_estimators=self.trees, n_jobs=1, **self.params)
         forest, seconds = timed(lambda: forest.fit(self.data.X, self.data.y))
         return lambda: self.data.score(forest.predict(self.data.X_test)), seconds
 
 
 class LightGbm:
-    """Its random forest: rows without replacement, 63 % of them, which is as many distinct ones as a bootstrap has."""
+    """Its random forest: rows without replacement, 63 % of them, which is as many distinct ones as a bootstrap has.
+
+    Extremely randomised trees, which it has too, are given the same part of the rows: its forest insists on one.
+    """
 
     def __init__(self, data, params, trees):
         self.data, self.trees, self.version = data, trees, lightgbm.__version__
         depth = params["max_depth"]
         self.params = {
-            "boosting": "rf", "objective": "regression" if data.regression else "binary", "bagging_freq": 1, "bagging_fraction": 0.632,
+            "boosting": "rf", "extra_trees": is_extra(params), "objective": "regression" if data.regression else "binary", "bagging_freq": 1, "bagging_fraction": 0.632,
             "feature_fraction_bynode": features_per_node(params) / N_FEATURES, "max_depth": depth or -1,
             "num_leaves": min(LEAVES_MAX, len(data.X), 2 ** min(depth or 17, 17)), "min_data_in_leaf": 1, "min_sum_hessian_in_leaf": 0,
             "num_threads": 1, "verbosity": -1, "seed": params["random_state"],
@@ -99,7 +106,8 @@ class Ranger:
             np.asfortranarray(rows, np.float64).ravel(order="F").tofile(Path(self.folder.name) / name)
         data.y.astype("<f8").tofile(Path(self.folder.name) / "y")
         kind = "numbers" if data.regression else "classes"
-        self.arguments = [len(data.X), len(data.X_test), trees, features_per_node(params), params["max_depth"] or 0, kind]
+        cuts = "random" if is_extra(params) else "best"
+        self.arguments = [len(data.X), len(data.X_test), trees, features_per_node(params), params["max_depth"] or 0, kind, cuts]
 
     def fit(self):
         script = Path(__file__).parent / "fit_ranger.R"
@@ -119,7 +127,7 @@ def main():
     os.dup2(2, 1)
     wish = json.loads(sys.argv[1])
     params, trees = wish["params"], wish["trees"]
-    data = Data(wish["n_samples"], params["estimator"] == "RandomForestRegressor")
+    data = Data(wish["n_samples"], params["estimator"].endswith("Regressor"))
     peers, report = {}, {}
     for name in wish["peers"]:
         try:

@@ -1,4 +1,4 @@
-# One fit by ranger, timed: fit_ranger.R FOLDER N_TRAIN N_TEST TREES MTRY MAX_DEPTH classes|numbers. Prints JSON; writes FOLDER/answers.
+# One fit by ranger, timed: fit_ranger.R FOLDER N_TRAIN N_TEST TREES MTRY MAX_DEPTH classes|numbers best|random. Prints JSON; writes FOLDER/answers.
 suppressMessages(library(ranger))
 arguments <- commandArgs(trailingOnly = TRUE)
 folder <- arguments[1]
@@ -11,10 +11,13 @@ read <- function(name, rows) {
 train <- read("X", sizes[1])
 target <- readBin(file.path(folder, "y"), "double", n = sizes[1])
 if (arguments[7] == "classes") target <- factor(target)
+# Extremely randomised trees have all rows and one cut of each feature.
+extra <- arguments[8] == "random"
+rule <- if (extra) "extratrees" else if (arguments[7] == "classes") "gini" else "variance"
 start <- proc.time()
 forest <- ranger(
   x = train, y = target, num.trees = sizes[3], mtry = sizes[4], min.node.size = 1, max.depth = sizes[5],
-  num.threads = 1, seed = 42, oob.error = FALSE, verbose = FALSE
+  splitrule = rule, replace = !extra, sample.fraction = 1, num.threads = 1, seed = 42, oob.error = FALSE, verbose = FALSE
 )
 spent <- proc.time() - start
 said <- predict(forest, data = read("X_test", sizes[2]), num.threads = 1)$predictions

@@ -42,34 +42,51 @@ pub(super) fn round_down(number: f64) -> f32 {
     if f64::from(near) > number { near.next_down() } else { near }
 }
 
-/// Numbers compared side by side.
-const LANES: usize = 16;
+/// Reads the values of a column beside the rows of a node.
+pub(super) fn read(column: &[f32], rows: &[u32], values: &mut [f32]) {
+    for (value, row) in values.iter_mut().zip(rows) {
+        *value = column[*row as usize];
+    }
+}
 
 /// The least and the largest of values that are numbers, and how many are none. Of zeros as the least it is the first.
 pub(super) fn range(values: &[f32]) -> (f32, f32, usize) {
-    let (mut low, mut high) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES]);
-    let mut missing = [0_u32; LANES];
-    let mut look = |lane: usize, value: f32| {
-        // NaN is neither below nor above.
-        low[lane] = if value < low[lane] { value } else { low[lane] };
-        high[lane] = if value > high[lane] { value } else { high[lane] };
-        missing[lane] += u32::from(value.is_nan());
+    let (mut low, high, any_missing) = match values.len() {
+        16.. => range_by::<16>(values),
+        8.. => range_by::<8>(values),
+        4.. => range_by::<4>(values),
+        _ => range_by::<1>(values),
     };
-    let (groups, rest) = values.as_chunks::<LANES>();
-    for group in groups {
-        for (lane, value) in group.iter().enumerate() {
-            look(lane, *value);
+    if low == 0.0 {
+        low = values.iter().copied().find(|value| *value == 0.0).unwrap_or(low);
+    }
+    let n_missing = if any_missing { values.iter().filter(|value| value.is_nan()).count() } else { 0 };
+    (low, high, n_missing)
+}
+
+/// So many values side by side, of at least as many: the last ones are looked at twice if need be.
+fn range_by<const LANES: usize>(values: &[f32]) -> (f32, f32, bool) {
+    let (mut low, mut high, mut missing) = ([f32::INFINITY; LANES], [f32::NEG_INFINITY; LANES], [false; LANES]);
+    let (groups, _) = values.as_chunks::<LANES>();
+    for group in groups.iter().chain(values.last_chunk()) {
+        for (lane, &value) in group.iter().enumerate() {
+            // NaN is neither below nor above.
+            low[lane] = if value < low[lane] { value } else { low[lane] };
+            high[lane] = if value > high[lane] { value } else { high[lane] };
+            missing[lane] |= value.is_nan();
         }
     }
-    for (lane, value) in rest.iter().enumerate() {
-        look(lane, *value);
+    let mut width = LANES;
+    while width > 1 {
+        width /= 2;
+        for lane in 0..width {
+            let (value, other) = (low[lane], low[lane + width]);
+            low[lane] = if other < value { other } else { value };
+            let (value, other) = (high[lane], high[lane + width]);
+            high[lane] = if other > value { other } else { value };
+        }
     }
-    let mut least = low.into_iter().fold(f32::INFINITY, |least, value| if value < least { value } else { least });
-    if least == 0.0 {
-        least = values.iter().copied().find(|value| *value == 0.0).unwrap_or(least);
-    }
-    let most = high.into_iter().fold(f32::NEG_INFINITY, |most, value| if value > most { value } else { most });
-    (least, most, missing.iter().sum::<u32>() as usize)
+    (low[0], high[0], missing.contains(&true))
 }
 
 #[cfg(test)]

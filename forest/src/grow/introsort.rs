@@ -97,19 +97,9 @@ impl Introsort {
         }
     }
 
-    /// Moves the pairs up to a key, which are `n_low`, to the front, as scikit-learn's partition by a threshold does: it swaps each
-    /// other pair with the last of those that it has not seen.
-    pub(super) fn divide(&mut self, pairs: &mut [u64], key: u32, n_low: usize) {
-        let (_, last) = bounds(key);
-        if is_in_parts(pairs) {
-            self.partition_by_parts(pairs, (u64::MAX, last), n_low);
-        } else {
-            divide_by_swaps(pairs, last);
-        }
-    }
-
     fn partition(&mut self, pairs: &mut [u64], pivot: u32, sorted: Option<&[u64]>) -> (usize, usize) {
-        if !is_in_parts(pairs) {
+        // Parts of the largest nodes would take as much memory again.
+        if !(SWAPS_MAX + 1..=ROWS_MAX).contains(&pairs.len()) {
             return partition_by_swaps(pairs, pivot);
         }
         let (first, last) = bounds(pivot);
@@ -126,25 +116,26 @@ impl Introsort {
         if (high - low) * EQUAL_PARTS > pairs.len() {
             return partition_by_swaps(pairs, pivot);
         }
-        self.partition_by_parts(pairs, (first, last), high);
+        self.partition_by_parts(pairs, pivot, high);
         (low, high)
     }
 
-    /// What [`partition_by_swaps`] comes to, in passes whose steps do not wait for one another. `bounds` are the least and the largest
-    /// pair at the pivot; `n_low` pairs are at or below it.
+    /// What [`partition_by_swaps`] comes to, in passes whose steps do not wait for one another; `n_low` pairs are at or below the
+    /// pivot.
     ///
     /// The swaps take the next pair from the front, or after one above the pivot from the back, which goes to the end of what is
     /// left. So the pairs at or below the pivot are taken as they stand in the front, but for those above it, in whose stead are
     /// those from the back, last first. In the back each pair above the pivot moves one place towards the front; where one at or
     /// below it was, and at the end, is one from the front. Pairs at the pivot wait in a queue between the parts: each one below
     /// that comes puts the first of them to its end.
-    fn partition_by_parts(&mut self, pairs: &mut [u64], bounds: (u64, u64), n_low: usize) {
+    fn partition_by_parts(&mut self, pairs: &mut [u64], pivot: u32, n_low: usize) {
         let room = pairs.len();
         if self.late.len() < room {
             self.late.resize(room, 0);
             self.places.resize(room, 0);
             self.early.resize(room + 1, 0);
         }
+        let bounds = bounds(pivot);
         let (front, back) = pairs.split_at_mut(n_low);
         let n_moved = exchange::late(self.level, back, bounds.1, &mut self.late, &mut self.places);
         self.equal.clear();
@@ -183,11 +174,6 @@ impl Introsort {
             *slot = *pair;
         }
     }
-}
-
-/// Whether pairs are partitioned in parts. Those of the largest nodes would take as much memory again.
-fn is_in_parts(pairs: &[u64]) -> bool {
-    (SWAPS_MAX + 1..=ROWS_MAX).contains(&pairs.len())
 }
 
 /// Whether many pairs have a key, by a sample that leaves out those of which the pivot is one.
@@ -256,19 +242,6 @@ fn insertion_sort(pairs: &mut [u64]) {
     }
 }
 
-/// Moves the pairs up to `last` to the front, swap by swap.
-fn divide_by_swaps(pairs: &mut [u64], last: u64) {
-    let (mut at, mut end) = (0, pairs.len());
-    while at < end {
-        if pairs[at] <= last {
-            at += 1;
-        } else {
-            end -= 1;
-            pairs.swap(at, end);
-        }
-    }
-}
-
 fn heap_sort(pairs: &mut [u64]) {
     let n = pairs.len();
     for start in (0..=(n - 2) / 2).rev() {
@@ -318,17 +291,12 @@ mod tests {
                     let given = pairs(&mut stream, n, bound);
                     let pivots = [median(&given), key(given[0]), bound / 2, 0, bound];
                     for pivot in pivots {
-                        let (mut swapped, mut divided) = (given.clone(), given.clone());
+                        let mut swapped = given.clone();
                         let (_, n_low) = partition_by_swaps(&mut swapped, pivot);
-                        let (first, last) = bounds(pivot);
-                        divide_by_swaps(&mut divided, last);
                         for level in &levels {
                             let mut passed = given.clone();
-                            Introsort::new(*level).partition_by_parts(&mut passed, (first, last), n_low);
+                            Introsort::new(*level).partition_by_parts(&mut passed, pivot, n_low);
                             assert_eq!(passed, swapped, "{level:?}, {n} keys below {bound}, pivot {pivot}");
-                            let mut passed = given.clone();
-                            Introsort::new(*level).partition_by_parts(&mut passed, (u64::MAX, last), n_low);
-                            assert_eq!(passed, divided, "{level:?}, {n} keys below {bound} up to {pivot}");
                         }
                     }
                 }

@@ -2,7 +2,6 @@
 //!
 //! Rows are kept, sorted and summed in scikit-learn's very order, so that results agree to the last bit here too.
 
-use super::drawn::{Drawn, range, round_down};
 use super::kept::{self, Kept};
 use super::measure::{Measure, Sums};
 use super::node::{Bounds, Cut};
@@ -13,6 +12,8 @@ use super::term::{Term, ToBeat, are_exact, terms};
 use super::{FEATURE_THRESHOLD, Ground, Sides, Splitter};
 use crate::frame::Frame;
 use crate::random::Xorshift;
+
+mod random;
 
 /// The splitter that keeps scikit-learn's order of rows.
 pub(super) struct OrderedSplitter<'a, M> {
@@ -28,6 +29,8 @@ pub(super) struct OrderedSplitter<'a, M> {
     rows: Vec<u32>,
     /// Values of the feature looked at, beside `rows`.
     values: Vec<f32>,
+    /// Which of the node's rows go left, a bit for each.
+    low: Vec<u64>,
     sorter: Sorter,
     kept: Kept,
     start: usize,
@@ -58,6 +61,7 @@ impl<'a, M: Measure> OrderedSplitter<'a, M> {
             min_weight_leaf,
             weights: weights.filter(|_| terms.is_empty()),
             values: vec![0.0; weighted.len()],
+            low: Vec::new(),
             sorter: Sorter::new(frame.n_features(), ground.level, are_exact(&terms)),
             terms,
             kept: Kept::new(frame.n_features(), n_samples, kept_rows(frame, plan)),
@@ -265,44 +269,6 @@ impl<'a, M: Measure> OrderedSplitter<'a, M> {
             self.scan(feature, self.start + n_missing, self.end, bounds, best);
         }
         true
-    }
-
-    fn search_random(&mut self, feature: usize, bounds: Bounds, stream: &mut Xorshift, best: &mut Option<Cut>) -> bool {
-        self.partitioned_by = None;
-        let column = self.frame.column(feature);
-        let (rows, values) = (&mut self.rows[self.start..self.end], &mut self.values[self.start..self.end]);
-        for (value, row) in values.iter_mut().zip(&*rows) {
-            *value = column[*row as usize];
-        }
-        let (low, high, n_missing) = range(values);
-        if n_missing == rows.len() || n_missing == 0 && high <= low + FEATURE_THRESHOLD {
-            return false;
-        }
-        let Drawn { threshold, missing_left } = Drawn::new(stream, low, high, n_missing > 0);
-        let position = match missing_left {
-            None => self.start + self.sorter.partition(values, rows, round_down(threshold)),
-            Some(missing_left) => self.partition(feature, threshold, missing_left),
-        };
-        self.partitioned_by = Some(feature);
-        self.reset();
-        self.consider(position, feature, threshold, missing_left, bounds, best);
-        true
-    }
-
-    /// Moves the rows of the node to the sides of a threshold, in scikit-learn's order, and returns the border.
-    fn partition(&mut self, feature: usize, threshold: f64, missing_left: bool) -> usize {
-        let column = self.frame.column(feature);
-        let (mut at, mut end) = (self.start, self.end);
-        while at < end {
-            let value = column[self.rows[at] as usize];
-            if if value.is_nan() { missing_left } else { f64::from(value) <= threshold } {
-                at += 1;
-            } else {
-                end -= 1;
-                self.rows.swap(at, end);
-            }
-        }
-        end
     }
 }
 

@@ -105,18 +105,6 @@ impl Sorter {
         !many_ties
     }
 
-    /// Moves the rows of values up to a limit to the front, in scikit-learn's order, and returns how many they are. The values must
-    /// not be NaN; they stay where they are.
-    pub(super) fn partition(&mut self, values: &[f32], rows: &mut [u32], limit: f32) -> usize {
-        self.fill(values, rows);
-        let n_low = values.iter().map(|value| usize::from(*value <= limit)).sum();
-        self.introsort.divide(&mut self.pairs, ordered(limit + 0.0), n_low);
-        for (row, pair) in rows.iter_mut().zip(&self.pairs) {
-            *row = introsort::row(*pair);
-        }
-        n_low
-    }
-
     fn fill(&mut self, values: &[f32], rows: &[u32]) {
         self.pairs.clear();
         self.pairs.extend(

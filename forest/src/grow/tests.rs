@@ -171,3 +171,21 @@ fn columns_kept_from_node_to_node_grow_the_same_trees() {
         }
     }
 }
+
+#[test]
+fn random_cuts_are_the_same_whether_classes_are_counted_or_rows_kept_in_order() {
+    let mut stream = RandomState::new(12);
+    let mut work = Workspace::default();
+    for (n_rows, n_classes, missing) in [(40, 2, true), (3000, 2, false), (3000, 4, true)] {
+        let kind = Kind { n_rows, n_classes, levels: 50, missing };
+        let frame = frame(&mut stream, kind);
+        let counts = counts(&mut stream, n_rows);
+        let params = RandomForestParams::of(Estimator::ExtraTreesClassifier);
+        let plan = Plan::new(&frame, &params).unwrap();
+        let counted = Ground::new(&frame, plan, Level::best(), Cancel::default());
+        let expected = grown(&counted, &counts, &mut work);
+        assert!(expected.node_count() > 10, "{kind:?}");
+        let in_order = Ground { needs_order: true, ..counted };
+        assert_eq!(grown(&in_order, &counts, &mut work), expected, "{kind:?}");
+    }
+}

@@ -6,12 +6,12 @@
 
 use std::marker::PhantomData;
 
-use super::drawn::{Drawn, range, round_down};
+use super::drawn::{Drawn, range, read, round_down};
 use super::impurity::Impurity;
 use super::node::{Bounds, Cut};
 use super::plan::{Plan, RowWeights};
 use super::scan::{Limits, Tallies};
-use super::tally::{Load, middle};
+use super::tally::{Load, Tally, middle};
 use super::{FEATURE_THRESHOLD, Sides, Splitter};
 use crate::frame::Frame;
 use crate::random::Xorshift;
@@ -54,7 +54,7 @@ pub(super) struct WholeSplitter<'a, I> {
     end: usize,
     tallies: Tallies,
     keys: Vec<Key>,
-    /// Values of the feature for which a cut is drawn.
+    /// Values of a feature in the node.
     values: Vec<f32>,
     moved: Vec<(u32, Load)>,
     impurity: PhantomData<I>,
@@ -88,12 +88,10 @@ impl<'a, I: Impurity> WholeSplitter<'a, I> {
 
     /// Sorted keys of the node's rows that have a value; the others go to the tally of missing values.
     fn sort_values(&mut self, feature: usize) {
-        let column = self.frame.column(feature);
+        self.read_values(feature);
         self.keys.clear();
         self.tallies.missing.clear();
-        let node = self.start..self.end;
-        for (&row, &load) in self.rows[node.clone()].iter().zip(&self.loads[node]) {
-            let value = column[row as usize];
+        for (&value, &load) in self.values.iter().zip(&self.loads[self.start..self.end]) {
             if value.is_nan() {
                 self.tallies.missing.add(load);
             } else {
@@ -123,9 +121,9 @@ impl<'a, I: Impurity> WholeSplitter<'a, I> {
 
     /// Reads the values of a feature in the node.
     fn read_values(&mut self, feature: usize) {
-        let column = self.frame.column(feature);
-        self.values.clear();
-        self.values.extend(self.rows[self.start..self.end].iter().map(|row| column[*row as usize]));
+        let rows = &self.rows[self.start..self.end];
+        self.values.resize(rows.len(), 0.0);
+        read(self.frame.column(feature), rows, &mut self.values);
     }
 
     /// Tallies the sides of a cut by the values at hand; returns the rows on the left.
@@ -139,31 +137,37 @@ impl<'a, I: Impurity> WholeSplitter<'a, I> {
     }
 
     fn count(&mut self, goes_left: impl Fn(f32) -> bool) -> usize {
-        let rows = self.values.iter().zip(&self.loads[self.start..self.end]);
         let Tallies { total, left, right, .. } = &mut self.tallies;
-        let mut n_left = 0;
-        if let [_, _] = total.counts[..] {
-            let (mut weight, mut second) = (0_u32, 0_u32);
-            for (value, load) in rows {
-                let mask = u32::from(goes_left(*value)).wrapping_neg();
-                n_left += mask & 1;
-                weight += load.weight32() & mask;
-                second += load.weight32() & mask & load.second_mask();
-            }
-            left.set_pair(u64::from(weight - second), u64::from(second));
-        } else {
-            left.clear();
-            for (value, load) in rows {
-                let is_left = goes_left(*value);
-                n_left += u32::from(is_left);
-                left.counts[load.class()] += load.weight() * u64::from(is_left);
-            }
-            left.sum_up();
-        }
+        let rows = self.values.iter().zip(&self.loads[self.start..self.end]);
+        let n_left = tally(left, rows.map(|(value, load)| (goes_left(*value), *load)));
         right.copy_from(total);
         right.subtract(left);
-        n_left as usize
+        n_left
     }
+}
+
+/// Tallies the loads that are marked and returns how many they are. Together they weigh less than 2³²: as many rows as a tree may
+/// draw, or whole weights up to 2²⁶.
+fn tally(to: &mut Tally, loads: impl Iterator<Item = (bool, Load)>) -> usize {
+    let mut n = 0;
+    if let [_, _] = to.counts[..] {
+        let (mut weight, mut second) = (0, 0);
+        for (is_marked, load) in loads {
+            let mask = u32::from(is_marked).wrapping_neg();
+            n += mask & 1;
+            weight += load.weight32() & mask;
+            second += load.weight32() & mask & load.second_mask();
+        }
+        to.set_pair(u64::from(weight - second), u64::from(second));
+    } else {
+        to.counts.fill(0);
+        for (is_marked, load) in loads {
+            n += u32::from(is_marked);
+            to.counts[load.class()] += load.weight() * u64::from(is_marked);
+        }
+        to.sum_up();
+    }
+    n as usize
 }
 
 impl<I: Impurity> Splitter for WholeSplitter<'_, I> {
@@ -173,10 +177,7 @@ impl<I: Impurity> Splitter for WholeSplitter<'_, I> {
 
     fn enter(&mut self, start: usize, end: usize) -> f64 {
         (self.start, self.end) = (start, end);
-        self.tallies.total.clear();
-        for load in &self.loads[start..end] {
-            self.tallies.total.add(*load);
-        }
+        tally(&mut self.tallies.total, self.loads[start..end].iter().map(|load| (true, *load)));
         self.tallies.total.weight()
     }
 
