@@ -38,7 +38,7 @@ struct Args {
     /// Programs to fit with; `ranger` needs Rscript and Debian's r-cran-ranger.
     #[arg(long, value_delimiter = ',', default_value = "scikit-learn,LightGBM,ranger")]
     fit_peers: Vec<String>,
-    /// Trees that other programs grow at most on workloads b, c and r; their times are scaled linearly to all trees.
+    /// Trees that other programs grow at most on all workloads but a and a450; their times are scaled linearly to all trees.
     #[arg(long, default_value_t = 10)]
     peer_trees: u32,
     /// Programs to predict with.
