@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 
 use http::Method;
+use regrove_mlflow::Param;
 use serde_json::json;
 
 use crate::python;
+use crate::record;
 use crate::up::{Up, UpOptions};
 
 /// A CSV file with a column of texts, one of truth values, and numbers as labels.
@@ -107,6 +109,9 @@ async fn a_column_of_weights_weighs_rows() {
     for (id, shard_by, parts) in [("whole", "trees", "null"), ("parts", "rows", "2")] {
         let job = ["--id", id, "--model", id, "--shard-by", shard_by];
         up.regrove(&[&train[..], &still, &job].concat()).await.ok();
+        let [run] = &record::runs(&uri, id).await[..] else { panic!("{id}: one run") };
+        let names_column = |param: &Param| (&param.key[..], &param.value[..]) == ("sample_weight", "weight");
+        assert!(run.data.params.iter().any(names_column), "{id}: {:?}", run.data.params);
         let export = ["model", "export", id, "--mlflow-tracking-uri", &uri, "-o", "job.rgf"];
         up.regrove(&export).await.ok();
         let row_parts = format!("row_parts={parts}");

@@ -39,6 +39,9 @@ fn params(job: &Job, request: &TrainRequested) -> Vec<Param> {
     all.insert("shards".to_owned(), request.shards.into());
     all.insert("shard_by".to_owned(), request.shard_by.as_str().into());
     all.insert("test_size".to_owned(), request.test_size.into());
+    if let Some(column) = &request.dataset.sample_weight {
+        all.insert("sample_weight".to_owned(), column.as_str().into());
+    }
     if let Some(objective) = request.objective {
         all.insert("width".to_owned(), objective.width.to_string().into());
         all.insert("height".to_owned(), objective.height.to_string().into());
