@@ -126,7 +126,8 @@ def fitted(trees, output, model):
     return {
         "trees": hashes(trees),
         "output_sha256": sha256(output, "<f8"),
-        "feature_importances": model.feature_importances_.tolist(),
+        # NaN where there are splits and none decreases impurity: Regrove's are 0.
+        "feature_importances": np.nan_to_num(model.feature_importances_).tolist(),
     }
 
 

@@ -186,6 +186,17 @@ fn the_reference_job() {
     assert_eq!(forest.predict(&row).unwrap()[0].to_string(), "1");
 }
 
+/// Where scikit-learn divides 0 by 0.
+#[test]
+fn importances_are_zero_where_no_split_decreases_impurity() {
+    let frame = Frame::from_csv(&b"x,target\n0,0\n0,1\n1,0\n1,1\n"[..], "target", &FrameLimits::default()).unwrap();
+    let params =
+        RandomForestParams { n_estimators: 2, bootstrap: false, max_depth: Some(1), ..RandomForestParams::default() };
+    let forest = fit(&frame, &params).unwrap();
+    assert!(forest.trees().iter().all(|tree| tree.node_count() == 3));
+    assert_eq!(forest.feature_importances(), [0.0]);
+}
+
 #[test]
 fn the_reference_data() {
     let vector: serde_json::Value = serde_json::from_slice(&fs::read(path("seed-job.json")).unwrap()).unwrap();

@@ -144,7 +144,8 @@ impl Forest {
         Ok(OutOfBag { score: score(frame.target(), &sums, n_outputs)?, decision_function: sums, n_never_out })
     }
 
-    /// Mean decrease of impurity per feature, summing to 1, `(n_features,)`; zeros if no tree has a split.
+    /// Mean decrease of impurity per feature, summing to 1, `(n_features,)`; zeros if no tree has a split, or none decreases it,
+    /// where scikit-learn's are NaN.
     pub fn feature_importances(&self) -> Vec<f64> {
         if let ([tree], true) = (self.trees.as_slice(), self.params.estimator.is_tree()) {
             return tree.feature_importances(self.n_features());
@@ -158,7 +159,7 @@ impl Forest {
         if n_trees > 0 {
             let means: Vec<f64> = sums.iter().map(|sum| sum / f64::from(n_trees)).collect();
             let total = pairwise_sum(&means);
-            sums = means.into_iter().map(|mean| mean / total).collect();
+            sums = if total.abs() > 0.0 { means.into_iter().map(|mean| mean / total).collect() } else { means };
         }
         sums
     }
