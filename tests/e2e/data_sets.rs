@@ -107,7 +107,7 @@ async fn a_column_of_weights_weighs_rows() {
     };
     let uri = up.tracking_uri();
     for (id, shard_by, parts) in [("whole", "trees", "null"), ("parts", "rows", "2")] {
-        let job = ["--id", id, "--model", id, "--shard-by", shard_by];
+        let job = ["--id", id, "--model", id, "--experiment", "end-to-end", "--shard-by", shard_by];
         up.regrove(&[&train[..], &still, &job].concat()).await.ok();
         let [run] = &record::runs(&uri, id).await[..] else { panic!("{id}: one run") };
         let names_column = |param: &Param| (&param.key[..], &param.value[..]) == ("sample_weight", "weight");
