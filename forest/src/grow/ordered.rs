@@ -1,4 +1,5 @@
-//! Cuts where sums are rounded and so depend on the order of rows: fractional weights, regression, and random cuts.
+//! Cuts that depend on the order of rows: where sums are rounded, as fractional weights' and regressors' are, and where a random cut
+//! may be the first of zeros of both signs.
 //!
 //! Rows are kept, sorted and summed in scikit-learn's very order, so that results agree to the last bit here too.
 

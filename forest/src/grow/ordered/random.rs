@@ -1,11 +1,11 @@
-//! Cuts drawn at random, as extremely randomised trees have them, where sums are rounded.
+//! Cuts drawn at random, as extremely randomised trees have them, in scikit-learn's order of rows.
 
-use super::super::drawn::{Drawn, range, read, round_down};
-use super::super::measure::Measure;
-use super::super::node::{Bounds, Cut};
-use super::super::term::{Term, ToBeat};
 use super::OrderedSplitter;
 use crate::grow::FEATURE_THRESHOLD;
+use crate::grow::drawn::{Drawn, range, read, round_down};
+use crate::grow::measure::Measure;
+use crate::grow::node::{Bounds, Cut};
+use crate::grow::term::{Term, ToBeat};
 use crate::random::Xorshift;
 
 /// Values that are made bits of together.
